@@ -1,0 +1,1 @@
+dist_man_MANS += man/autodl.1 man/autodl-service.8 man/autodl.conf.5

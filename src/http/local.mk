@@ -1,0 +1,15 @@
+# Floor 4: answering people.
+noinst_LIBRARIES += src/http/libhttp.a
+src_http_libhttp_a_SOURCES = \
+	src/http/accounts.c src/http/accounts.h \
+	src/http/auth.c src/http/auth.h \
+	src/http/drain.c src/http/drain.h \
+	src/http/form.c src/http/form.h \
+	src/http/head.c src/http/head.h \
+	src/http/http.c src/http/http.h \
+	src/http/listen.c src/http/listen.h \
+	src/http/params.c src/http/params.h \
+	src/http/peer.c src/http/peer.h \
+	src/http/refusal.c src/http/refusal.h \
+	src/http/routes_classic.c src/http/routes_classic.h
+src_http_libhttp_a_CFLAGS = $(AM_CFLAGS) $(MHD_CFLAGS)

@@ -1,0 +1,27 @@
+# Floors 3 and 5: the verbs, and the program.
+noinst_LIBRARIES += src/libmanager.a
+src_libmanager_a_SOURCES = \
+	src/admission.c src/admission.h \
+	src/attempt.c src/attempt.h \
+	src/engine.c src/engine.h \
+	src/finisher.c src/finisher.h \
+	src/lanes.c src/lanes.h \
+	src/manager.c src/manager.h \
+	src/timer.c src/timer.h \
+	src/worker.c src/worker.h
+
+SERVICE_LIBS = \
+	src/http/libhttp.a \
+	src/libmanager.a \
+	src/store/libstore.a \
+	src/privsep/libprivsep.a \
+	src/transfer/libtransfer.a \
+	src/core/libcore.a \
+	src/common/libcommon.a \
+	$(MHD_LIBS) $(CURL_LIBS) $(SQLITE_LIBS) $(SYSTEMD_LIBS) $(JSON_LIBS)
+
+sbin_PROGRAMS += autodl-service
+autodl_service_SOURCES = \
+	src/main.c \
+	src/service.c src/service.h
+autodl_service_LDADD = $(SERVICE_LIBS)

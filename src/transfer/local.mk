@@ -1,0 +1,7 @@
+# Floor 2: getting a file from the network.
+noinst_LIBRARIES += src/transfer/libtransfer.a
+src_transfer_libtransfer_a_SOURCES = \
+	src/transfer/download.c src/transfer/download.h \
+	src/transfer/naming.c src/transfer/naming.h \
+	src/transfer/transfer.c src/transfer/transfer.h
+src_transfer_libtransfer_a_CFLAGS = $(AM_CFLAGS) $(CURL_CFLAGS)
