@@ -1,0 +1,21 @@
+/* Numbers, sizes, durations and times as people write them, and the clocks. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Decimal digits alone, the whole string, min <= value <= max. 0, -EINVAL (not a number) or
+ * -ERANGE. */
+int units_parse_uint(const char *text, uint64_t min, uint64_t max, uint64_t *ret_value);
+/* "512", "64K", "10M", "4G", "1T": powers of 1024, to bytes. 0, -EINVAL or -ERANGE. */
+int units_parse_size(const char *text, int64_t *ret_bytes);
+/* "500ms", "30s", "10m", "2h", "30d"; a bare number is seconds. To milliseconds. 0, -EINVAL or
+ * -ERANGE. */
+int units_parse_duration(const char *text, int64_t *ret_ms);
+/* "yes", "no", "true", "false", "on", "off", "1", "0". 0 or -EINVAL. */
+int units_parse_bool(const char *text, bool *ret_value);
+
+/* Milliseconds since the epoch (CLOCK_REALTIME): what is shown and stored. */
+int64_t units_now_realtime(void);
+/* Milliseconds since the boot, sleep included (CLOCK_BOOTTIME): what deadlines are kept on. */
+int64_t units_now_boottime(void);

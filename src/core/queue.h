@@ -1,0 +1,72 @@
+/*
+ * The queue: which task runs next, and the only scheduler. Pure but for its one mutex and its
+ * condition variables: no I/O, the clock is given. Each user has a line, first in, first out;
+ * between users the one with the fewest running tasks goes first, then the one whose last turn is
+ * longest ago, so that a long line of one user delays no other's. Coming (with nothing waiting or
+ * running before), taking a slot and giving it back each count as a turn.
+ *
+ * Every function locks inside, none blocks but queue_pop, none calls out. Times are milliseconds
+ * of the given clock (CLOCK_BOOTTIME in the service).
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* In place of a uid: everybody. */
+#define QUEUE_EVERYBODY ((uid_t)-1)
+
+struct queue;
+
+/* Called under the queue's lock: quick, and takes no lock itself. */
+typedef int64_t (*queue_clock)(void);
+
+/* `slots`: how many tasks may run at once. 0 or -ENOMEM. */
+int queue_create(unsigned slots, queue_clock clock, struct queue **ret_queue);
+/* No thread may be in queue_pop any more. NULL is fine. */
+void queue_destroy(struct queue *queue);
+/* Every queue_pop, waiting or to come, returns -ESHUTDOWN; pushing does too. */
+void queue_close(struct queue *queue);
+
+/* At the end of the user's line. 0, -ENOMEM or -ESHUTDOWN. */
+int queue_push(struct queue *queue, uid_t uid, int64_t row);
+/* At its head: what was popped and could not run. */
+int queue_push_front(struct queue *queue, uid_t uid, int64_t row);
+
+/*
+ * Waits until a task may run and a slot is free, takes the task and the slot. 0; -ESHUTDOWN once
+ * the queue is closed; -ECANCELED when `worker` (numbered from 0) is not below the slots any more:
+ * its thread should end. Every 0 is paired with one queue_release.
+ */
+int queue_pop(struct queue *queue, unsigned worker, uid_t *ret_uid, int64_t *ret_row);
+/* The task popped for this user holds its slot no longer. */
+void queue_release(struct queue *queue, uid_t uid);
+
+/* Empties the line of a user, or all. The rows, in their order (users one after the other), go to
+ * the caller, who frees them; (NULL, 0) when there were none. 0 or -ENOMEM (nothing was taken). */
+int queue_clear(struct queue *queue, uid_t uid, int64_t **ret_rows, size_t *ret_count);
+
+/* No new starts for a user, or for everybody; `until` 0: until resumed. A second pause of the same
+ * scope replaces the first. 0 or -ENOMEM. */
+int queue_pause(struct queue *queue, uid_t uid, int64_t until);
+/* Ends the pause of exactly this scope; true if one was in force. */
+bool queue_resume(struct queue *queue, uid_t uid);
+/* Ends the pauses whose time has come and wakes who waited for that; gives the time of the next
+ * one, 0: none. */
+int64_t queue_tick(struct queue *queue);
+
+/* Why a user's tasks are held back, pauses apart. */
+enum queue_hold_reason {
+    QUEUE_HOLD_STORAGE = 1, /* the file system does not answer */
+    QUEUE_HOLD_FINISHING = 2, /* too many files wait to be made durable */
+};
+/* Holds a user back (on), or lets go (off); each reason for itself. 0 or -ENOMEM. */
+int queue_hold(struct queue *queue, uid_t uid, enum queue_hold_reason reason, bool on);
+bool queue_held(struct queue *queue, uid_t uid, enum queue_hold_reason reason);
+
+void queue_set_slots(struct queue *queue, unsigned slots);
+unsigned queue_slots(struct queue *queue);
+/* Waiting tasks of a user, or all. */
+size_t queue_length(struct queue *queue, uid_t uid);

@@ -1,0 +1,79 @@
+/* A task: its record, its states, and which verb leads from which state to which. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "common/api.h"
+
+/* In the order of /stats. The numbers are stored: never renumber, only append. */
+enum task_state {
+    TASK_CREATED,
+    TASK_ENQUEUED,
+    TASK_DOWNLOADING,
+    TASK_FINISHED,
+    TASK_FAILED,
+    TASK_CLEARED,
+    TASK_FINISHING,
+    TASK_PAUSED,
+    TASK_CANCELLED,
+    TASK_STATES, /* how many */
+};
+
+/* What happens to a task: by the service, then by people. */
+enum task_verb {
+    TASK_START, /* a worker takes it */
+    TASK_PUT_BACK, /* the worker could not go on; it waits again, in front */
+    TASK_RECEIVE, /* all bytes are here */
+    TASK_FINISH, /* they are durable under the final name */
+    TASK_FAIL,
+    TASK_CLEAR,
+    TASK_CANCEL,
+    TASK_HOLD,
+    TASK_RELEASE,
+    TASK_RETRY,
+    TASK_VERBS, /* how many */
+};
+
+struct task {
+    int64_t row; /* the store's key, growing in the order of adding; 0: not stored yet */
+    char id[API_ID_LENGTH + 1]; /* UUID version 4 */
+    uid_t uid;
+    char *user; /* the name that went with uid when it was added */
+    char *url;
+    char *directory; /* absolute, no '/' at its end (but "/") */
+    char *name; /* in `directory`; `directory`/`name` is what users see as dest */
+    enum task_state state;
+    bool admitted; /* directory and name were settled with the user's file system */
+    bool has_part; /* a part file may be on disk */
+    int64_t created_at; /* these three: milliseconds since the epoch, 0: not yet */
+    int64_t started_at;
+    int64_t ended_at;
+    int64_t bytes_done;
+    int64_t bytes_total; /* -1: not known */
+    int http_status; /* of the last response; 0: none */
+    char *error_code; /* why it failed (a word), or NULL */
+    char *error_message; /* the same as a sentence, or NULL */
+};
+
+/* Frees the strings, zeroes the struct. */
+void task_release(struct task *task);
+/* A deep copy into `copy`, which is overwritten. 0 or -ENOMEM (then `copy` is zeroed). */
+int task_copy(const struct task *task, struct task *copy);
+/* A fresh random UUID version 4 (RFC 9562) from getrandom(2). */
+void task_make_id(char id[static API_ID_LENGTH + 1]);
+/* The path of the final file; the caller frees it; NULL: no memory. */
+char *task_dest(const struct task *task);
+/* The part file's name, NAME.<first 8 of id>.part, NAME cut at a UTF-8 boundary so that it fits;
+ * the caller frees it; NULL: no memory. */
+char *task_part_name(const struct task *task);
+/* Seconds from adding to the end, or to `now` (ms since the epoch) while unfinished, rounded to 4
+ * decimals; never negative. */
+double task_duration(const struct task *task, int64_t now);
+
+const char *task_state_name(enum task_state state);
+/* Ended: FINISHED, FAILED, CLEARED, CANCELLED. */
+bool task_state_ended(enum task_state state);
+/* The state after `verb`. 0, or -EINVAL when the state does not take that verb. */
+int task_next(enum task_state state, enum task_verb verb, enum task_state *ret_next);

@@ -1,0 +1,887 @@
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "core/queue.h"
+#include "tap.h"
+
+enum { ALICE = 1000, BOB, CAROL };
+
+static _Atomic int64_t now;
+static struct queue *queue;
+
+static int64_t clock_now(void)
+{
+    return now;
+}
+
+static void set_up(void)
+{
+    now = 1000;
+    ck_assert_int_eq(queue_create(1000, clock_now, &queue), 0);
+}
+
+static void tear_down(void)
+{
+    queue_destroy(queue);
+    queue_destroy(NULL);
+}
+
+static unsigned print_seed(void)
+{
+    unsigned seed = (unsigned)time(NULL);
+    printf("# seed %u\n", seed);
+    fflush(stdout);
+    return seed;
+}
+
+static void push(uid_t uid, int64_t row)
+{
+    ck_assert_int_eq(queue_push(queue, uid, row), 0);
+}
+
+/* Only where something may start: it would wait otherwise. */
+static void pops(uid_t uid, int64_t row)
+{
+    uid_t got_uid = 0;
+    int64_t got_row = 0;
+    ck_assert_int_eq(queue_pop(queue, 0, &got_uid, &got_row), 0);
+    ck_assert_int_eq(got_row, row);
+    ck_assert_uint_eq(got_uid, uid);
+}
+
+static void clears(uid_t uid, const int64_t *rows, size_t count)
+{
+    int64_t *got = (int64_t *)1;
+    size_t got_count = 4711;
+    ck_assert_int_eq(queue_clear(queue, uid, &got, &got_count), 0);
+    ck_assert_uint_eq(got_count, count);
+    if (count == 0)
+        ck_assert_ptr_null(got);
+    else
+        ck_assert_mem_eq(got, rows, count * sizeof(*rows));
+    free(got);
+}
+
+/* One thread in queue_pop, to see whether it waits. */
+static struct waiter {
+    pthread_t thread;
+    unsigned worker;
+    int r;
+    uid_t uid;
+    int64_t row;
+} waiters[8];
+
+static void *wait_for_a_task(void *data)
+{
+    struct waiter *waiter = data;
+    waiter->r = queue_pop(queue, waiter->worker, &waiter->uid, &waiter->row);
+    return NULL;
+}
+
+static void start_waiter(unsigned worker)
+{
+    waiters[worker].worker = worker;
+    ck_assert_int_eq(
+        pthread_create(&waiters[worker].thread, NULL, wait_for_a_task, &waiters[worker]), 0);
+}
+
+static void waiter_ends(unsigned worker, int r, int64_t row)
+{
+    ck_assert_int_eq(pthread_join(waiters[worker].thread, NULL), 0);
+    ck_assert_int_eq(waiters[worker].r, r);
+    if (r == 0)
+        ck_assert_int_eq(waiters[worker].row, row);
+}
+
+START_TEST(first_in_first_out)
+{
+    for (int64_t row = 1; row <= 1000; row++)
+        push(ALICE, row);
+    ck_assert_uint_eq(queue_length(queue, ALICE), 1000);
+    ck_assert_uint_eq(queue_length(queue, BOB), 0);
+    ck_assert_uint_eq(queue_length(queue, QUEUE_EVERYBODY), 1000);
+    for (int64_t row = 1; row <= 1000; row++)
+        pops(ALICE, row);
+    ck_assert_uint_eq(queue_length(queue, QUEUE_EVERYBODY), 0);
+}
+END_TEST
+
+START_TEST(put_back_goes_to_the_head)
+{
+    push(ALICE, 1);
+    push(ALICE, 2);
+    pops(ALICE, 1);
+    ck_assert_int_eq(queue_push_front(queue, ALICE, 1), 0);
+    queue_release(queue, ALICE);
+    pops(ALICE, 1);
+    pops(ALICE, 2);
+    queue_release(queue, ALICE);
+    queue_release(queue, ALICE);
+    ck_assert_int_eq(queue_push_front(queue, ALICE, 3), 0);
+    for (int64_t row = 4; row < 100; row++)
+        ck_assert_int_eq(queue_push_front(queue, ALICE, row), 0);
+    for (int64_t row = 99; row >= 3; row--)
+        pops(ALICE, row);
+}
+END_TEST
+
+START_TEST(fewest_running_goes_first)
+{
+    for (int64_t row = 1; row <= 4; row++)
+        push(ALICE, row);
+    pops(ALICE, 1);
+    pops(ALICE, 2);
+    push(BOB, 11);
+    push(BOB, 12);
+    push(BOB, 13);
+    pops(BOB, 11);
+    pops(BOB, 12);
+    pops(ALICE, 3); /* two each: alice's last turn is longer ago */
+    pops(BOB, 13);
+    pops(ALICE, 4);
+}
+END_TEST
+
+START_TEST(turns_go_round)
+{
+    for (int64_t row = 0; row < 3; row++) {
+        push(ALICE, 10 + row);
+        push(BOB, 20 + row);
+        push(CAROL, 30 + row);
+    }
+    for (int64_t row = 0; row < 3; row++) {
+        pops(ALICE, 10 + row);
+        queue_release(queue, ALICE);
+        pops(BOB, 20 + row);
+        queue_release(queue, BOB);
+        pops(CAROL, 30 + row);
+        queue_release(queue, CAROL);
+    }
+}
+END_TEST
+
+START_TEST(one_at_a_time_neither_waits_long_nor_starves_others)
+{
+    queue_set_slots(queue, 1);
+    for (int64_t row = 1; row <= 20; row++)
+        push(ALICE, row);
+    for (int64_t row = 1; row <= 20; row++) {
+        pops(ALICE, row);
+        push(BOB, 100 + row); /* bob comes while alice has the slot */
+        queue_release(queue, ALICE);
+        pops(BOB, 100 + row);
+        queue_release(queue, BOB);
+    }
+}
+END_TEST
+
+START_TEST(idle_users_are_forgotten)
+{
+    push(ALICE, 1);
+    pops(ALICE, 1);
+    queue_release(queue, ALICE);
+    push(BOB, 2);
+    push(ALICE, 3); /* with the old record alice's turn would be before bob's */
+    pops(BOB, 2);
+    pops(ALICE, 3);
+    queue_release(queue, BOB);
+    queue_release(queue, ALICE);
+
+    push(ALICE, 4);
+    clears(ALICE, (int64_t[]){4}, 1);
+    ck_assert_int_eq(queue_pause(queue, CAROL, 0), 0);
+    ck_assert(queue_resume(queue, CAROL));
+    push(BOB, 5);
+    push(CAROL, 6);
+    push(ALICE, 7);
+    pops(BOB, 5);
+    pops(CAROL, 6);
+    pops(ALICE, 7);
+}
+END_TEST
+
+START_TEST(pause_of_a_user)
+{
+    push(ALICE, 1);
+    push(BOB, 2);
+    ck_assert_int_eq(queue_pause(queue, ALICE, 0), 0);
+    push(ALICE, 3);
+    pops(BOB, 2);
+    start_waiter(1);
+    ck_assert(!queue_resume(queue, BOB));
+    ck_assert(!queue_resume(queue, QUEUE_EVERYBODY));
+    now = INT64_MAX;
+    ck_assert_int_eq(queue_tick(queue), 0);
+    ck_assert_uint_eq(queue_length(queue, ALICE), 2);
+    ck_assert(queue_resume(queue, ALICE));
+    waiter_ends(1, 0, 1);
+    pops(ALICE, 3);
+    ck_assert(!queue_resume(queue, ALICE));
+}
+END_TEST
+
+START_TEST(pause_of_everybody)
+{
+    ck_assert_int_eq(queue_pause(queue, QUEUE_EVERYBODY, 0), 0);
+    ck_assert_int_eq(queue_pause(queue, BOB, 0), 0);
+    push(ALICE, 1);
+    push(BOB, 2);
+    start_waiter(1);
+    start_waiter(2);
+    ck_assert(!queue_resume(queue, ALICE));
+    ck_assert(queue_resume(queue, QUEUE_EVERYBODY));
+    while (queue_length(queue, QUEUE_EVERYBODY) == 2)
+        sched_yield();
+    ck_assert_uint_eq(queue_length(queue, BOB), 1);
+    ck_assert(queue_resume(queue, BOB));
+    pthread_join(waiters[1].thread, NULL);
+    pthread_join(waiters[2].thread, NULL);
+    ck_assert_int_eq(waiters[1].row + waiters[2].row, 1 + 2);
+}
+END_TEST
+
+START_TEST(pauses_end_on_time)
+{
+    push(ALICE, 1);
+    push(BOB, 2);
+    ck_assert_int_eq(queue_tick(queue), 0);
+    ck_assert_int_eq(queue_pause(queue, ALICE, 3000), 0);
+    ck_assert_int_eq(queue_pause(queue, QUEUE_EVERYBODY, 5000), 0);
+    ck_assert_int_eq(queue_tick(queue), 3000);
+    start_waiter(1);
+    now = 2999;
+    ck_assert_int_eq(queue_tick(queue), 3000);
+    now = 3000;
+    ck_assert_int_eq(queue_tick(queue), 5000);
+    ck_assert(!queue_resume(queue, ALICE));
+    now = 4999;
+    ck_assert_int_eq(queue_tick(queue), 5000);
+    ck_assert_uint_eq(queue_length(queue, QUEUE_EVERYBODY), 2);
+    now = 5000;
+    ck_assert_int_eq(queue_tick(queue), 0);
+    waiter_ends(1, 0, 1);
+    ck_assert(!queue_resume(queue, QUEUE_EVERYBODY));
+}
+END_TEST
+
+START_TEST(a_second_pause_replaces_the_first)
+{
+    ck_assert_int_eq(queue_pause(queue, ALICE, 9000), 0);
+    ck_assert_int_eq(queue_pause(queue, ALICE, 2000), 0);
+    ck_assert_int_eq(queue_tick(queue), 2000);
+    ck_assert_int_eq(queue_pause(queue, ALICE, 0), 0);
+    ck_assert_int_eq(queue_tick(queue), 0);
+    push(ALICE, 1);
+    push(BOB, 2);
+    now = 10000;
+    pops(BOB, 2);
+    ck_assert_uint_eq(queue_length(queue, ALICE), 1);
+    ck_assert_int_eq(queue_pause(queue, ALICE, 10000), 0); /* over already */
+    ck_assert(!queue_resume(queue, ALICE));
+    pops(ALICE, 1);
+}
+END_TEST
+
+START_TEST(a_dead_file_system_holds_its_user_only)
+{
+    push(ALICE, 1);
+    push(BOB, 2);
+    ck_assert_int_eq(queue_hold(queue, ALICE, QUEUE_HOLD_STORAGE, true), 0);
+    ck_assert_int_eq(queue_hold(queue, CAROL, QUEUE_HOLD_STORAGE, false), 0);
+    pops(BOB, 2);
+    start_waiter(1);
+    ck_assert_int_eq(queue_pause(queue, ALICE, 0), 0);
+    ck_assert(queue_resume(queue, ALICE));
+    ck_assert_uint_eq(queue_length(queue, ALICE), 1);
+    ck_assert_int_eq(queue_hold(queue, ALICE, QUEUE_HOLD_STORAGE, false), 0);
+    waiter_ends(1, 0, 1);
+}
+END_TEST
+
+START_TEST(each_reason_holds_for_itself)
+{
+    push(ALICE, 1);
+    ck_assert(!queue_held(queue, ALICE, QUEUE_HOLD_STORAGE));
+    ck_assert_int_eq(queue_hold(queue, ALICE, QUEUE_HOLD_STORAGE, true), 0);
+    ck_assert_int_eq(queue_hold(queue, ALICE, QUEUE_HOLD_FINISHING, true), 0);
+    ck_assert_int_eq(queue_hold(queue, ALICE, QUEUE_HOLD_FINISHING, false), 0);
+    ck_assert(queue_held(queue, ALICE, QUEUE_HOLD_STORAGE));
+    ck_assert(!queue_held(queue, ALICE, QUEUE_HOLD_FINISHING));
+    start_waiter(1);
+    ck_assert_int_eq(queue_hold(queue, ALICE, QUEUE_HOLD_FINISHING, true), 0);
+    ck_assert_int_eq(queue_hold(queue, ALICE, QUEUE_HOLD_STORAGE, false), 0);
+    ck_assert_uint_eq(queue_length(queue, ALICE), 1);
+    ck_assert_int_eq(queue_hold(queue, ALICE, QUEUE_HOLD_FINISHING, false), 0);
+    waiter_ends(1, 0, 1);
+}
+END_TEST
+
+START_TEST(clear_gives_the_rows_in_order)
+{
+    clears(ALICE, NULL, 0);
+    clears(QUEUE_EVERYBODY, NULL, 0);
+    ck_assert_int_eq(queue_pause(queue, CAROL, 0), 0);
+    clears(QUEUE_EVERYBODY, NULL, 0);
+    clears(CAROL, NULL, 0);
+    for (int64_t row = 1; row <= 8; row++)
+        push(ALICE, row);
+    for (int64_t row = 1; row <= 5; row++)
+        pops(ALICE, row);
+    for (int64_t row = 9; row <= 12; row++)
+        push(ALICE, row); /* round the end of the ring */
+    push(BOB, 20);
+    clears(ALICE, (int64_t[]){6, 7, 8, 9, 10, 11, 12}, 7);
+    ck_assert_uint_eq(queue_length(queue, QUEUE_EVERYBODY), 1);
+    push(ALICE, 13);
+    pops(BOB, 20);
+    clears(QUEUE_EVERYBODY, (int64_t[]){13}, 1);
+    for (int i = 0; i < 5; i++)
+        queue_release(queue, ALICE);
+
+    int64_t *rows;
+    size_t count;
+    for (uid_t uid = 1; uid <= 50; uid++) {
+        push(uid, uid * 10);
+        push(uid, uid * 10 + 1);
+    }
+    ck_assert_int_eq(queue_clear(queue, QUEUE_EVERYBODY, &rows, &count), 0);
+    ck_assert_uint_eq(count, 100);
+    for (size_t i = 0; i < count; i += 2)
+        ck_assert_int_eq(rows[i + 1], rows[i] + 1);
+    free(rows);
+    ck_assert_uint_eq(queue_length(queue, QUEUE_EVERYBODY), 0);
+}
+END_TEST
+
+START_TEST(close_wakes_everybody)
+{
+    uid_t uid = 7;
+    int64_t row = 7;
+    ck_assert_int_eq(queue_pause(queue, ALICE, 0), 0);
+    push(ALICE, 1);
+    for (unsigned i = 0; i < 8; i++)
+        start_waiter(i);
+    queue_close(queue);
+    for (unsigned i = 0; i < 8; i++)
+        waiter_ends(i, -ESHUTDOWN, 0);
+    ck_assert_int_eq(queue_push(queue, BOB, 1), -ESHUTDOWN);
+    ck_assert_int_eq(queue_push_front(queue, BOB, 1), -ESHUTDOWN);
+    ck_assert_int_eq(queue_pop(queue, 5000, &uid, &row), -ESHUTDOWN);
+    ck_assert(uid == 7 && row == 7);
+    clears(ALICE, (int64_t[]){1}, 1);
+}
+END_TEST
+
+START_TEST(fewer_slots_send_workers_away)
+{
+    for (unsigned i = 0; i < 8; i++)
+        start_waiter(i);
+    queue_set_slots(queue, 3);
+    ck_assert_uint_eq(queue_slots(queue), 3);
+    for (unsigned i = 3; i < 8; i++)
+        waiter_ends(i, -ECANCELED, 0);
+    for (int64_t row = 1; row <= 3; row++)
+        push(ALICE, row);
+    for (unsigned i = 0; i < 3; i++)
+        pthread_join(waiters[i].thread, NULL);
+    ck_assert_int_eq(waiters[0].row + waiters[1].row + waiters[2].row, 6);
+
+    push(ALICE, 4); /* all slots taken: it waits for one to come back, or for more slots */
+    start_waiter(0);
+    queue_release(queue, ALICE);
+    waiter_ends(0, 0, 4);
+    push(ALICE, 5);
+    start_waiter(3);
+    waiter_ends(3, -ECANCELED, 0);
+    start_waiter(2);
+    queue_set_slots(queue, 4);
+    waiter_ends(2, 0, 5);
+}
+END_TEST
+
+/*
+ * Every operation at random beside a model so simple that it is seen to be right. One thread pops:
+ * whenever the model says that a task may start it must get just this one, and otherwise wait.
+ */
+
+#define MODEL_USERS 6
+#define MODEL_LINE  400
+#define MODEL_OPS   100000
+
+static struct model {
+    struct {
+        bool known;
+        int64_t line[MODEL_LINE];
+        int length;
+        int running;
+        uint64_t turn;
+        bool paused;
+        int64_t until;
+        bool held;
+    } user[MODEL_USERS + 1]; /* the last one stands for everybody: only its pause is used */
+    unsigned slots;
+    unsigned running;
+    uint64_t turns;
+} model;
+
+static struct popper {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    enum { IDLE, ASKED, DONE, END } phase;
+    unsigned worker;
+    int r;
+    uid_t uid;
+    int64_t row;
+} popper = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, IDLE, 0, 0, 0, 0};
+
+static void *run_popper(void *unused)
+{
+    (void)unused;
+    pthread_mutex_lock(&popper.lock);
+    for (;;) {
+        while (popper.phase != ASKED && popper.phase != END)
+            pthread_cond_wait(&popper.changed, &popper.lock);
+        if (popper.phase == END)
+            break;
+        unsigned worker = popper.worker;
+        uid_t uid = 0;
+        int64_t row = 0;
+        pthread_mutex_unlock(&popper.lock);
+        int r = queue_pop(queue, worker, &uid, &row);
+        pthread_mutex_lock(&popper.lock);
+        popper.r = r;
+        popper.uid = uid;
+        popper.row = row;
+        popper.phase = DONE;
+        pthread_cond_broadcast(&popper.changed);
+    }
+    pthread_mutex_unlock(&popper.lock);
+    return NULL;
+}
+
+static bool model_paused(int i)
+{
+    return model.user[i].paused && (model.user[i].until == 0 || now < model.user[i].until);
+}
+
+static int model_next(void)
+{
+    int best = -1;
+    if (model.running >= model.slots || model_paused(MODEL_USERS))
+        return -1;
+    for (int i = 0; i < MODEL_USERS; i++) {
+        if (model.user[i].length == 0 || model.user[i].held || model_paused(i))
+            continue;
+        if (best < 0 || model.user[i].running < model.user[best].running ||
+            (model.user[i].running == model.user[best].running &&
+             model.user[i].turn < model.user[best].turn))
+            best = i;
+    }
+    return best;
+}
+
+static void model_know(int i)
+{
+    if (!model.user[i].known)
+        model.user[i].turn = ++model.turns;
+    model.user[i].known = true;
+}
+
+static void model_forget(int i)
+{
+    if (model.user[i].length == 0 && model.user[i].running == 0 && !model.user[i].paused &&
+        !model.user[i].held)
+        model.user[i].known = false;
+}
+
+static void model_insert(int i, int at, int64_t row)
+{
+    model_know(i);
+    memmove(&model.user[i].line[at + 1], &model.user[i].line[at],
+            (size_t)(model.user[i].length - at) * sizeof(row));
+    model.user[i].line[at] = row;
+    model.user[i].length++;
+}
+
+static int64_t model_remove_first(int i)
+{
+    int64_t row = model.user[i].line[0];
+    model.user[i].length--;
+    memmove(&model.user[i].line[0], &model.user[i].line[1],
+            (size_t)model.user[i].length * sizeof(row));
+    return row;
+}
+
+static uid_t model_uid(int i)
+{
+    return i == MODEL_USERS ? QUEUE_EVERYBODY : (uid_t)(1000 + i);
+}
+
+static void try_push(int i, int64_t row)
+{
+    if (model.user[i].length == MODEL_LINE)
+        return;
+    bool front = rand() % 8 == 0;
+    model_insert(i, front ? 0 : model.user[i].length, row);
+    ck_assert_int_eq(front ? queue_push_front(queue, model_uid(i), row)
+                           : queue_push(queue, model_uid(i), row),
+                     0);
+}
+
+static void try_release(int i)
+{
+    if (model.user[i].running == 0)
+        return;
+    model.user[i].running--;
+    model.user[i].turn = ++model.turns;
+    model.running--;
+    model_forget(i);
+    queue_release(queue, model_uid(i));
+}
+
+static void try_clear(int i)
+{
+    size_t expected = 0, count;
+    int64_t *rows;
+    ck_assert_int_eq(queue_clear(queue, model_uid(i), &rows, &count), 0);
+    for (int u = 0; u < MODEL_USERS; u++) {
+        if (i != MODEL_USERS && i != u)
+            continue;
+        for (int j = 0; j < model.user[u].length; j++, expected++) {
+            bool found = false;
+            for (size_t k = 0; k < count; k++)
+                found = found || rows[k] == model.user[u].line[j];
+            ck_assert(found);
+        }
+        model.user[u].length = 0;
+        model_forget(u);
+    }
+    ck_assert_uint_eq(count, expected);
+    free(rows);
+}
+
+static void try_pause(int i)
+{
+    model_know(i);
+    model.user[i].paused = true;
+    model.user[i].until = rand() % 2 ? 0 : now + rand() % 100;
+    ck_assert_int_eq(queue_pause(queue, model_uid(i), model.user[i].until), 0);
+}
+
+static void try_resume(int i)
+{
+    bool was = model_paused(i);
+    model.user[i].paused = false;
+    model_forget(i);
+    ck_assert_int_eq(queue_resume(queue, model_uid(i)), was);
+}
+
+static void try_tick(void)
+{
+    int64_t next = 0;
+    now += rand() % 60;
+    for (int i = 0; i <= MODEL_USERS; i++) {
+        if (!model.user[i].paused || model.user[i].until == 0)
+            continue;
+        if (!model_paused(i))
+            model.user[i].paused = false;
+        else if (next == 0 || model.user[i].until < next)
+            next = model.user[i].until;
+        model_forget(i);
+    }
+    ck_assert_int_eq(queue_tick(queue), next);
+}
+
+static void try_hold(int i, bool on)
+{
+    if (on)
+        model_know(i);
+    model.user[i].held = on;
+    model_forget(i);
+    ck_assert_int_eq(queue_hold(queue, model_uid(i), QUEUE_HOLD_STORAGE, on), 0);
+}
+
+static void try_anything(int64_t row)
+{
+    int user = rand() % MODEL_USERS, scope = rand() % 4 ? user : MODEL_USERS, what = rand() % 100;
+    if (what < 35) {
+        try_push(user, row);
+    } else if (what < 72) {
+        try_release(user);
+    } else if (what < 74) {
+        try_clear(scope);
+    } else if (what < 78) {
+        try_pause(scope);
+    } else if (what < 86) {
+        try_resume(scope);
+    } else if (what < 91) {
+        try_tick();
+    } else if (what < 97) {
+        try_hold(user, rand() % 3 == 0);
+    } else {
+        model.slots = 1 + (unsigned)rand() % 6;
+        queue_set_slots(queue, model.slots);
+    }
+}
+
+/* After an operation: the popper has what the model says, or still waits. */
+static void check_popper_locked(void)
+{
+    int next = model_next();
+    if (popper.phase == IDLE && rand() % 2) {
+        popper.worker = (unsigned)rand() % 7;
+        popper.phase = ASKED;
+        pthread_cond_broadcast(&popper.changed);
+    }
+    if (popper.phase == IDLE)
+        return;
+    bool canceled = popper.worker >= model.slots;
+    if (next < 0 && !canceled) {
+        ck_assert_int_eq(popper.phase, ASKED);
+        return;
+    }
+    while (popper.phase != DONE)
+        pthread_cond_wait(&popper.changed, &popper.lock);
+    popper.phase = IDLE;
+    ck_assert_int_eq(popper.r, canceled ? -ECANCELED : 0);
+    if (canceled)
+        return;
+    ck_assert_uint_eq(popper.uid, model_uid(next));
+    ck_assert_int_eq(popper.row, model_remove_first(next));
+    model.user[next].running++;
+    model.user[next].turn = ++model.turns;
+    model.running++;
+}
+
+START_TEST(agrees_with_a_model)
+{
+    pthread_t thread;
+    srand(print_seed());
+    model.slots = 3;
+    queue_set_slots(queue, 3);
+    ck_assert_int_eq(pthread_create(&thread, NULL, run_popper, NULL), 0);
+    for (int64_t op = 1; op <= MODEL_OPS; op++) {
+        size_t total = 0;
+        try_anything(op);
+        pthread_mutex_lock(&popper.lock);
+        check_popper_locked();
+        pthread_mutex_unlock(&popper.lock);
+        for (int i = 0; i < MODEL_USERS; i++)
+            total += (size_t)model.user[i].length;
+        ck_assert_uint_eq(queue_length(queue, QUEUE_EVERYBODY), total);
+        ck_assert_uint_eq(queue_length(queue, model_uid(0)), (size_t)model.user[0].length);
+    }
+    queue_close(queue);
+    pthread_mutex_lock(&popper.lock);
+    while (popper.phase == ASKED)
+        pthread_cond_wait(&popper.changed, &popper.lock);
+    popper.phase = END;
+    pthread_cond_broadcast(&popper.changed);
+    pthread_mutex_unlock(&popper.lock);
+    pthread_join(thread, NULL);
+}
+END_TEST
+
+/*
+ * Threads at once: pushing, popping, putting back, clearing, pausing, resizing. Each row comes out
+ * exactly once, and while the number of slots stands no more run than that.
+ */
+
+#define PUSHERS 2
+#define WORKERS 4
+#define ROWS    40000
+
+static struct {
+    atomic_uchar ended[ROWS];
+    atomic_int left;
+    atomic_int running;
+    atomic_uint limit;
+    atomic_uint generation; /* odd: the number of slots is about to change */
+} crowd;
+
+static void end_row(int64_t row)
+{
+    ck_assert_int_eq(atomic_fetch_add(&crowd.ended[row], 1), 0);
+    atomic_fetch_sub(&crowd.left, 1);
+}
+
+static void *run_pusher(void *data)
+{
+    int first = *(int *)data;
+    for (int64_t row = first; row < ROWS; row += PUSHERS) {
+        int r = queue_push(queue, (uid_t)(1000 + row % 5), row);
+        ck_assert_int_eq(r, 0);
+        if (row % 64 < PUSHERS)
+            sched_yield();
+    }
+    return NULL;
+}
+
+/* Takes tasks until the queue is closed; comes back when it was sent away and is wanted again. */
+static void *run_worker(void *data)
+{
+    unsigned worker = *(unsigned *)data;
+    for (int turn = 1;; turn++) {
+        uid_t uid;
+        int64_t row;
+        unsigned generation = crowd.generation;
+        int r = queue_pop(queue, worker, &uid, &row);
+        if (r == -ESHUTDOWN)
+            return NULL;
+        if (r == -ECANCELED) {
+            sched_yield();
+            continue;
+        }
+        ck_assert_int_eq(r, 0);
+        ck_assert_uint_eq(uid, (uid_t)(1000 + row % 5));
+        unsigned running = (unsigned)atomic_fetch_add(&crowd.running, 1) + 1;
+        unsigned limit = crowd.limit;
+        if (generation % 2 == 0 && generation == crowd.generation)
+            ck_assert_uint_le(running, limit);
+        if (turn % 16 == 0)
+            sched_yield();
+        if (turn % 10 == 0)
+            ck_assert_int_eq(queue_push_front(queue, uid, row), 0);
+        else
+            end_row(row);
+        atomic_fetch_sub(&crowd.running, 1);
+        queue_release(queue, uid);
+    }
+}
+
+static void *run_clearer(void *unused)
+{
+    (void)unused;
+    for (int i = 0; crowd.left > 0; i++) {
+        int64_t *rows;
+        size_t count;
+        for (int pause = 0; pause < 50; pause++)
+            sched_yield();
+        uid_t uid = i % 10 ? (uid_t)(1000 + i % 5) : QUEUE_EVERYBODY;
+        ck_assert_int_eq(queue_clear(queue, uid, &rows, &count), 0);
+        for (size_t j = 0; j < count; j++)
+            end_row(rows[j]);
+        free(rows);
+    }
+    return NULL;
+}
+
+static void change_slots(unsigned slots)
+{
+    crowd.generation++;
+    queue_set_slots(queue, slots);
+    while ((unsigned)crowd.running > slots)
+        sched_yield();
+    crowd.limit = slots;
+    crowd.generation++;
+}
+
+static void *run_disturber(void *unused)
+{
+    (void)unused;
+    for (int i = 0; crowd.left > 0; i++) {
+        uid_t scope = i % 3 ? (uid_t)(1000 + i % 5) : QUEUE_EVERYBODY;
+        change_slots(1 + (unsigned)i % WORKERS);
+        for (int pause = 0; pause < 20; pause++)
+            sched_yield();
+        ck_assert_int_eq(queue_pause(queue, scope, 0), 0);
+        ck_assert_int_eq(queue_hold(queue, 1000, QUEUE_HOLD_STORAGE, i % 2), 0);
+        sched_yield();
+        ck_assert(queue_resume(queue, scope));
+    }
+    ck_assert_int_eq(queue_hold(queue, 1000, QUEUE_HOLD_STORAGE, false), 0);
+    return NULL;
+}
+
+START_TEST(every_row_comes_out_once)
+{
+    pthread_t pushers[PUSHERS], workers[WORKERS], clearer, disturber;
+    int firsts[PUSHERS];
+    unsigned numbers[WORKERS];
+    crowd.left = ROWS;
+    change_slots(WORKERS);
+    for (unsigned i = 0; i < WORKERS; i++) {
+        numbers[i] = i;
+        ck_assert_int_eq(pthread_create(&workers[i], NULL, run_worker, &numbers[i]), 0);
+    }
+    for (int i = 0; i < PUSHERS; i++) {
+        firsts[i] = i;
+        ck_assert_int_eq(pthread_create(&pushers[i], NULL, run_pusher, &firsts[i]), 0);
+    }
+    ck_assert_int_eq(pthread_create(&clearer, NULL, run_clearer, NULL), 0);
+    ck_assert_int_eq(pthread_create(&disturber, NULL, run_disturber, NULL), 0);
+    for (int i = 0; i < PUSHERS; i++)
+        pthread_join(pushers[i], NULL);
+    pthread_join(clearer, NULL);
+    pthread_join(disturber, NULL);
+    queue_close(queue);
+    for (int i = 0; i < WORKERS; i++)
+        pthread_join(workers[i], NULL);
+    for (int i = 0; i < ROWS; i++)
+        ck_assert_int_eq(crowd.ended[i], 1);
+    ck_assert_int_eq(crowd.running, 0);
+}
+END_TEST
+
+/* A task at a time, each of which must wake a worker, while workers are sent away and come back. */
+START_TEST(no_wake_up_is_lost)
+{
+    pthread_t workers[WORKERS];
+    unsigned numbers[WORKERS];
+    change_slots(WORKERS);
+    crowd.left = ROWS / 4;
+    for (unsigned i = 0; i < WORKERS; i++) {
+        numbers[i] = i;
+        ck_assert_int_eq(pthread_create(&workers[i], NULL, run_worker, &numbers[i]), 0);
+    }
+    for (int row = 0; row < ROWS / 4; row++) {
+        queue_set_slots(queue, 1 + (unsigned)row % WORKERS);
+        push((uid_t)(1000 + row % 5), row);
+        while (!crowd.ended[row])
+            sched_yield();
+    }
+    queue_close(queue);
+    for (int i = 0; i < WORKERS; i++)
+        pthread_join(workers[i], NULL);
+    ck_assert_int_eq(crowd.left, 0);
+}
+END_TEST
+
+static Suite *suite(void)
+{
+    Suite *suite = suite_create("queue");
+    TCase *tcase = tcase_create("queue");
+    tcase_add_checked_fixture(tcase, set_up, tear_down);
+    tcase_set_timeout(tcase, 120);
+    tcase_add_test(tcase, first_in_first_out);
+    tcase_add_test(tcase, put_back_goes_to_the_head);
+    tcase_add_test(tcase, fewest_running_goes_first);
+    tcase_add_test(tcase, turns_go_round);
+    tcase_add_test(tcase, one_at_a_time_neither_waits_long_nor_starves_others);
+    tcase_add_test(tcase, idle_users_are_forgotten);
+    tcase_add_test(tcase, pause_of_a_user);
+    tcase_add_test(tcase, pause_of_everybody);
+    tcase_add_test(tcase, pauses_end_on_time);
+    tcase_add_test(tcase, a_second_pause_replaces_the_first);
+    tcase_add_test(tcase, a_dead_file_system_holds_its_user_only);
+    tcase_add_test(tcase, each_reason_holds_for_itself);
+    tcase_add_test(tcase, clear_gives_the_rows_in_order);
+    tcase_add_test(tcase, close_wakes_everybody);
+    tcase_add_test(tcase, fewer_slots_send_workers_away);
+    tcase_add_test(tcase, agrees_with_a_model);
+    tcase_add_test(tcase, every_row_comes_out_once);
+    tcase_add_test(tcase, no_wake_up_is_lost);
+    suite_add_tcase(suite, tcase);
+    return suite;
+}
+
+int main(void)
+{
+    return tap_main(suite());
+}

@@ -1,0 +1,437 @@
+#include <config.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "core/settings.h"
+#include "tap.h"
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+static struct settings settings;
+static char directory[] = "/tmp/check_settings-XXXXXX";
+static char path[sizeof(directory) + 5];
+
+static void set_up(void)
+{
+    ck_assert_ptr_nonnull(mkdtemp(directory));
+    snprintf(path, sizeof(path), "%s/conf", directory);
+    ck_assert_int_eq(settings_init(&settings, "/nonexistent"), 0);
+}
+
+static void tear_down(void)
+{
+    settings_release(&settings);
+    unlink(path);
+    rmdir(directory);
+}
+
+static void write_file(const char *data, size_t len)
+{
+    FILE *file = fopen(path, "w");
+    ck_assert_ptr_nonnull(file);
+    ck_assert_uint_eq(fwrite(data, 1, len, file), len);
+    ck_assert_int_eq(fclose(file), 0);
+}
+
+static void reads(const char *text)
+{
+    char message[512] = "";
+    write_file(text, strlen(text));
+    int r = settings_read_file(&settings, path, false, message);
+    ck_assert_msg(r == 0, "%d: %s", r, message);
+}
+
+/* The message, without the directory, must be exactly this. */
+static void fails_bytes(const char *data, size_t len, const char *expected)
+{
+    char message[512] = "";
+    write_file(data, len);
+    ck_assert_int_eq(settings_read_file(&settings, path, false, message), -EINVAL);
+    ck_assert_mem_eq(message, path, strlen(path));
+    ck_assert_str_eq(message + strlen(path), expected);
+}
+
+static void fails(const char *text, const char *expected)
+{
+    fails_bytes(text, strlen(text), expected);
+}
+
+static void takes(const char *key, const char *value)
+{
+    char message[256] = "";
+    int r = settings_set(&settings, key, value, message);
+    ck_assert_msg(r == 0, "%s = %s: %d: %s", key, value, r, message);
+    ck_assert_str_eq(message, "");
+}
+
+static void refuses(const char *key, const char *value)
+{
+    char message[256] = "";
+    int r = settings_set(&settings, key, value, message);
+    ck_assert_msg(r == -EINVAL, "%s = %s: %d", key, value, r);
+    ck_assert_msg(strstr(message, "expected ") || strstr(message, "only loopback"), "%s", message);
+}
+
+START_TEST(defaults)
+{
+    ck_assert_uint_eq(settings.max_tasks_num, 10);
+    ck_assert_uint_eq(settings.listen.count, 2);
+    ck_assert_str_eq(settings.listen.items[0], "127.0.0.1:6736");
+    ck_assert_str_eq(settings.listen.items[1], "[::1]:6736");
+    ck_assert(!settings.listen_set);
+    ck_assert_ptr_null(settings.socket);
+    ck_assert_uint_eq(settings.socket_mode, 0666);
+    ck_assert_ptr_null(settings.state_dir);
+    ck_assert_str_eq(settings.run_as, "_autodl");
+    ck_assert_uint_eq(settings.first_uid, 1000);
+    ck_assert_uint_eq(settings.allow_users.count, 0);
+    ck_assert_str_eq(settings.operators, "autodl");
+    ck_assert_int_eq(settings.connect_timeout, 30000);
+    ck_assert_int_eq(settings.stall_timeout, 60000);
+    ck_assert(!settings.unique_names);
+    ck_assert(!settings.allow_hidden);
+    ck_assert_str_eq(settings.default_directory, "~/autodl-storage");
+    ck_assert_uint_eq(settings.umask, 022);
+    ck_assert_uint_eq(settings.host_names.count, 0);
+    ck_assert_ptr_null(settings.ca_file);
+    ck_assert_ptr_null(settings.proxy);
+    ck_assert_str_eq(settings.user_agent, "autodl/" PACKAGE_VERSION);
+    ck_assert_int_eq(settings.log_level, LOG_LEVEL_INFO);
+}
+END_TEST
+
+START_TEST(every_key_is_set_from_a_file)
+{
+    reads("# all of them\n"
+          "max-tasks-num = 1000\n"
+          "listen = 127.0.0.1:0\n"
+          "socket = /run/x.sock\n"
+          "socket-mode = 0660\n"
+          "state-dir = /srv/autodl\n"
+          "run-as = nobody\n"
+          "first-uid = 500\n"
+          "allow-users = alice, bob\n"
+          "allow-users = carol\n"
+          "operators = adm\n"
+          "connect-timeout = 500ms\n"
+          "stall-timeout = 2m\n"
+          "unique-names = yes\n"
+          "allow-hidden = on\n"
+          "default-directory = /srv/downloads\n"
+          "umask = 077\n"
+          "host-names = dl.lan,dl.example.org\n"
+          "ca-file = /etc/ssl/ours.pem\n"
+          "proxy = socks5h://proxy.lan:1080\n"
+          "user-agent = Mozilla/5.0 (autodl)\n"
+          "log-level = debug\n");
+    ck_assert_uint_eq(settings.max_tasks_num, 1000);
+    ck_assert_uint_eq(settings.listen.count, 1);
+    ck_assert_str_eq(settings.listen.items[0], "127.0.0.1:0");
+    ck_assert(settings.listen_set);
+    ck_assert_str_eq(settings.socket, "/run/x.sock");
+    ck_assert_uint_eq(settings.socket_mode, 0660);
+    ck_assert_str_eq(settings.state_dir, "/srv/autodl");
+    ck_assert_str_eq(settings.run_as, "nobody");
+    ck_assert_uint_eq(settings.first_uid, 500);
+    ck_assert_uint_eq(settings.allow_users.count, 3);
+    ck_assert_str_eq(settings.allow_users.items[0], "alice");
+    ck_assert_str_eq(settings.allow_users.items[1], "bob");
+    ck_assert_str_eq(settings.allow_users.items[2], "carol");
+    ck_assert_str_eq(settings.operators, "adm");
+    ck_assert_int_eq(settings.connect_timeout, 500);
+    ck_assert_int_eq(settings.stall_timeout, 120000);
+    ck_assert(settings.unique_names);
+    ck_assert(settings.allow_hidden);
+    ck_assert_str_eq(settings.default_directory, "/srv/downloads");
+    ck_assert_uint_eq(settings.umask, 077);
+    ck_assert_uint_eq(settings.host_names.count, 2);
+    ck_assert_str_eq(settings.host_names.items[1], "dl.example.org");
+    ck_assert_str_eq(settings.ca_file, "/etc/ssl/ours.pem");
+    ck_assert_str_eq(settings.proxy, "socks5h://proxy.lan:1080");
+    ck_assert_str_eq(settings.user_agent, "Mozilla/5.0 (autodl)");
+    ck_assert_int_eq(settings.log_level, LOG_LEVEL_DEBUG);
+}
+END_TEST
+
+START_TEST(lines_as_people_write_them)
+{
+    reads("\n"
+          "   # an indented comment\n"
+          "\tmax-tasks-num=3\t\r\n"
+          "user-agent =  a#b = c  # a comment\r\n"
+          "default-directory = ~/caf\xc3\xa9 au lait\r\n"
+          "#max-tasks-num = 4\n"
+          " \t \r\n"
+          "host-names = last.line.without.end");
+    ck_assert_uint_eq(settings.max_tasks_num, 3);
+    ck_assert_str_eq(settings.user_agent, "a#b = c");
+    ck_assert_str_eq(settings.default_directory, "~/caf\xc3\xa9 au lait");
+    ck_assert_str_eq(settings.host_names.items[0], "last.line.without.end");
+    reads("");
+    ck_assert_uint_eq(settings.max_tasks_num, 3);
+}
+END_TEST
+
+START_TEST(the_last_line_of_a_key_wins)
+{
+    reads("max-tasks-num = 3\nmax-tasks-num = 4\nproxy = http://a\nproxy = none\n");
+    ck_assert_uint_eq(settings.max_tasks_num, 4);
+    ck_assert_ptr_null(settings.proxy);
+}
+END_TEST
+
+START_TEST(errors_name_file_line_and_what_was_expected)
+{
+    fails("max-tasks-num = abc\n", ":1: max-tasks-num = abc: expected a number from 1 to 1000");
+    fails("\n\nmax-tasks-num = 0\n", ":3: max-tasks-num = 0: expected a number from 1 to 1000");
+    fails("max-tasks-num = 1001", ":1: max-tasks-num = 1001: expected a number from 1 to 1000");
+    fails("max-tasks-num =\n", ":1: max-tasks-num = : expected a number from 1 to 1000");
+    fails("ca-file = # none\n", ":1: ca-file = : expected an absolute path");
+    fails("max-tasks-num 5\n", ":1: expected key = value");
+    fails("[section]\n", ":1: expected key = value");
+    fails("# x\n= 5\n", ":2: expected key = value");
+    fails("max_tasks_num = 5\n", ":1: there is no key max_tasks_num; did you mean max-tasks-num?");
+    fails("umaks = 022\n", ":1: there is no key umaks; did you mean umask?");
+    fails("something = else\n", ":1: there is no key something");
+    fails("listen = 192.0.2.1:6736\n",
+          ":1: listen = 192.0.2.1:6736: other machines cannot be served yet: only loopback "
+          "addresses (127.0.0.0/8, ::1)");
+    fails("proxy = alice:secret@proxy.lan\n",
+          ":1: proxy: expected an http, https or socks URL, such as http://proxy.example.org:3128, "
+          "or none");
+    fails("log-level = info\nuser-agent = caf\xe9\n", ":2: this line is not valid UTF-8");
+    fails_bytes("umask = 022\n# a\0b\n", 18, ":2: there is a NUL byte in this line");
+    fails_bytes("\0", 1, ":1: there is a NUL byte in this line");
+}
+END_TEST
+
+START_TEST(errors_of_the_next_version_are_errors_now)
+{
+    fails("rate-limit = off\n", ":1: there is no key rate-limit");
+    fails("auth = peer, pam\n", ":1: there is no key auth");
+}
+END_TEST
+
+START_TEST(long_lines)
+{
+    static char line[70000], message[512];
+    int prefix;
+    for (size_t len = 65534; len <= 65538; len++) {
+        prefix = snprintf(line, sizeof(line), "user-agent = ");
+        memset(line + prefix, 'u', len - (size_t)prefix);
+        line[len] = '\n';
+        write_file(line, len + 1);
+        int r = settings_read_file(&settings, path, false, message);
+        ck_assert_int_eq(r, len <= 65536 ? 0 : -EMSGSIZE);
+        if (r == 0)
+            ck_assert_uint_eq(strlen(settings.user_agent), len - (size_t)prefix);
+        else
+            ck_assert_str_eq(message + strlen(path), ":1: this line is longer than 64 KiB");
+    }
+
+    memset(line, 'k', 300);
+    memset(line + 300, 'v', 60000);
+    line[150] = '=';
+    line[60300] = '\n';
+    write_file(line, 60301);
+    ck_assert_int_eq(settings_read_file(&settings, path, false, message), -EINVAL);
+    ck_assert_ptr_nonnull(strstr(message, ":1: there is no key kkk"));
+    prefix = snprintf(line, sizeof(line), "umask = ");
+    memset(line + prefix, '7', 60000);
+    write_file(line, 60000);
+    ck_assert_int_eq(settings_read_file(&settings, path, false, message), -EINVAL);
+    ck_assert_ptr_nonnull(strstr(message, ": expected an octal mode from 0 to 0777"));
+}
+END_TEST
+
+START_TEST(files_that_cannot_be_read)
+{
+    char message[512] = "";
+    ck_assert_int_eq(settings_read_file(&settings, path, true, message), 0);
+    ck_assert_int_eq(settings_read_file(&settings, path, false, message), -ENOENT);
+    ck_assert_mem_eq(message, path, strlen(path));
+    ck_assert_str_eq(message + strlen(path), ": cannot be read: No such file or directory");
+    ck_assert_int_eq(settings_read_file(&settings, directory, true, message), -EISDIR);
+    ck_assert_ptr_nonnull(strstr(message, "cannot be read: Is a directory"));
+}
+END_TEST
+
+START_TEST(values_that_are_refused)
+{
+    static const struct {
+        const char *key;
+        const char *values[12];
+    } cases[] = {
+        {"max-tasks-num",     {"-1", "+1", "1.5", "1 ", "0x10", "99999999999999999999"}  },
+        {"listen",
+         {"localhost:6736", "127.0.0.1", ":6736", "6736", "127.0.0.1:65536",
+          "127.0.0.1:", "::1:6736", "[::1]", "[::1:6736", "[::1]x:6736", "[127.0.0.1]:1"}},
+        {"listen",
+         {"0.0.0.0:6736", "[::]:6736", "[::ffff:127.0.0.1]:1", "10.0.0.1:1", "128.0.0.1:1", "[]:1",
+          "127.0.0.1:1,", "127.0.0.1:1,none", "127.1:1", "[fe80::1%lo]:1"}               },
+        {"socket",            {"autodl.sock", "~/autodl.sock", "./x"}                    },
+        {"socket-mode",       {"888", "01000", "rw", "-1", "0o66"}                       },
+        {"state-dir",         {"relative", "~/state", "none"}                            },
+        {"run-as",            {"a b", "-x", "a:b", "a/b"}                                },
+        {"first-uid",         {"0", "4294967295", "-1"}                                  },
+        {"allow-users",       {"none", ",", "a,,b", "a b", "a,", "-a"}                   },
+        {"operators",         {"a b", "a,b"}                                             },
+        {"connect-timeout",   {"0", "0s", "soon", "2d", "-1s", "1.5s"}                   },
+        {"stall-timeout",     {"0ms", "off"}                                             },
+        {"unique-names",      {"maybe", "YES", "2"}                                      },
+        {"default-directory", {"downloads", "~", "~alice/x", "./x", "$HOME/x"}           },
+        {"umask",             {"8", "1777", "u=rwx"}                                     },
+        {"host-names",        {"a b", "http://a", "a,,b"}                                },
+        {"ca-file",           {"ours.pem"}                                               },
+        {"proxy",             {"proxy.lan", "ftp://proxy.lan", "http://", "http://a b"}  },
+        {"user-agent",        {"a\r\nCookie: x", "\x7f", "a\tb"}                         },
+        {"log-level",         {"verbose", "7", "Info"}                                   },
+    };
+    size_t count;
+    const struct settings_key *keys = settings_keys(&count);
+    for (size_t i = 0; i < count; i++)
+        refuses(keys[i].name, "");
+    for (size_t i = 0; i < COUNT(cases); i++)
+        for (size_t v = 0; v < COUNT(cases[i].values) && cases[i].values[v]; v++)
+            refuses(cases[i].key, cases[i].values[v]);
+
+    static char text[5000];
+    memset(text, '/', sizeof(text) - 1);
+    refuses("state-dir", text);
+    refuses("ca-file", text);
+    text[0] = '~';
+    refuses("default-directory", text);
+    memset(text, '/', 108);
+    text[108] = '\0';
+    refuses("socket", text);
+    text[107] = '\0';
+    takes("socket", text);
+}
+END_TEST
+
+START_TEST(a_refused_value_changes_nothing)
+{
+    takes("listen", "127.0.0.1:1");
+    refuses("listen", "127.0.0.1:2, 127.0.0.1");
+    ck_assert_uint_eq(settings.listen.count, 1);
+    refuses("max-tasks-num", "0");
+    ck_assert_uint_eq(settings.max_tasks_num, 10);
+    settings_new_layer(&settings);
+    refuses("listen", "[::1]:2,192.0.2.1:2");
+    ck_assert_uint_eq(settings.listen.count, 1);
+    takes("listen", "[::1]:3");
+    ck_assert_uint_eq(settings.listen.count, 1);
+    ck_assert_str_eq(settings.listen.items[0], "[::1]:3");
+}
+END_TEST
+
+START_TEST(a_stronger_layer_replaces_lists)
+{
+    reads("listen = 127.0.0.1:1\nlisten = 127.0.0.2:2\nallow-users = alice\n");
+    ck_assert_uint_eq(settings.listen.count, 2);
+    settings_new_layer(&settings);
+    takes("listen", "[::1]:3");
+    takes("listen", "[0:0:0:0:0:0:0:1]:4, 127.255.0.1:0");
+    ck_assert_uint_eq(settings.listen.count, 3);
+    ck_assert_str_eq(settings.listen.items[0], "[::1]:3");
+    ck_assert_str_eq(settings.listen.items[2], "127.255.0.1:0");
+    ck_assert_uint_eq(settings.allow_users.count, 1);
+    takes("allow-users", "all");
+    ck_assert_uint_eq(settings.allow_users.count, 0);
+}
+END_TEST
+
+START_TEST(none_empties)
+{
+    takes("listen", "none");
+    ck_assert_uint_eq(settings.listen.count, 0);
+    ck_assert(settings.listen_set);
+    takes("listen", "127.0.0.1:5");
+    ck_assert_uint_eq(settings.listen.count, 1);
+    takes("listen", "none");
+    ck_assert_uint_eq(settings.listen.count, 0);
+    takes("socket", "none");
+    ck_assert_str_eq(settings.socket, "");
+    takes("host-names", "a.lan");
+    takes("host-names", "none");
+    ck_assert_uint_eq(settings.host_names.count, 0);
+}
+END_TEST
+
+START_TEST(umask_is_that_of_login_defs)
+{
+    static const struct {
+        const char *text;
+        mode_t mask;
+    } cases[] = {
+        {"",                                                 022},
+        {"UMASK 027\n",                                      027},
+        {"# UMASK 077\n\tUMASK\t\t002 \n",                   02 },
+        {"UMASK 077 # private\n",                            077},
+        {"UMASK\n",                                          022},
+        {"UMASK abc\n",                                      022},
+        {"UMASK 7777\n",                                     022},
+        {"USERGROUPS_ENAB yes\nHOME_MODE 0700\nUMASK 007\n", 07 },
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct settings other;
+        write_file(cases[i].text, strlen(cases[i].text));
+        ck_assert_int_eq(settings_init(&other, path), 0);
+        ck_assert_msg(other.umask == cases[i].mask, "%s: 0%o", cases[i].text, other.umask);
+        settings_release(&other);
+    }
+}
+END_TEST
+
+START_TEST(the_table_is_whole)
+{
+    size_t count;
+    const struct settings_key *keys = settings_keys(&count);
+    ck_assert_uint_eq(count, 20);
+    for (size_t i = 0; i < count; i++) {
+        ck_assert(keys[i].name && keys[i].expects && keys[i].help && keys[i].by_default);
+        bool listener = strcmp(keys[i].name, "listen") == 0 ||
+                        strncmp(keys[i].name, "socket", strlen("socket")) == 0;
+        bool fixed = listener || strcmp(keys[i].name, "state-dir") == 0 ||
+                     strcmp(keys[i].name, "run-as") == 0;
+        ck_assert_int_eq(keys[i].on_reload, !fixed);
+        if (keys[i].by_default[0] != '(')
+            takes(keys[i].name, keys[i].by_default);
+        for (size_t j = 0; j < i; j++)
+            ck_assert_str_ne(keys[i].name, keys[j].name);
+    }
+}
+END_TEST
+
+static Suite *suite(void)
+{
+    Suite *suite = suite_create("settings");
+    TCase *tcase = tcase_create("settings");
+    tcase_add_checked_fixture(tcase, set_up, tear_down);
+    tcase_add_test(tcase, defaults);
+    tcase_add_test(tcase, every_key_is_set_from_a_file);
+    tcase_add_test(tcase, lines_as_people_write_them);
+    tcase_add_test(tcase, the_last_line_of_a_key_wins);
+    tcase_add_test(tcase, errors_name_file_line_and_what_was_expected);
+    tcase_add_test(tcase, errors_of_the_next_version_are_errors_now);
+    tcase_add_test(tcase, long_lines);
+    tcase_add_test(tcase, files_that_cannot_be_read);
+    tcase_add_test(tcase, values_that_are_refused);
+    tcase_add_test(tcase, a_refused_value_changes_nothing);
+    tcase_add_test(tcase, a_stronger_layer_replaces_lists);
+    tcase_add_test(tcase, none_empties);
+    tcase_add_test(tcase, umask_is_that_of_login_defs);
+    tcase_add_test(tcase, the_table_is_whole);
+    suite_add_tcase(suite, tcase);
+    return suite;
+}
+
+int main(void)
+{
+    return tap_main(suite());
+}
