@@ -1,0 +1,69 @@
+/*
+ * The service's end of the filers: what a user's file operations look like to everybody else. A
+ * channel is one conversation with one user's filer; filers are started when first needed, ended
+ * after idling, and started again when they die: a call in progress is then repeated once.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "privsep/privsep.h"
+
+struct files; /* all filers; thread safe */
+struct files_channel; /* used by one thread at a time */
+
+struct files_stat {
+    mode_t mode;
+    dev_t dev;
+    ino_t ino;
+    int64_t size;
+};
+
+/*
+ * Filers that have had no open channel for `idle` ms are ended. `on_answer` is called (on a thread of
+ * files, or by files_close) when a filer that had let a call time out answers again, or is gone:
+ * trying again makes sense. That comes after the files_close of the channel with that call. `privsep`
+ * outlives files. 0 or a negative errno.
+ */
+int files_create(struct privsep *privsep, mode_t umask, int64_t idle,
+                 void (*on_answer)(void *data, uid_t uid), void *data, struct files **ret_files);
+/* For filers to be started from now on. */
+void files_set_umask(struct files *files, mode_t umask);
+/* Every call, in progress or to come, returns -ESHUTDOWN at once; `on_answer` is not called any
+ * more (one call of it may still be under way). */
+void files_shutdown(struct files *files);
+/* All channels are closed, those aside too. NULL is fine. */
+void files_destroy(struct files *files);
+
+/* A channel to the filer of `uid`, made at its first call. 0 or -ENOMEM. */
+int files_open(struct files *files, uid_t uid, struct files_channel **ret_channel);
+/* NULL is fine. A channel whose last call timed out is kept aside until its answer comes. */
+void files_close(struct files_channel *channel);
+uid_t files_uid(const struct files_channel *channel);
+
+/*
+ * All calls: `timeout` in ms, -1: none. 0 (or as said), the negative errno of the operation done as
+ * the user, -ETIMEDOUT (the file system does not answer: close the channel), -ESHUTDOWN, -EINVAL or
+ * -ENAMETOOLONG (a name that cannot be one), -EPERM (a hidden name), -EPIPE (the filer died twice),
+ * or what the monitor said about this user: -EACCES (no filer for this uid), -ENOENT (no such
+ * user).
+ */
+
+/* Expands ~, makes what is missing, sees that files can be made there. `ret_directory` is the
+ * caller's. */
+int files_prepare(struct files_channel *channel, const char *directory, int timeout,
+                  char **ret_directory);
+/* -ENOENT when there is none. Symbolic links are not followed. */
+int files_stat(struct files_channel *channel, const char *directory, const char *name, int timeout,
+               struct files_stat *ret_stat);
+/* The descriptor (a regular file, read and write, close-on-exec) is the caller's. */
+int files_open_part(struct files_channel *channel, const char *directory, const char *name,
+                    bool truncate, int timeout, int *ret_fd);
+/* Never replaces: -EEXIST. Done already (source gone, target is `dev`, `ino`): 0. */
+int files_rename(struct files_channel *channel, const char *directory, const char *from,
+                 const char *to, dev_t dev, ino_t ino, int timeout);
+int files_unlink(struct files_channel *channel, const char *directory, const char *name,
+                 int timeout);
+int files_sync(struct files_channel *channel, const char *directory, int timeout);

@@ -1,0 +1,443 @@
+#include "privsep/monitor.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <poll.h>
+#include <pwd.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <systemd/sd-daemon.h>
+
+#include "common/cleanup.h"
+#include "common/log.h"
+#include "privsep/caps.h"
+#include "privsep/filer.h"
+#include "privsep/wire.h"
+
+#define NOBODY         65534
+#define FILERS_MAX     4096
+#define BECOME_SECONDS 30 /* a filer that is still looking up its user after this ends */
+
+struct monitor {
+    /* immutable */
+    const struct monitor_options *options;
+    bool system; /* may become other users */
+    sigset_t old_mask;
+    int signals; /* a signalfd */
+    pid_t service;
+
+    int control;    /* the service's other end; -1: the service is not heard any more */
+    unsigned stops; /* signals that asked for a stop */
+    unsigned filers;
+    bool ready;
+    bool ended;
+    int status; /* of the program, once ended */
+};
+
+bool monitor_system_mode(void)
+{
+    return caps_may_become_others();
+}
+
+/* --- from root to run_as --- */
+
+/* Only what was made here is handed over: what stands there already is its owner's. */
+static int make_directory(const char *path, mode_t mode, uid_t uid, gid_t gid)
+{
+    if (mkdir(path, 0700) < 0) {
+        if (errno == EEXIST)
+            return 0;
+        int error = -errno;
+        log_error("cannot make the directory %s: %s", path, strerror(errno));
+        return error;
+    }
+    _cleanup_close_ int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    struct stat st;
+    if (fd < 0 || fstat(fd, &st) < 0 || st.st_uid != geteuid() || fchmod(fd, mode) < 0 ||
+        fchown(fd, uid, gid) < 0) {
+        log_error("cannot give the directory %s to its user: %s", path, strerror(errno));
+        return -EPERM;
+    }
+    return 0;
+}
+
+static const struct passwd *find_run_as(const char *name)
+{
+    errno = 0;
+    const struct passwd *user = getpwnam(name);
+    if (!user && errno != 0 && errno != ENOENT && errno != ESRCH)
+        log_error("cannot look up the user %s: %s", name, strerror(errno));
+    else if (!user)
+        log_error("user %s does not exist; create it (adduser --system --group %s) or name another "
+                  "with --run-as",
+                  name, name);
+    else if (user->pw_uid == 0)
+        log_error("the service never runs as root; name another user than %s with --run-as", name);
+    else
+        return user;
+    return NULL;
+}
+
+static int become_run_as(const struct monitor_options *options)
+{
+    const struct passwd *user = find_run_as(options->run_as);
+    if (!user)
+        return -ENOENT;
+    uid_t uid = user->pw_uid;
+    gid_t gid = user->pw_gid;
+    int r = make_directory(options->state_dir, 0700, uid, gid);
+    if (r == 0 && options->socket_dir)
+        r = make_directory(options->socket_dir, 0755, uid, gid);
+    if (r < 0)
+        return r;
+    caps_drop_bounding();
+    if (prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) < 0 || initgroups(options->run_as, gid) < 0 ||
+        setresgid(gid, gid, gid) < 0 || setresuid(uid, uid, uid) < 0 ||
+        prctl(PR_SET_KEEPCAPS, 0, 0, 0, 0) < 0) {
+        r = -errno;
+        log_error("cannot become the user %s: %s", options->run_as, strerror(errno));
+    }
+    return r;
+}
+
+/* System mode: from what we were started with to run_as with two capabilities. */
+static int reduce_privileges(const struct monitor *monitor)
+{
+    int r = 0;
+    if (monitor->system && geteuid() == 0)
+        r = become_run_as(monitor->options);
+    if (r < 0)
+        return r;
+    r = monitor->system ? caps_keep_setid() : caps_give_up();
+    if (r < 0) {
+        log_error("cannot keep CAP_SETUID and CAP_SETGID alone: %s; start autodl-service as root, "
+                  "with both of them, or with neither",
+                  strerror(-r));
+        return r;
+    }
+    /* With no_new_privs set*id(2) still work; programs do not gain anything. No core may hold what
+     * users sent. */
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
+        (monitor->system && prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)) {
+        r = -errno;
+        log_error("cannot give up privileges: %s", strerror(errno));
+    }
+    return r;
+}
+
+/* --- children --- */
+
+/* A child keeps 0 (made /dev/null), 1, 2 and `fd`, which becomes 3 and is returned. */
+static int begin_child(const struct monitor *monitor, const char *name, int fd)
+{
+    static const int ignored[] = {SIGINT, SIGTERM, SIGHUP, SIGPIPE};
+    static const char *const for_monitor[] = {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID",
+                                              "LISTEN_FDS",    "LISTEN_PID",    "LISTEN_FDNAMES"};
+    if ((fd != 3 && dup3(fd, 3, O_CLOEXEC) < 0) || close_range(4, ~0U, 0) < 0)
+        _exit(1);
+    int null = open("/dev/null", O_RDWR);
+    if (null < 0 || dup2(null, STDIN_FILENO) < 0)
+        _exit(1);
+    close(null);
+    for (size_t i = 0; i < sizeof(for_monitor) / sizeof(for_monitor[0]); i++)
+        unsetenv(for_monitor[i]);
+    for (size_t i = 0; i < sizeof(ignored) / sizeof(ignored[0]); i++)
+        signal(ignored[i], SIG_IGN);
+    if (sigprocmask(SIG_SETMASK, &monitor->old_mask, NULL) < 0 ||
+        prctl(PR_SET_NAME, name, 0, 0, 0) < 0)
+        _exit(1);
+    return 3;
+}
+
+static void run_service(const struct monitor *monitor, monitor_service service, void *data, int fd)
+    __attribute__((noreturn));
+static void run_service(const struct monitor *monitor, monitor_service service, void *data, int fd)
+{
+    fd = begin_child(monitor, "autodl-service", fd);
+    uid_t uid = getuid();
+    gid_t gid = getgid();
+    int r = 0;
+    if (monitor->system && (setresgid(gid, gid, gid) < 0 || setresuid(uid, uid, uid) < 0))
+        r = -errno;
+    if (r == 0)
+        r = caps_give_up();
+    if (r < 0) {
+        log_error("the service cannot give up its privileges: %s", strerror(-r));
+        _exit(1);
+    }
+    exit(service(fd, data));
+}
+
+/* System mode: the user with this uid, their groups, irrevocably. `ret_home` is the caller's. */
+static int become_user(const struct monitor_options *options, uid_t uid, char **ret_home)
+{
+    if (uid < options->first_uid || uid == 0 || uid == NOBODY || uid == (uid_t)-1)
+        return -EACCES;
+    errno = 0;
+    const struct passwd *user = getpwuid(uid);
+    if (!user)
+        return errno == 0 || errno == ESRCH ? -ENOENT : -errno;
+    gid_t gid = user->pw_gid;
+    _cleanup_free_ char *home = strdup(user->pw_dir);
+    if (!home)
+        return -ENOMEM;
+    if (initgroups(user->pw_name, gid) < 0 || setresgid(gid, gid, gid) < 0 ||
+        setresuid(uid, uid, uid) < 0)
+        return -errno;
+    *ret_home = TAKE_PTR(home);
+    return 0;
+}
+
+static int become_self(const struct monitor_options *options, uid_t uid, char **ret_home)
+{
+    if (uid != getuid())
+        return -EACCES;
+    char *home = strdup(options->home ? options->home : "");
+    if (!home)
+        return -ENOMEM;
+    *ret_home = home;
+    return 0;
+}
+
+static void run_filer(const struct monitor *monitor, const struct wire_control *request, int fd)
+    __attribute__((noreturn));
+static void run_filer(const struct monitor *monitor, const struct wire_control *request, int fd)
+{
+    fd = begin_child(monitor, "autodl-filer", fd);
+    signal(SIGALRM, SIG_DFL);
+    alarm(BECOME_SECONDS);
+    char *home = NULL;
+    int r = monitor->system ? become_user(monitor->options, request->uid, &home)
+                            : become_self(monitor->options, request->uid, &home);
+    if (r == 0)
+        r = caps_give_up();
+    if (r == 0 && chdir("/") < 0)
+        r = -errno;
+    if (r < 0) {
+        struct wire_hello hello = {.error = r, .uid = request->uid};
+        (void)wire_send(fd, &hello, sizeof(hello), -1);
+        _exit(1);
+    }
+    alarm(0);
+    clearenv();
+    umask(request->umask);
+    filer_run(fd, home, monitor->options->allow_hidden);
+}
+
+/* A filer that cannot be started is one whose control socket ends. */
+static void spawn_filer(struct monitor *monitor, const struct wire_control *request, int fd)
+{
+    if (monitor->filers >= FILERS_MAX) {
+        log_warning("more than %d filers are wanted at once; refused one", FILERS_MAX);
+        return;
+    }
+    pid_t pid = fork();
+    if (pid == 0)
+        run_filer(monitor, request, fd);
+    if (pid < 0)
+        log_error("cannot start a filer: %s", strerror(errno));
+    else
+        monitor->filers++;
+}
+
+/* --- the monitor's life --- */
+
+static void end(struct monitor *monitor, int status)
+{
+    monitor->ended = true;
+    monitor->status = status;
+}
+
+/* The service learns of it by the end of its socket, and ends. */
+static void stop_hearing(struct monitor *monitor)
+{
+    if (monitor->control >= 0)
+        close(monitor->control);
+    monitor->control = -1;
+}
+
+static bool obey(struct monitor *monitor, const struct wire_control *message, int fd)
+{
+    if (!wire_control_valid(message) || (fd >= 0) != (message->kind == WIRE_SPAWN_FILER))
+        return false;
+    switch (message->kind) {
+    case WIRE_READY:
+        monitor->ready = true;
+        (void)sd_notify(0, "READY=1");
+        return true;
+    case WIRE_STOPPING:
+        (void)sd_notify(0, "STOPPING=1");
+        return true;
+    case WIRE_SPAWN_FILER:
+        spawn_filer(monitor, message, fd);
+        return true;
+    default:
+        return false;
+    }
+}
+
+static void hear_service(struct monitor *monitor)
+{
+    struct wire_control message;
+    _cleanup_close_ int fd = -1;
+    int r = wire_receive(monitor->control, &message, sizeof(message), &fd, 0);
+    if (r == -ETIMEDOUT || (r == 0 && obey(monitor, &message, fd)))
+        return;
+    stop_hearing(monitor);
+    if (r == -EPIPE)
+        return;
+    log_error("the service sent what it never sends (%s); ending it",
+              r < 0 ? strerror(-r) : "bad message");
+    end(monitor, 1);
+}
+
+static void tell_service(struct monitor *monitor, enum wire_control_kind kind)
+{
+    struct wire_control message = {.kind = kind};
+    int r =
+        monitor->control < 0 ? -EPIPE : wire_send(monitor->control, &message, sizeof(message), -1);
+    if (r == 0 || kind == WIRE_RELOAD)
+        return;
+    /* A service that does not listen is not waited for. */
+    stop_hearing(monitor);
+    end(monitor, 1);
+}
+
+static void service_ended(struct monitor *monitor, int status)
+{
+    bool exited = WIFEXITED(status);
+    if (exited && WEXITSTATUS(status) == 0 && monitor->stops > 0) {
+        end(monitor, 0);
+        return;
+    }
+    if (!exited)
+        log_error("the service died (signal %d)", WTERMSIG(status));
+    else if (monitor->ready || WEXITSTATUS(status) == 0)
+        log_error("the service died (status %d)", WEXITSTATUS(status));
+    /* else it could not start, and has said why */
+    end(monitor, 1);
+}
+
+static void reap_children(struct monitor *monitor)
+{
+    pid_t pid;
+    int status;
+    while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+        if (pid == monitor->service) {
+            service_ended(monitor, status);
+            continue;
+        }
+        if (monitor->filers > 0)
+            monitor->filers--;
+        log_debug("filer %d ended (%s %d)", (int)pid, WIFEXITED(status) ? "status" : "signal",
+                  WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status));
+    }
+}
+
+static void take_signal(struct monitor *monitor)
+{
+    struct signalfd_siginfo info;
+    if (read(monitor->signals, &info, sizeof(info)) != (ssize_t)sizeof(info))
+        return;
+    switch (info.ssi_signo) {
+    case SIGCHLD:
+        reap_children(monitor);
+        break;
+    case SIGHUP:
+        tell_service(monitor, WIRE_RELOAD);
+        break;
+    default:
+        if (monitor->stops++ < 2)
+            tell_service(monitor, monitor->stops == 1 ? WIRE_STOP : WIRE_STOP_NOW);
+    }
+}
+
+static void step(struct monitor *monitor)
+{
+    struct pollfd items[] = {
+        {.fd = monitor->signals, .events = POLLIN},
+        {.fd = monitor->control, .events = POLLIN},
+    };
+    if (poll(items, 2, -1) < 0)
+        return;
+    if (items[1].revents)
+        hear_service(monitor);
+    if (items[0].revents && !monitor->ended)
+        take_signal(monitor);
+}
+
+static int open_signals(struct monitor *monitor)
+{
+    static const int heard[] = {SIGTERM, SIGINT, SIGHUP, SIGCHLD};
+    sigset_t set;
+    sigemptyset(&set);
+    for (size_t i = 0; i < sizeof(heard) / sizeof(heard[0]); i++)
+        sigaddset(&set, heard[i]);
+    if (sigprocmask(SIG_BLOCK, &set, &monitor->old_mask) < 0)
+        return -errno;
+    /* An ignored signal would not be seen, however we were started. */
+    for (size_t i = 0; i < sizeof(heard) / sizeof(heard[0]); i++)
+        signal(heard[i], SIG_DFL);
+    signal(SIGPIPE, SIG_IGN);
+    monitor->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    return monitor->signals < 0 ? -errno : 0;
+}
+
+/* No socket of ours may become a standard stream because that was closed when we were started. */
+static int fill_standard_streams(void)
+{
+    int fd;
+    do
+        fd = open("/dev/null", O_RDWR);
+    while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd < 0)
+        return -errno;
+    close(fd);
+    return 0;
+}
+
+static int start(struct monitor *monitor, monitor_service service, void *data)
+{
+    int r = fill_standard_streams();
+    if (r == 0)
+        r = open_signals(monitor);
+    if (r < 0)
+        return r;
+    int ends[2];
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
+        return -errno;
+    monitor->control = ends[0];
+    _cleanup_close_ int theirs = ends[1];
+    fflush(NULL);
+    monitor->service = fork();
+    if (monitor->service == 0)
+        run_service(monitor, service, data, theirs);
+    return monitor->service < 0 ? -errno : 0;
+}
+
+int monitor_run(const struct monitor_options *options, monitor_service service, void *data)
+{
+    struct monitor monitor = {
+        .options = options, .system = monitor_system_mode(), .control = -1, .signals = -1};
+    if (reduce_privileges(&monitor) < 0)
+        return 1;
+    prctl(PR_SET_NAME, "autodl-monitor", 0, 0, 0);
+    int r = start(&monitor, service, data);
+    if (r < 0) {
+        log_error("cannot start the service: %s", strerror(-r));
+        end(&monitor, 1);
+    }
+    while (!monitor.ended)
+        step(&monitor);
+    stop_hearing(&monitor);
+    if (monitor.signals >= 0)
+        close(monitor.signals);
+    return monitor.status;
+}

@@ -1,0 +1,30 @@
+/*
+ * The monitor: the main process. It forks the service at the start and filers when asked, counts
+ * signals, speaks to systemd (sd_notify(3)), and never has a thread. In system mode it runs as
+ * `run_as` with CAP_SETUID and CAP_SETGID alone; the service as the same user with no capability;
+ * a filer as its user with none (capabilities(7)).
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+struct monitor_options {
+    const char *run_as; /* system mode: the service's user */
+    uid_t first_uid; /* system mode: no filers below it */
+    const char *home; /* user mode: what ~ means */
+    bool allow_hidden; /* filers may be asked for names that begin with '.' */
+    const char *state_dir; /* system mode, started by root: made for run_as (0700) if missing */
+    const char *socket_dir; /* the same, 0755, or NULL */
+};
+
+/* The service's life, in its process: `control` is its end of the control socket (owned). Its value
+ * is the exit status. */
+typedef int (*monitor_service)(int control, void *data);
+
+/* Whether this process may become other users: started by root, or with CAP_SETUID. */
+bool monitor_system_mode(void);
+
+/* Runs until the service has ended; the value is the exit status of the program: 0 after a wanted
+ * stop, 1 when the service died or could not start (logged). Call it before there is any thread. */
+int monitor_run(const struct monitor_options *options, monitor_service service, void *data);

@@ -1,0 +1,139 @@
+#include "privsep/privsep.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+
+#include "common/cleanup.h"
+#include "common/log.h"
+#include "privsep/wire.h"
+
+struct privsep {
+    /* immutable */
+    int control;
+    int wake; /* an eventfd: the thread shall end */
+    struct privsep_events events;
+    pthread_t thread;
+    bool started;
+
+    /* listening thread only */
+    bool stopped;
+};
+
+static void handle(struct privsep *privsep, const struct wire_control *message)
+{
+    switch (message->kind) {
+    case WIRE_STOP:
+        if (privsep->stopped)
+            _exit(0);
+        privsep->stopped = true;
+        privsep->events.on_stop(privsep->events.data);
+        break;
+    case WIRE_STOP_NOW:
+        _exit(0);
+    case WIRE_RELOAD:
+        privsep->events.on_reload(privsep->events.data);
+        break;
+    default:
+        log_error("the monitor sent a message of an unknown kind (%u)", message->kind);
+        _exit(1);
+    }
+}
+
+/* Without its monitor the service has nobody to stop it: it ends at once. */
+static void hear(struct privsep *privsep)
+{
+    struct wire_control message;
+    int r = wire_receive(privsep->control, &message, sizeof(message), NULL, 0);
+    if (r == 0 && wire_control_valid(&message)) {
+        handle(privsep, &message);
+    } else if (r != -ETIMEDOUT) {
+        log_error("the monitor is gone; ending");
+        _exit(1);
+    }
+}
+
+static void *listening_thread(void *data)
+{
+    struct privsep *privsep = data;
+    struct pollfd items[] = {
+        {.fd = privsep->control, .events = POLLIN},
+        {.fd = privsep->wake,    .events = POLLIN},
+    };
+    while (!items[1].revents) {
+        if (poll(items, 2, -1) > 0 && items[0].revents && !items[1].revents)
+            hear(privsep);
+    }
+    return NULL;
+}
+
+int privsep_create(int control, const struct privsep_events *events, struct privsep **ret_privsep)
+{
+    struct privsep *privsep = calloc(1, sizeof(*privsep));
+    if (!privsep) {
+        close(control);
+        return -ENOMEM;
+    }
+    privsep->control = control;
+    privsep->events = *events;
+    privsep->wake = eventfd(0, EFD_CLOEXEC);
+    int r = privsep->wake < 0 ? -errno : 0;
+    if (r == 0)
+        r = -pthread_create(&privsep->thread, NULL, listening_thread, privsep);
+    if (r < 0) {
+        privsep_destroy(privsep);
+        return r;
+    }
+    privsep->started = true;
+    *ret_privsep = privsep;
+    return 0;
+}
+
+void privsep_destroy(struct privsep *privsep)
+{
+    if (!privsep)
+        return;
+    if (privsep->started) {
+        uint64_t one = 1;
+        (void)!write(privsep->wake, &one, sizeof(one));
+        pthread_join(privsep->thread, NULL);
+    }
+    if (privsep->wake >= 0)
+        close(privsep->wake);
+    close(privsep->control);
+    free(privsep);
+}
+
+static int tell(struct privsep *privsep, enum wire_control_kind kind)
+{
+    struct wire_control message = {.kind = kind};
+    return wire_send(privsep->control, &message, sizeof(message), -1);
+}
+
+int privsep_ready(struct privsep *privsep)
+{
+    return tell(privsep, WIRE_READY);
+}
+
+int privsep_stopping(struct privsep *privsep)
+{
+    return tell(privsep, WIRE_STOPPING);
+}
+
+int privsep_spawn_filer(struct privsep *privsep, uid_t uid, mode_t umask, int *ret_control)
+{
+    int ends[2];
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
+        return -errno;
+    _cleanup_close_ int ours = ends[0];
+    _cleanup_close_ int theirs = ends[1];
+    struct wire_control message = {.kind = WIRE_SPAWN_FILER, .uid = uid, .umask = umask};
+    int r = wire_send(privsep->control, &message, sizeof(message), theirs);
+    if (r == 0)
+        *ret_control = TAKE_FD(ours);
+    return r;
+}

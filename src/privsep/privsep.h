@@ -1,0 +1,27 @@
+/* The service's end of the monitor: a thread that hears it (its end is ours: the process exits),
+ * and what the service asks of it. */
+#pragma once
+
+#include <sys/types.h>
+
+struct privsep;
+
+struct privsep_events { /* called on the listening thread, one at a time */
+    void (*on_stop)(void *data); /* once; a second stop ends the process in here */
+    void (*on_reload)(void *data);
+    void *data;
+};
+
+/* Takes `control`, also on failure. 0 or a negative errno. */
+int privsep_create(int control, const struct privsep_events *events, struct privsep **ret_privsep);
+void privsep_destroy(struct privsep *privsep);
+
+int privsep_ready(struct privsep *privsep);
+int privsep_stopping(struct privsep *privsep);
+
+/*
+ * Asks for a new filer for `uid`, without waiting for it. `ret_control` is the caller's end of its
+ * control socket: on it comes a wire_hello with 0, -EACCES (not for this uid), -ENOENT (no such
+ * user) or another errno, or the end. Thread safe. 0 or a negative errno.
+ */
+int privsep_spawn_filer(struct privsep *privsep, uid_t uid, mode_t umask, int *ret_control);

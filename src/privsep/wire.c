@@ -1,0 +1,187 @@
+#include "privsep/wire.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "common/cleanup.h"
+#include "common/units.h"
+
+#define WIRE_ERROR_MAX 4095 /* what the kernel's own calls can return */
+
+static bool error_valid(int32_t error)
+{
+    return error <= 0 && error >= -WIRE_ERROR_MAX;
+}
+
+static bool terminated(const char *string, size_t size)
+{
+    return memchr(string, '\0', size) != NULL;
+}
+
+static bool name_valid(const char *name, size_t size)
+{
+    return terminated(name, size) && name[0] != '\0' && !strchr(name, '/') &&
+           strcmp(name, ".") != 0 && strcmp(name, "..") != 0;
+}
+
+static bool directory_valid(const char *directory, size_t size, bool home_allowed)
+{
+    if (!terminated(directory, size))
+        return false;
+    if (directory[0] == '/')
+        return true;
+    return home_allowed && directory[0] == '~' && (directory[1] == '\0' || directory[1] == '/');
+}
+
+bool wire_control_valid(const struct wire_control *message)
+{
+    if (message->kind >= WIRE_CONTROL_KINDS)
+        return false;
+    if (message->kind == WIRE_SPAWN_FILER)
+        return message->umask <= 0777;
+    return message->uid == 0 && message->umask == 0;
+}
+
+bool wire_hello_valid(const struct wire_hello *message)
+{
+    return error_valid(message->error);
+}
+
+bool wire_request_valid(const struct wire_request *request)
+{
+    if (request->op >= WIRE_OPS)
+        return false;
+    if (request->truncate > (request->op == WIRE_OPEN_PART))
+        return false;
+    if (!directory_valid(request->directory, sizeof(request->directory),
+                         request->op == WIRE_PREPARE))
+        return false;
+    bool has_name = request->op != WIRE_PREPARE && request->op != WIRE_SYNC;
+    bool has_name2 = request->op == WIRE_RENAME;
+    return (has_name ? name_valid(request->name, sizeof(request->name)) : !request->name[0]) &&
+           (has_name2 ? name_valid(request->name2, sizeof(request->name2)) : !request->name2[0]);
+}
+
+bool wire_reply_valid(const struct wire_reply *reply)
+{
+    return error_valid(reply->error) && reply->size >= 0 &&
+           (reply->directory[0] == '\0' ||
+            directory_valid(reply->directory, sizeof(reply->directory), false));
+}
+
+/* Whatever way the other side went, the caller is told in one way. */
+static int socket_error(int error)
+{
+    return error == ECONNRESET || error == ENOTCONN ? -EPIPE : -error;
+}
+
+int wire_send(int socket, const void *message, size_t size, int fd)
+{
+    struct iovec part = {.iov_base = (void *)message, .iov_len = size};
+    union {
+        struct cmsghdr align;
+        char bytes[CMSG_SPACE(sizeof(int))];
+    } control = {.bytes = {0}};
+    struct msghdr header = {.msg_iov = &part, .msg_iovlen = 1};
+    if (fd >= 0) {
+        header.msg_control = control.bytes;
+        header.msg_controllen = sizeof(control.bytes);
+        struct cmsghdr *item = CMSG_FIRSTHDR(&header);
+        item->cmsg_level = SOL_SOCKET;
+        item->cmsg_type = SCM_RIGHTS;
+        item->cmsg_len = CMSG_LEN(sizeof(int));
+        memcpy(CMSG_DATA(item), &fd, sizeof(int));
+    }
+    ssize_t n;
+    do
+        n = sendmsg(socket, &header, MSG_NOSIGNAL | MSG_DONTWAIT);
+    while (n < 0 && errno == EINTR);
+    return n < 0 ? socket_error(errno) : 0;
+}
+
+/* Waits until there is something to read, or the end. */
+static int wait_readable(int socket, int64_t deadline)
+{
+    for (;;) {
+        int64_t left = -1;
+        if (deadline >= 0) {
+            left = deadline - units_now_boottime();
+            left = left < 0 ? 0 : left > INT_MAX ? INT_MAX : left;
+        }
+        struct pollfd item = {.fd = socket, .events = POLLIN};
+        int n = poll(&item, 1, (int)left);
+        if (n > 0)
+            return 0;
+        if (n < 0 && errno != EINTR)
+            return -errno;
+        if (n == 0 && left < INT_MAX)
+            return -ETIMEDOUT;
+    }
+}
+
+/* Takes the descriptors out of a received message: closes all but the first. Their number. */
+static size_t take_descriptors(struct msghdr *header, int *ret_fd)
+{
+    size_t count = 0;
+    for (struct cmsghdr *item = CMSG_FIRSTHDR(header); item; item = CMSG_NXTHDR(header, item)) {
+        if (item->cmsg_level != SOL_SOCKET || item->cmsg_type != SCM_RIGHTS)
+            continue;
+        size_t n = (item->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+        for (size_t i = 0; i < n; i++) {
+            int fd;
+            memcpy(&fd, CMSG_DATA(item) + i * sizeof(int), sizeof(int));
+            if (count++ == 0)
+                *ret_fd = fd;
+            else
+                close(fd);
+        }
+    }
+    return count;
+}
+
+/* One try: -EAGAIN when nothing is there. */
+static int receive_now(int socket, void *message, size_t size, int *ret_fd)
+{
+    struct iovec part = {.iov_base = message, .iov_len = size};
+    union {
+        struct cmsghdr align;
+        char bytes[CMSG_SPACE(4 * sizeof(int))];
+    } control;
+    struct msghdr header = {.msg_iov = &part,
+                            .msg_iovlen = 1,
+                            .msg_control = control.bytes,
+                            .msg_controllen = sizeof(control.bytes)};
+    ssize_t n = recvmsg(socket, &header, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+    if (n < 0)
+        return socket_error(errno);
+    _cleanup_close_ int fd = -1;
+    size_t descriptors = take_descriptors(&header, &fd);
+    if (n == 0)
+        return -EPIPE;
+    /* The kernel had a descriptor for us, but our table has no room. */
+    if ((header.msg_flags & MSG_CTRUNC) && descriptors == 0)
+        return -EMFILE;
+    if ((size_t)n != size || (header.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) ||
+        descriptors > (ret_fd ? 1 : 0))
+        return -EPROTO;
+    if (ret_fd)
+        *ret_fd = TAKE_FD(fd);
+    return 0;
+}
+
+int wire_receive(int socket, void *message, size_t size, int *ret_fd, int timeout)
+{
+    int64_t deadline = timeout < 0 ? -1 : units_now_boottime() + timeout;
+    for (;;) {
+        int r = timeout == 0 ? 0 : wait_readable(socket, deadline);
+        if (r == 0)
+            r = receive_now(socket, message, size, ret_fd);
+        if (r == -EAGAIN && timeout == 0)
+            return -ETIMEDOUT;
+        if (r != -EAGAIN && r != -EINTR)
+            return r;
+    }
+}

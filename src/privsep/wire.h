@@ -1,0 +1,89 @@
+/*
+ * What monitor, service and filers say to each other: fixed-size structs, one a message, over
+ * SOCK_SEQPACKET (unix(7)), descriptors beside them (SCM_RIGHTS). Each side distrusts the other:
+ * wire_receive and the _valid functions check sizes, counts of descriptors, enums, and that strings
+ * end and names hold no '/'. What one op does not use is zero.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "common/api.h"
+
+/* --- service and monitor, on the control socket --- */
+
+enum wire_control_kind {
+    /* from the service */
+    WIRE_READY, /* listeners are up */
+    WIRE_STOPPING,
+    WIRE_SPAWN_FILER, /* `uid`, `umask`; with one end of the filer's control socket */
+    /* from the monitor */
+    WIRE_STOP, /* SIGTERM or SIGINT came: end, leaving running downloads for the next start */
+    WIRE_STOP_NOW, /* a second one */
+    WIRE_RELOAD, /* SIGHUP */
+    WIRE_CONTROL_KINDS,
+};
+
+struct wire_control {
+    uint32_t kind;
+    uint32_t uid;
+    uint32_t umask;
+};
+
+/* --- service and filer: the filer's control socket carries these, then channels --- */
+
+/* The filer's first message, once it is the user: `error` is 0 or a negative errno. */
+struct wire_hello {
+    int32_t error;
+    uint32_t uid;
+};
+/* From the service: one end of a new channel comes with it. */
+struct wire_channel {
+    uint32_t reserved; /* 0 */
+};
+
+/* --- on a channel: one request, one reply, in turn --- */
+
+enum wire_op {
+    WIRE_PREPARE, /* directory ("~" and "~/..." are the user's): make it if missing, see that files
+                     can be made in it; the reply has it expanded, without '/' at the end */
+    WIRE_STAT, /* directory, name */
+    WIRE_OPEN_PART, /* directory, name; made if missing; `truncate` empties it; the reply brings the
+                       descriptor, of a regular file, open for reading and writing */
+    WIRE_RENAME, /* directory, name -> name2, which must not exist (-EEXIST) */
+    WIRE_UNLINK, /* directory, name; a missing one is fine */
+    WIRE_SYNC, /* directory: fsync(2) of it */
+    WIRE_OPS,
+};
+
+struct wire_request {
+    uint32_t op;
+    uint32_t truncate;
+    char directory[API_PATH_MAX + 1];
+    char name[API_NAME_MAX + 1];
+    char name2[API_NAME_MAX + 1];
+};
+
+struct wire_reply {
+    int32_t error; /* 0 or a negative errno */
+    uint32_t mode; /* WIRE_STAT: st_mode */
+    uint64_t dev, ino; /* WIRE_STAT, WIRE_OPEN_PART */
+    int64_t size;
+    char directory[API_PATH_MAX + 1]; /* WIRE_PREPARE */
+};
+
+bool wire_control_valid(const struct wire_control *message);
+bool wire_hello_valid(const struct wire_hello *message);
+bool wire_request_valid(const struct wire_request *request);
+bool wire_reply_valid(const struct wire_reply *reply);
+
+/* Sends one message, with `fd` beside it unless that is -1. Never blocks, never raises a signal. 0
+ * or a negative errno (-EPIPE: the other side is gone; -EAGAIN: it has not read earlier ones). */
+int wire_send(int socket, const void *message, size_t size, int fd);
+/* Receives one message of exactly `size` bytes, close-on-exec descriptor included (`ret_fd` gets it
+ * or -1; with NULL none may come). `timeout` in ms, -1: none. 0; -EPIPE at the end; -ETIMEDOUT;
+ * -EMFILE; -EPROTO when it has another size or other descriptors (which are closed). After an error
+ * the content of `message` means nothing. */
+int wire_receive(int socket, void *message, size_t size, int *ret_fd, int timeout);

@@ -1,0 +1,1182 @@
+/*
+ * Filers, monitor and the service's end of both, as real processes in user mode. A test forks a
+ * monitor; the scenario runs in its service, which ends by having itself stopped.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <grp.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "common/cleanup.h"
+#include "common/units.h"
+#include "privsep/files.h"
+#include "privsep/monitor.h"
+#include "privsep/privsep.h"
+#include "privsep/wire.h"
+#include "tap.h"
+
+#define NOBODY 65534
+#define SOON   10000 /* ms; only a failing test waits that long */
+
+/* In the service, where Check's assertions would not be heard. */
+#define CHECK(condition)                                                                           \
+    do {                                                                                           \
+        if (!(condition)) {                                                                        \
+            dprintf(STDERR_FILENO, "%s:%d: %s (errno %d)\n", __FILE__, __LINE__, #condition,       \
+                    errno);                                                                        \
+            _exit(99);                                                                             \
+        }                                                                                          \
+    } while (0)
+
+#define CHECK_INT(value, expected)                                                                 \
+    do {                                                                                           \
+        long long value_ = (value);                                                                \
+        long long expected_ = (expected);                                                          \
+        if (value_ != expected_) {                                                                 \
+            dprintf(STDERR_FILENO, "%s:%d: %s is %lld, not %lld\n", __FILE__, __LINE__, #value,    \
+                    value_, expected_);                                                            \
+            _exit(99);                                                                             \
+        }                                                                                          \
+    } while (0)
+
+/* What test and service both see. */
+static struct shared {
+    atomic_int service; /* pid, once it is up */
+    atomic_bool passed;
+    atomic_int reloads;
+} * shared;
+
+static char base[64]; /* a directory of the test's, its real path */
+static char home[80];
+
+/* The service's. */
+static struct {
+    struct privsep *privsep;
+    struct files *files;
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    bool stopped;
+    unsigned answers;
+} world = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+
+/* --- the test's side --- */
+
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+    (void)st;
+    (void)type;
+    (void)ftw;
+    return remove(path);
+}
+
+static void setup(void)
+{
+    char made[] = "/tmp/check_files.XXXXXX";
+    ck_assert_ptr_nonnull(mkdtemp(made));
+    _cleanup_free_ char *real = realpath(made, NULL);
+    ck_assert_ptr_nonnull(real);
+    snprintf(base, sizeof(base), "%s", real);
+    snprintf(home, sizeof(home), "%s/home", base);
+    ck_assert_int_eq(mkdir(home, 0755), 0);
+    if (geteuid() == 0) {
+        ck_assert_int_eq(chown(base, NOBODY, NOBODY), 0);
+        ck_assert_int_eq(chown(home, NOBODY, NOBODY), 0);
+    }
+    shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    ck_assert_ptr_ne(shared, MAP_FAILED);
+}
+
+static void teardown(void)
+{
+    nftw(base, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    munmap(shared, sizeof(*shared));
+}
+
+static int service_main(int control, void *data);
+
+/* An ordinary user's monitor, in a process of its own. */
+static pid_t start_monitor(void (*scenario)(void))
+{
+    fflush(NULL);
+    pid_t pid = fork();
+    ck_assert_int_ge(pid, 0);
+    if (pid > 0)
+        return pid;
+    if (geteuid() == 0) {
+        CHECK(setgroups(0, NULL) == 0);
+        CHECK(setresgid(NOBODY, NOBODY, NOBODY) == 0);
+        CHECK(setresuid(NOBODY, NOBODY, NOBODY) == 0);
+        CHECK(prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) == 0);
+    }
+    struct monitor_options options = {.run_as = "nobody", .first_uid = 1000, .home = home};
+    _exit(monitor_run(&options, service_main, (void *)scenario));
+}
+
+static int wait_exit(pid_t pid)
+{
+    int status;
+    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+}
+
+static void run(void (*scenario)(void))
+{
+    pid_t pid = start_monitor(scenario);
+    ck_assert_int_eq(wait_exit(pid), 0);
+    ck_assert(shared->passed);
+}
+
+static void tick(void)
+{
+    nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+}
+
+static pid_t wait_service(void)
+{
+    for (int i = 0; i < SOON && !shared->service; i++)
+        tick();
+    ck_assert_int_gt(shared->service, 0);
+    return shared->service;
+}
+
+/* A process that need not be our child has ended (or was never there). */
+static bool ended(pid_t pid, int timeout)
+{
+    _cleanup_close_ int fd = (int)syscall(SYS_pidfd_open, pid, 0);
+    if (fd < 0)
+        return true;
+    struct pollfd item = {.fd = fd, .events = POLLIN};
+    return poll(&item, 1, timeout) == 1;
+}
+
+/* --- the service's side --- */
+
+static void on_stop(void *data)
+{
+    (void)data;
+    pthread_mutex_lock(&world.lock);
+    world.stopped = true;
+    pthread_cond_broadcast(&world.changed);
+    pthread_mutex_unlock(&world.lock);
+}
+
+static void on_reload(void *data)
+{
+    (void)data;
+    shared->reloads++;
+}
+
+static void on_answer(void *data, uid_t uid)
+{
+    (void)data;
+    (void)uid;
+    pthread_mutex_lock(&world.lock);
+    world.answers++;
+    pthread_cond_broadcast(&world.changed);
+    pthread_mutex_unlock(&world.lock);
+}
+
+static unsigned answers(void)
+{
+    pthread_mutex_lock(&world.lock);
+    unsigned n = world.answers;
+    pthread_mutex_unlock(&world.lock);
+    return n;
+}
+
+static void wait_answers(unsigned n)
+{
+    struct timespec when;
+    clock_gettime(CLOCK_REALTIME, &when);
+    when.tv_sec += SOON / 1000;
+    pthread_mutex_lock(&world.lock);
+    while (world.answers < n)
+        CHECK_INT(pthread_cond_timedwait(&world.changed, &world.lock, &when), 0);
+    pthread_mutex_unlock(&world.lock);
+}
+
+static void wait_stop(void)
+{
+    pthread_mutex_lock(&world.lock);
+    while (!world.stopped)
+        pthread_cond_wait(&world.changed, &world.lock);
+    pthread_mutex_unlock(&world.lock);
+}
+
+static int service_main(int control, void *data)
+{
+    void (*scenario)(void) = (void (*)(void))data;
+    struct privsep_events events = {.on_stop = on_stop, .on_reload = on_reload};
+    CHECK_INT(privsep_create(control, &events, &world.privsep), 0);
+    CHECK_INT(files_create(world.privsep, 027, 60000, on_answer, NULL, &world.files), 0);
+    shared->service = getpid();
+    scenario();
+    files_destroy(world.files);
+    kill(getppid(), SIGTERM);
+    wait_stop();
+    CHECK_INT(privsep_stopping(world.privsep), 0);
+    privsep_destroy(world.privsep);
+    shared->passed = true;
+    return 0;
+}
+
+/* Living children of the monitor that are filers: their number, the last one's pid. */
+static unsigned filers(pid_t *ret_pid)
+{
+    unsigned count = 0;
+    DIR *proc = opendir("/proc");
+    CHECK(proc);
+    struct dirent *entry;
+    while ((entry = readdir(proc))) {
+        char path[300];
+        char text[512];
+        snprintf(path, sizeof(path), "/proc/%s/stat", entry->d_name);
+        _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+        ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+        if (n <= 0)
+            continue;
+        text[n] = '\0';
+        int pid;
+        int parent;
+        char name[32];
+        char state;
+        if (sscanf(text, "%d (%31[^)]) %c %d", &pid, name, &state, &parent) == 4 &&
+            strcmp(name, "autodl-filer") == 0 && parent == getppid() && state != 'Z') {
+            count++;
+            *ret_pid = pid;
+        }
+    }
+    closedir(proc);
+    return count;
+}
+
+static pid_t the_filer(void)
+{
+    pid_t pid = 0;
+    CHECK_INT(filers(&pid), 1);
+    return pid;
+}
+
+static struct files_channel *channel_open(void)
+{
+    struct files_channel *channel;
+    CHECK_INT(files_open(world.files, getuid(), &channel), 0);
+    CHECK_INT(files_uid(channel), getuid());
+    return channel;
+}
+
+static const char *in_base(const char *name)
+{
+    static _Thread_local char paths[4][512];
+    static _Thread_local unsigned next;
+    char *path = paths[next++ % 4];
+    snprintf(path, sizeof(paths[0]), "%s/%s", base, name);
+    return path;
+}
+
+static void make_file(const char *name, const char *content)
+{
+    _cleanup_close_ int fd = open(in_base(name), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+    CHECK(fd >= 0);
+    CHECK_INT(write(fd, content, strlen(content)), (ssize_t)strlen(content));
+}
+
+static struct stat look(const char *name)
+{
+    struct stat st;
+    CHECK_INT(lstat(in_base(name), &st), 0);
+    return st;
+}
+
+static void check_prepared(struct files_channel *channel, const char *wanted, const char *expected)
+{
+    _cleanup_free_ char *got = NULL;
+    CHECK_INT(files_prepare(channel, wanted, SOON, &got), 0);
+    if (strcmp(got, expected) != 0)
+        dprintf(STDERR_FILENO, "%s gave %s, not %s\n", wanted, got, expected);
+    CHECK(strcmp(got, expected) == 0);
+    struct stat st;
+    CHECK(stat(got, &st) == 0 && S_ISDIR(st.st_mode));
+}
+
+static void check_unprepared(struct files_channel *channel, const char *wanted, int expected)
+{
+    char *got = (char *)"untouched";
+    int r = files_prepare(channel, wanted, SOON, &got);
+    if (r != expected)
+        dprintf(STDERR_FILENO, "%s gave %d\n", wanted, r);
+    CHECK_INT(r, expected);
+    CHECK(strcmp(got, "untouched") == 0);
+}
+
+/* --- scenarios: one filer that works --- */
+
+static void prepare(void)
+{
+    struct files_channel *channel = channel_open();
+    check_prepared(channel, base, base);
+    check_prepared(channel, in_base("a/b/c"), in_base("a/b/c"));
+    CHECK_INT(look("a/b/c").st_mode & 07777, 0750);
+    check_prepared(channel, in_base("a//./b/d/."), in_base("a/b/d"));
+    check_prepared(channel, in_base("a/"), in_base("a"));
+    check_prepared(channel, "~", home);
+    check_prepared(channel, "~/", home);
+    check_prepared(channel, "~/x/./y//", in_base("home/x/y"));
+
+    /* Behind a symbolic link, ".." is where the kernel says. */
+    check_prepared(channel, in_base("real/inner"), in_base("real/inner"));
+    CHECK_INT(symlink("real/inner", in_base("link")), 0);
+    check_prepared(channel, in_base("link/more"), in_base("link/more"));
+    check_prepared(channel, in_base("link/../other"), in_base("real/other"));
+    check_prepared(channel, in_base("new/../a"), in_base("a"));
+    files_close(channel);
+}
+
+static void prepare_refused(void)
+{
+    struct files_channel *channel = channel_open();
+    check_unprepared(channel, "/", -EACCES);
+    check_unprepared(channel, "/no-such-directory-of-ours/x", -EACCES);
+    make_file("file", "");
+    check_unprepared(channel, in_base("file"), -ENOTDIR);
+    check_unprepared(channel, in_base("file/x"), -ENOTDIR);
+    CHECK_INT(symlink("nowhere", in_base("dangling")), 0);
+    check_unprepared(channel, in_base("dangling/x"), -ENOENT);
+    CHECK_INT(symlink("circle", in_base("circle")), 0);
+    check_unprepared(channel, in_base("circle"), -ELOOP);
+    CHECK_INT(mkdir(in_base("readonly"), 0555), 0);
+    check_unprepared(channel, in_base("readonly"), -EACCES);
+    check_unprepared(channel, in_base("readonly/x"), -EACCES);
+    check_unprepared(channel, "~/.hidden/z", -EPERM);
+    check_unprepared(channel, in_base("home/.hidden"), -EPERM);
+    check_unprepared(channel, in_base("x/../.hidden"), -EPERM);
+    check_unprepared(channel, in_base("x/..."), -EPERM);
+    check_unprepared(channel, "relative", -EINVAL);
+    check_unprepared(channel, "", -EINVAL);
+    check_unprepared(channel, "~other", -EINVAL);
+    char text[5001];
+    memset(text, 'x', sizeof(text) - 1);
+    text[sizeof(text) - 1] = '\0';
+    text[0] = '/';
+    check_unprepared(channel, text, -ENAMETOOLONG);
+    text[0] = '~'; /* fits as it is, but not with ~ expanded */
+    text[1] = '/';
+    text[API_PATH_MAX] = '\0';
+    check_unprepared(channel, text, -ENAMETOOLONG);
+    text[0] = '/';
+    text[300] = '\0';
+    check_unprepared(channel, text, -ENAMETOOLONG);
+    files_close(channel);
+}
+
+static void open_part(void)
+{
+    struct files_channel *channel = channel_open();
+    int fd = -1;
+    CHECK_INT(files_open_part(channel, base, "p.part", false, SOON, &fd), 0);
+    CHECK_INT(fcntl(fd, F_GETFD), FD_CLOEXEC);
+    CHECK_INT(fcntl(fd, F_GETFL) & (O_ACCMODE | O_NONBLOCK | O_APPEND), O_RDWR);
+    CHECK_INT(pwrite(fd, "hello", 5, 3), 5);
+    close(fd);
+    CHECK_INT(look("p.part").st_size, 8);
+    CHECK_INT(look("p.part").st_mode & 07777, 0640);
+
+    struct files_stat st;
+    CHECK_INT(files_stat(channel, base, "p.part", SOON, &st), 0);
+    CHECK(S_ISREG(st.mode) && st.size == 8);
+    CHECK(st.dev == look("p.part").st_dev && st.ino == look("p.part").st_ino);
+    CHECK_INT(files_stat(channel, base, "none", SOON, &st), -ENOENT);
+
+    CHECK_INT(files_open_part(channel, base, "p.part", false, SOON, &fd), 0);
+    close(fd);
+    CHECK_INT(look("p.part").st_size, 8);
+    CHECK_INT(files_open_part(channel, base, "p.part", true, SOON, &fd), 0);
+    close(fd);
+    CHECK_INT(look("p.part").st_size, 0);
+    CHECK_INT(files_open_part(channel, in_base("none"), "p.part", true, SOON, &fd), -ENOENT);
+    CHECK_INT(files_open_part(channel, base, "a/b", true, SOON, &fd), -EINVAL);
+    CHECK_INT(files_open_part(channel, base, "..", true, SOON, &fd), -EINVAL);
+    CHECK_INT(files_open_part(channel, base, ".bashrc", true, SOON, &fd), -EPERM);
+    CHECK_INT(files_open_part(channel, "~", "p.part", true, SOON, &fd), -EINVAL);
+    files_close(channel);
+}
+
+/* What somebody planted where a part should be. */
+static void planted(void)
+{
+    struct files_channel *channel = channel_open();
+    int fd = -1;
+    make_file("victim", "precious");
+    CHECK_INT(mkfifo(in_base("fifo"), 0666), 0);
+    CHECK_INT(symlink("victim", in_base("symlink")), 0);
+    CHECK_INT(symlink("nothing", in_base("dangling")), 0);
+    CHECK_INT(link(in_base("victim"), in_base("hardlink")), 0);
+    CHECK_INT(mkdir(in_base("directory"), 0755), 0);
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    snprintf(address.sun_path, sizeof(address.sun_path), "%s", in_base("socket"));
+    _cleanup_close_ int socket_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    CHECK_INT(bind(socket_fd, (struct sockaddr *)&address, sizeof(address)), 0);
+    static const char *const names[] = {"fifo",     "symlink",   "dangling",
+                                        "hardlink", "directory", "socket"};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        int r = files_open_part(channel, base, names[i], true, SOON, &fd);
+        if (r != -EEXIST)
+            dprintf(STDERR_FILENO, "%s: %d\n", names[i], r);
+        CHECK_INT(r, -EEXIST);
+    }
+    CHECK_INT(fd, -1);
+    CHECK_INT(look("victim").st_size, 8);
+    CHECK_INT(access(in_base("nothing"), F_OK), -1);
+
+    struct files_stat st;
+    CHECK_INT(files_stat(channel, base, "symlink", SOON, &st), 0);
+    CHECK(S_ISLNK(st.mode));
+    make_file("p", "");
+    CHECK_INT(files_rename(channel, base, "p", "dangling", 0, 0, SOON), -EEXIST);
+    files_close(channel);
+}
+
+static void rename_unlink_sync(void)
+{
+    struct files_channel *channel = channel_open();
+    make_file("a", "a");
+    make_file("other", "other");
+    struct stat a = look("a");
+    CHECK_INT(files_rename(channel, base, "a", "other", a.st_dev, a.st_ino, SOON), -EEXIST);
+    CHECK_INT(look("other").st_size, 5);
+    CHECK_INT(files_rename(channel, base, "a", "b", a.st_dev, a.st_ino, SOON), 0);
+    CHECK(look("b").st_ino == a.st_ino);
+    /* Again: done already. To another name: not done. */
+    CHECK_INT(files_rename(channel, base, "a", "b", a.st_dev, a.st_ino, SOON), 0);
+    CHECK_INT(files_rename(channel, base, "a", "c", a.st_dev, a.st_ino, SOON), -ENOENT);
+    CHECK_INT(files_rename(channel, base, "a", "other", a.st_dev, a.st_ino, SOON), -ENOENT);
+    /* Half done by link and unlink. */
+    CHECK_INT(link(in_base("b"), in_base("b2")), 0);
+    CHECK_INT(files_rename(channel, base, "b", "b2", a.st_dev, a.st_ino, SOON), 0);
+    CHECK_INT(access(in_base("b"), F_OK), -1);
+    CHECK_INT(files_rename(channel, base, "b2", ".b", a.st_dev, a.st_ino, SOON), -EPERM);
+
+    CHECK_INT(files_unlink(channel, base, "b2", SOON), 0);
+    CHECK_INT(access(in_base("b2"), F_OK), -1);
+    CHECK_INT(files_unlink(channel, base, "b2", SOON), 0);
+    CHECK_INT(files_unlink(channel, in_base("none"), "b2", SOON), 0);
+    CHECK_INT(mkdir(in_base("d"), 0755), 0);
+    CHECK(files_unlink(channel, base, "d", SOON) < 0);
+    CHECK_INT(files_sync(channel, base, SOON), 0);
+    CHECK_INT(files_sync(channel, in_base("none"), SOON), -ENOENT);
+    CHECK_INT(files_sync(channel, in_base("other"), SOON), -ENOTDIR);
+    CHECK_INT(mkdir(in_base("dropbox"), 0333), 0);
+    CHECK_INT(files_sync(channel, in_base("dropbox"), SOON), 0);
+    files_close(channel);
+}
+
+static void other_users(void)
+{
+    struct files_channel *channel;
+    char *got = NULL;
+    for (int i = 0; i < 2; i++) {
+        uid_t uid = i == 0 ? getuid() + 1 : 0;
+        CHECK_INT(files_open(world.files, uid, &channel), 0);
+        CHECK_INT(files_prepare(channel, base, SOON, &got), -EACCES);
+        CHECK_INT(files_prepare(channel, base, SOON, &got), -EACCES);
+        files_close(channel);
+    }
+}
+
+static void new_umask(void)
+{
+    struct files_channel *channel = channel_open();
+    check_prepared(channel, in_base("d1"), in_base("d1"));
+    files_set_umask(world.files, 077);
+    kill(the_filer(), SIGKILL);
+    check_prepared(channel, in_base("d2"), in_base("d2"));
+    CHECK_INT(look("d1").st_mode & 07777, 0750);
+    CHECK_INT(look("d2").st_mode & 07777, 0700);
+    files_close(channel);
+}
+
+/* --- scenarios: filers that die or do not answer --- */
+
+static void killed_between(void)
+{
+    struct files_channel *channel = channel_open();
+    check_prepared(channel, base, base);
+    pid_t first = the_filer();
+    kill(first, SIGKILL);
+    CHECK(ended(first, SOON));
+    check_prepared(channel, base, base);
+    CHECK(the_filer() != first);
+    /* An open channel and a new one. */
+    kill(the_filer(), SIGKILL);
+    struct files_channel *second = channel_open();
+    check_prepared(second, base, base);
+    check_prepared(channel, base, base);
+    the_filer();
+    files_close(channel);
+    files_close(second);
+}
+
+struct caller {
+    struct files_channel *channel;
+    int timeout;
+    atomic_int thread;
+    int result;
+};
+
+static void *caller_thread(void *data)
+{
+    struct caller *caller = data;
+    int fd = -1;
+    caller->thread = (int)syscall(SYS_gettid);
+    caller->result = files_open_part(caller->channel, base, "p.part", false, caller->timeout, &fd);
+    if (caller->result == 0)
+        close(fd);
+    return NULL;
+}
+
+static void call_start(pthread_t *thread, struct caller *caller)
+{
+    CHECK_INT(pthread_create(thread, NULL, caller_thread, caller), 0);
+    /* Until it waits for the answer. */
+    for (;;) {
+        char path[64];
+        char text[256] = "";
+        snprintf(path, sizeof(path), "/proc/self/task/%d/syscall", caller->thread);
+        _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+        if (fd < 0 || read(fd, text, sizeof(text) - 1) <= 0)
+            snprintf(text, sizeof(text), "unknown");
+        int number = -1;
+        if (caller->thread && sscanf(text, "%d", &number) == 1 &&
+            (number == SYS_poll || number == SYS_ppoll || number == SYS_futex))
+            return;
+        tick();
+    }
+}
+
+static void killed_during(void)
+{
+    struct caller caller = {.channel = channel_open(), .timeout = SOON};
+    for (int i = 0; i < 5; i++) {
+        check_prepared(caller.channel, base, base);
+        pid_t filer = the_filer();
+        pthread_t thread;
+        kill(filer, SIGSTOP);
+        call_start(&thread, &caller);
+        kill(filer, SIGKILL);
+        pthread_join(thread, NULL);
+        CHECK_INT(caller.result, 0);
+    }
+    files_close(caller.channel);
+    CHECK_INT(answers(), 0);
+}
+
+static void time_out(struct files_channel *channel)
+{
+    int fd = -1;
+    int64_t start = units_now_boottime();
+    CHECK_INT(files_open_part(channel, base, "late.part", false, 300, &fd), -ETIMEDOUT);
+    int64_t took = units_now_boottime() - start;
+    CHECK(took >= 299 && took < 3000);
+    CHECK_INT(fd, -1);
+}
+
+static unsigned open_descriptors(void)
+{
+    unsigned count = 0;
+    DIR *dir = opendir("/proc/self/fd");
+    CHECK(dir);
+    while (readdir(dir))
+        count++;
+    closedir(dir);
+    return count;
+}
+
+static void stopped(void)
+{
+    struct files_channel *channel = channel_open();
+    check_prepared(channel, base, base);
+    files_close(channel);
+    unsigned before = open_descriptors();
+
+    channel = channel_open();
+    kill(the_filer(), SIGSTOP);
+    time_out(channel);
+    int fd;
+    CHECK_INT(files_open_part(channel, base, "x", false, -1, &fd), -ETIMEDOUT);
+    /* Others are served meanwhile. */
+    other_users();
+    struct files_channel *second = channel_open();
+    time_out(second);
+    files_close(second);
+    files_close(channel);
+    CHECK_INT(answers(), 0);
+
+    kill(the_filer(), SIGCONT);
+    wait_answers(2);
+    /* The late descriptors were closed, and it works again. */
+    CHECK_INT(open_descriptors(), before);
+    CHECK_INT(access(in_base("late.part"), F_OK), 0);
+    channel = channel_open();
+    check_prepared(channel, base, base);
+    files_close(channel);
+}
+
+static void stopped_then_killed(void)
+{
+    struct files_channel *channel = channel_open();
+    check_prepared(channel, base, base);
+    kill(the_filer(), SIGSTOP);
+    time_out(channel);
+    files_close(channel);
+    kill(the_filer(), SIGKILL);
+    wait_answers(1);
+    channel = channel_open();
+    check_prepared(channel, base, base);
+    files_close(channel);
+}
+
+/* A filer that does not come up: its monitor stands still. */
+static void late_start(void)
+{
+    struct files_channel *channel = channel_open();
+    kill(getppid(), SIGSTOP);
+    time_out(channel);
+    time_out(channel);
+    files_close(channel);
+    CHECK_INT(answers(), 0);
+    kill(getppid(), SIGCONT);
+    wait_answers(1);
+    channel = channel_open();
+    check_prepared(channel, base, base);
+    the_filer();
+    files_close(channel);
+}
+
+/* It started between the time-out and the close: nobody else would say so. */
+static void late_close(void)
+{
+    struct files_channel *channel = channel_open();
+    kill(getppid(), SIGSTOP);
+    time_out(channel);
+    kill(getppid(), SIGCONT);
+    struct files_channel *other = channel_open();
+    check_prepared(other, base, base);
+    CHECK_INT(answers(), 0);
+    files_close(channel);
+    wait_answers(1);
+    files_close(other);
+}
+
+static void closed_while_aside(void)
+{
+    struct files_channel *channel = channel_open();
+    check_prepared(channel, base, base);
+    pid_t filer = the_filer();
+    kill(filer, SIGSTOP);
+    time_out(channel);
+    files_close(channel);
+    /* files_destroy comes while it is aside; the filer ends once it can. */
+    kill(getppid(), SIGHUP);
+    files_destroy(TAKE_PTR(world.files));
+    kill(filer, SIGCONT);
+    CHECK(ended(filer, SOON));
+}
+
+static void shutdown_unblocks(void)
+{
+    struct caller caller = {.channel = channel_open(), .timeout = -1};
+    check_prepared(caller.channel, base, base);
+    pid_t filer = the_filer();
+    kill(filer, SIGSTOP);
+    pthread_t thread;
+    call_start(&thread, &caller);
+    files_shutdown(world.files);
+    pthread_join(thread, NULL);
+    CHECK_INT(caller.result, -ESHUTDOWN);
+    char *got;
+    CHECK_INT(files_prepare(caller.channel, base, -1, &got), -ESHUTDOWN);
+    struct files_channel *channel = channel_open();
+    CHECK_INT(files_prepare(channel, base, -1, &got), -ESHUTDOWN);
+    files_close(channel);
+    files_close(caller.channel);
+    kill(filer, SIGCONT);
+    CHECK(ended(filer, SOON));
+    CHECK_INT(answers(), 0);
+}
+
+static void shutdown_unblocks_start(void)
+{
+    struct caller caller = {.channel = channel_open(), .timeout = -1};
+    kill(getppid(), SIGSTOP);
+    pthread_t thread;
+    call_start(&thread, &caller);
+    files_shutdown(world.files);
+    pthread_join(thread, NULL);
+    CHECK_INT(caller.result, -ESHUTDOWN);
+    files_close(caller.channel);
+    kill(getppid(), SIGCONT);
+}
+
+/* A filer ends by itself once nobody needs it, not before, and comes back when somebody does. */
+static void reap(void)
+{
+    struct files *usual = world.files;
+    CHECK_INT(files_create(world.privsep, 027, 300, on_answer, NULL, &world.files), 0);
+    struct files_channel *channel = channel_open();
+    check_prepared(channel, base, base);
+    pid_t filer = the_filer();
+    CHECK(!ended(filer, 700)); /* in use */
+    files_close(channel);
+    CHECK(ended(filer, SOON));
+    channel = channel_open();
+    check_prepared(channel, base, base);
+    CHECK(the_filer() != filer);
+    files_close(channel);
+    files_destroy(world.files);
+    world.files = usual;
+}
+
+/* --- scenarios: many threads --- */
+
+#define THREADS 8
+#define ROUNDS  100
+
+static atomic_bool killing;
+
+static void *worker_thread(void *data)
+{
+    unsigned number = *(unsigned *)data;
+    struct files_channel *channel = channel_open();
+    for (int i = 0; i < ROUNDS; i++) {
+        char part[32];
+        char name[32];
+        snprintf(part, sizeof(part), "%u-%d.part", number, i);
+        snprintf(name, sizeof(name), "%u-%d", number, i);
+        int fd = -1;
+        int r;
+        while ((r = files_open_part(channel, base, part, true, -1, &fd)) == -EPIPE && killing)
+            ;
+        CHECK_INT(r, 0);
+        struct stat st;
+        CHECK_INT(fstat(fd, &st), 0);
+        close(fd);
+        while ((r = files_rename(channel, base, part, name, st.st_dev, st.st_ino, -1)) == -EPIPE &&
+               killing)
+            ;
+        CHECK_INT(r, 0);
+        if (i % 10 == 0) {
+            files_close(channel);
+            channel = channel_open();
+        }
+    }
+    files_close(channel);
+    return NULL;
+}
+
+static void start_workers(pthread_t threads[THREADS], unsigned numbers[THREADS])
+{
+    for (unsigned i = 0; i < THREADS; i++) {
+        numbers[i] = i;
+        CHECK_INT(pthread_create(&threads[i], NULL, worker_thread, &numbers[i]), 0);
+    }
+}
+
+static void check_work(void)
+{
+    for (unsigned number = 0; number < THREADS; number++) {
+        for (int i = 0; i < ROUNDS; i++) {
+            char name[32];
+            snprintf(name, sizeof(name), "%u-%d", number, i);
+            look(name);
+        }
+    }
+}
+
+static void many_threads(void)
+{
+    pthread_t threads[THREADS];
+    unsigned numbers[THREADS];
+    start_workers(threads, numbers);
+    for (unsigned i = 0; i < THREADS; i++)
+        pthread_join(threads[i], NULL);
+    the_filer();
+    check_work();
+}
+
+static void many_threads_and_deaths(void)
+{
+    unsigned seed;
+    CHECK_INT(getrandom(&seed, sizeof(seed), 0), sizeof(seed));
+    dprintf(STDERR_FILENO, "many_threads_and_deaths: seed %u\n", seed);
+    pthread_t threads[THREADS];
+    unsigned numbers[THREADS];
+    killing = true;
+    start_workers(threads, numbers);
+    for (int i = 0; i < 30; i++) {
+        pid_t pid = 0;
+        if (filers(&pid) > 0)
+            kill(pid, SIGKILL);
+        nanosleep(&(struct timespec){.tv_nsec = rand_r(&seed) % 10000000}, NULL);
+    }
+    for (unsigned i = 0; i < THREADS; i++)
+        pthread_join(threads[i], NULL);
+    check_work();
+}
+
+/* --- scenarios: distrust --- */
+
+static int raw_filer(void)
+{
+    int control = -1;
+    struct wire_hello hello;
+    CHECK_INT(privsep_spawn_filer(world.privsep, getuid(), 022, &control), 0);
+    CHECK_INT(wire_receive(control, &hello, sizeof(hello), NULL, SOON), 0);
+    CHECK_INT(hello.error, 0);
+    CHECK_INT(hello.uid, getuid());
+    return control;
+}
+
+static int raw_channel(int control)
+{
+    int ends[2];
+    struct wire_channel message = {0};
+    CHECK_INT(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
+    CHECK_INT(wire_send(control, &message, sizeof(message), ends[1]), 0);
+    close(ends[1]);
+    return ends[0];
+}
+
+static void filer_distrusts(void)
+{
+    _cleanup_close_ int control = raw_filer();
+    pid_t filer = the_filer();
+    _cleanup_close_ int good = raw_channel(control);
+    _cleanup_close_ int bad = raw_channel(control);
+    struct wire_request request = {.op = WIRE_STAT, .directory = "/", .name = "x/../y"};
+    struct wire_reply reply;
+    CHECK_INT(wire_send(good, &request, sizeof(request), -1), 0);
+    CHECK_INT(wire_receive(good, &reply, sizeof(reply), NULL, SOON), 0);
+    CHECK_INT(reply.error, -EINVAL);
+    request.op = 77;
+    CHECK_INT(wire_send(good, &request, sizeof(request), -1), 0);
+    CHECK_INT(wire_receive(good, &reply, sizeof(reply), NULL, SOON), 0);
+    CHECK_INT(reply.error, -EINVAL);
+    /* A channel that breaks the rules ends alone. */
+    CHECK_INT(wire_send(bad, "x", 1, -1), 0);
+    CHECK_INT(wire_receive(bad, &reply, sizeof(reply), NULL, SOON), -EPIPE);
+    request = (struct wire_request){.op = WIRE_STAT, .directory = "/", .name = "proc"};
+    CHECK_INT(wire_send(good, &request, sizeof(request), bad), 0);
+    CHECK_INT(wire_receive(good, &reply, sizeof(reply), NULL, SOON), -EPIPE);
+    CHECK(!ended(filer, 0));
+    CHECK_INT(wire_send(control, "x", 1, -1), 0);
+    CHECK(ended(filer, SOON));
+}
+
+static void too_many_channels(void)
+{
+    _cleanup_close_ int control = raw_filer();
+    int channels[1200];
+    size_t count = sizeof(channels) / sizeof(channels[0]);
+    for (size_t i = 0; i < count; i++) {
+        channels[i] = raw_channel(control);
+        struct wire_request request = {.op = WIRE_STAT, .directory = "/", .name = "proc"};
+        struct wire_reply reply;
+        if (wire_send(channels[i], &request, sizeof(request), -1) == 0 &&
+            wire_receive(channels[i], &reply, sizeof(reply), NULL, SOON) == 0)
+            CHECK(i < 1100);
+        else
+            CHECK(i >= 900); /* fewer where the number of open files is limited */
+    }
+    for (size_t i = 0; i < count; i++)
+        close(channels[i]);
+}
+
+static void monitor_distrusts(void)
+{
+    /* The control socket is 3 in every child of the monitor. */
+    struct wire_control message = {.kind = WIRE_STOP};
+    CHECK_INT(wire_send(3, &message, sizeof(message), -1), 0);
+    wait_stop();
+}
+
+static void spawn_without_socket(void)
+{
+    struct wire_control message = {.kind = WIRE_SPAWN_FILER, .uid = getuid()};
+    CHECK_INT(wire_send(3, &message, sizeof(message), -1), 0);
+    wait_stop();
+}
+
+/* --- scenarios: the processes themselves --- */
+
+static bool status_has(pid_t pid, const char *line)
+{
+    char path[64];
+    char text[4096];
+    snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+    _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+    CHECK(n > 0);
+    text[n] = '\0';
+    return strstr(text, line) != NULL;
+}
+
+static void check_process(pid_t pid, const char *name)
+{
+    char line[64];
+    snprintf(line, sizeof(line), "Name:\t%s\n", name);
+    CHECK(status_has(pid, line));
+    CHECK(status_has(pid, "NoNewPrivs:\t1\n"));
+    CHECK(status_has(pid, "CapPrm:\t0000000000000000\n"));
+    CHECK(status_has(pid, "CapEff:\t0000000000000000\n"));
+    CHECK(status_has(pid, "CapAmb:\t0000000000000000\n"));
+}
+
+static void processes(void)
+{
+    struct files_channel *channel = channel_open();
+    check_prepared(channel, base, base);
+    pid_t filer = the_filer();
+    check_process(getpid(), "autodl-service");
+    check_process(getppid(), "autodl-monitor");
+    check_process(filer, "autodl-filer");
+    CHECK(!getenv("NOTIFY_SOCKET") && !getenv("WATCHDOG_USEC"));
+    char path[64];
+    char target[64];
+    snprintf(path, sizeof(path), "/proc/%d/fd/0", (int)filer);
+    ssize_t n = readlink(path, target, sizeof(target));
+    CHECK(n == 9 && memcmp(target, "/dev/null", 9) == 0);
+    /* Standard streams, control, epoll, one channel. */
+    snprintf(path, sizeof(path), "/proc/%d/fd/5", (int)filer);
+    CHECK_INT(access(path, F_OK), 0);
+    snprintf(path, sizeof(path), "/proc/%d/fd/6", (int)filer);
+    CHECK(readlink(path, target, sizeof(target)) < 0);
+    CHECK(setresuid(0, 0, 0) < 0);
+    files_close(channel);
+}
+
+static void say_ready(void)
+{
+    CHECK_INT(privsep_ready(world.privsep), 0);
+}
+
+static void live_on(void)
+{
+    wait_stop();
+    for (;;)
+        pause();
+}
+
+static void reload(void)
+{
+    for (int i = 0; i < SOON && shared->reloads < 1; i++)
+        tick();
+    CHECK_INT(shared->reloads, 1);
+}
+
+static void die(void)
+{
+    CHECK_INT(privsep_ready(world.privsep), 0);
+    kill(getpid(), SIGKILL);
+}
+
+static void leave(void)
+{
+    _exit(0);
+}
+
+#define SCENARIO(name)                                                                             \
+    START_TEST(test_##name)                                                                        \
+    {                                                                                              \
+        run(name);                                                                                 \
+    }                                                                                              \
+    END_TEST
+
+SCENARIO(prepare)
+SCENARIO(prepare_refused)
+SCENARIO(open_part)
+SCENARIO(planted)
+SCENARIO(rename_unlink_sync)
+SCENARIO(other_users)
+SCENARIO(new_umask)
+SCENARIO(killed_between)
+SCENARIO(killed_during)
+SCENARIO(stopped)
+SCENARIO(stopped_then_killed)
+SCENARIO(late_start)
+SCENARIO(late_close)
+SCENARIO(closed_while_aside)
+SCENARIO(shutdown_unblocks)
+SCENARIO(shutdown_unblocks_start)
+SCENARIO(reap)
+SCENARIO(many_threads)
+SCENARIO(many_threads_and_deaths)
+SCENARIO(filer_distrusts)
+SCENARIO(too_many_channels)
+
+START_TEST(test_processes)
+{
+    setenv("NOTIFY_SOCKET", "/nonexistent/notify", 1);
+    setenv("WATCHDOG_USEC", "1000000", 1);
+    run(processes);
+}
+END_TEST
+
+START_TEST(test_monitor_distrusts)
+{
+    pid_t monitor = start_monitor(monitor_distrusts);
+    pid_t service = wait_service();
+    ck_assert_int_eq(wait_exit(monitor), 1);
+    ck_assert(ended(service, SOON));
+    ck_assert(!shared->passed);
+}
+END_TEST
+
+START_TEST(test_spawn_without_socket)
+{
+    pid_t monitor = start_monitor(spawn_without_socket);
+    pid_t service = wait_service();
+    ck_assert_int_eq(wait_exit(monitor), 1);
+    ck_assert(ended(service, SOON));
+}
+END_TEST
+
+START_TEST(test_notify)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    snprintf(address.sun_path, sizeof(address.sun_path), "%s/notify", base);
+    _cleanup_close_ int notify = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    ck_assert_int_eq(bind(notify, (struct sockaddr *)&address, sizeof(address)), 0);
+    ck_assert_int_eq(chmod(address.sun_path, 0777), 0);
+    setenv("NOTIFY_SOCKET", address.sun_path, 1);
+    run(say_ready);
+    char text[64] = "";
+    ck_assert_int_gt(recv(notify, text, sizeof(text) - 1, MSG_DONTWAIT), 0);
+    ck_assert_str_eq(text, "READY=1");
+    ssize_t n = recv(notify, text, sizeof(text) - 1, MSG_DONTWAIT);
+    ck_assert_int_gt(n, 0);
+    text[n] = '\0';
+    ck_assert_str_eq(text, "STOPPING=1");
+}
+END_TEST
+
+START_TEST(test_reload)
+{
+    pid_t monitor = start_monitor(reload);
+    wait_service();
+    kill(monitor, SIGHUP);
+    ck_assert_int_eq(wait_exit(monitor), 0);
+    ck_assert(shared->passed);
+}
+END_TEST
+
+/* The first stop is heard, the second one is not a matter of hearing. */
+START_TEST(test_stop_twice)
+{
+    pid_t monitor = start_monitor(live_on);
+    pid_t service = wait_service();
+    kill(monitor, SIGINT);
+    ck_assert(!ended(service, 100));
+    kill(monitor, SIGTERM);
+    ck_assert_int_eq(wait_exit(monitor), 0);
+    ck_assert(ended(service, SOON));
+}
+END_TEST
+
+/* Signals that a terminal or an administrator sends to all processes are the monitor's alone. */
+START_TEST(test_children_ignore_signals)
+{
+    pid_t monitor = start_monitor(live_on);
+    pid_t service = wait_service();
+    kill(service, SIGINT);
+    kill(service, SIGTERM);
+    kill(service, SIGHUP);
+    kill(service, SIGPIPE);
+    ck_assert(!ended(service, 100));
+    kill(service, SIGKILL);
+    ck_assert_int_eq(wait_exit(monitor), 1);
+}
+END_TEST
+
+START_TEST(test_monitor_killed)
+{
+    pid_t monitor = start_monitor(live_on);
+    pid_t service = wait_service();
+    kill(monitor, SIGKILL);
+    ck_assert_int_eq(wait_exit(monitor), -SIGKILL);
+    ck_assert(ended(service, SOON));
+}
+END_TEST
+
+START_TEST(test_service_dies)
+{
+    ck_assert_int_eq(wait_exit(start_monitor(die)), 1);
+    /* Ending well without having been asked is not well. */
+    ck_assert_int_eq(wait_exit(start_monitor(leave)), 1);
+}
+END_TEST
+
+static Suite *files_suite(void)
+{
+    const TTest *const tests[] = {
+        test_prepare,
+        test_prepare_refused,
+        test_open_part,
+        test_planted,
+        test_rename_unlink_sync,
+        test_other_users,
+        test_new_umask,
+        test_killed_between,
+        test_killed_during,
+        test_stopped,
+        test_stopped_then_killed,
+        test_late_start,
+        test_late_close,
+        test_closed_while_aside,
+        test_shutdown_unblocks,
+        test_shutdown_unblocks_start,
+        test_reap,
+        test_many_threads,
+        test_many_threads_and_deaths,
+        test_filer_distrusts,
+        test_too_many_channels,
+        test_monitor_distrusts,
+        test_spawn_without_socket,
+        test_processes,
+        test_notify,
+        test_reload,
+        test_stop_twice,
+        test_children_ignore_signals,
+        test_monitor_killed,
+        test_service_dies,
+    };
+    Suite *suite = suite_create("files");
+    TCase *processes_case = tcase_create("processes");
+    tcase_add_checked_fixture(processes_case, setup, teardown);
+    tcase_set_timeout(processes_case, 60);
+    for (size_t i = 0; i < sizeof(tests) / sizeof(tests[0]); i++)
+        tcase_add_test(processes_case, tests[i]);
+    suite_add_tcase(suite, processes_case);
+    return suite;
+}
+
+int main(void)
+{
+    return tap_main(files_suite());
+}
