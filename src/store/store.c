@@ -1,0 +1,445 @@
+#include "store/store.h"
+
+#include <assert.h>
+#include <ctype.h>
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "common/cleanup.h"
+#include "store/store_sqlite.h"
+
+#define LAZY_DELAY_S 1
+#define WALK_CHUNK   256
+
+/* One write. It waits in a list, runs in a transaction with what waits beside it, and then calls
+ * back. */
+struct op {
+    struct op *next;
+    int (*run)(struct database *database, struct op *op); /* in the transaction */
+    store_done done;
+    void *data;
+    int result;
+
+    struct task task; /* add, update */
+    int64_t *ret_row; /* add */
+    int64_t *rows;    /* clear: what to clear; then those that had a part */
+    size_t count;
+    int64_t when;
+    store_part part;
+    struct store_pause pause; /* set_pause; end_pause: the uid alone */
+};
+
+struct store {
+    /* immutable */
+    pthread_t thread;
+    bool thread_runs;
+
+    /* writer thread only */
+    struct database *writer;
+
+    /* protected by reader_lock */
+    pthread_mutex_t reader_lock;
+    struct database *reader;
+
+    /* protected by lock */
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    struct op *head; /* first in, first out, lazy or not: writes of a row keep their order */
+    struct op **tail;
+    bool urgent;                   /* somebody waits for what is in the list */
+    struct timespec lazy_deadline; /* of the list when nobody does (CLOCK_MONOTONIC) */
+    bool closing;
+};
+
+/* --- the writer thread --- */
+
+static void op_destroy(struct op *op)
+{
+    task_release(&op->task);
+    free(op->rows);
+    free(op);
+}
+
+/* Everything that waits, or NULL when the store closes and nothing does. */
+static struct op *take_ops(struct store *store)
+{
+    pthread_mutex_lock(&store->lock);
+    while (!store->urgent && !store->closing) {
+        if (!store->head)
+            pthread_cond_wait(&store->wake, &store->lock);
+        else if (pthread_cond_timedwait(&store->wake, &store->lock, &store->lazy_deadline) ==
+                 ETIMEDOUT)
+            break;
+    }
+    struct op *ops = TAKE_PTR(store->head);
+    store->tail = &store->head;
+    store->urgent = false;
+    pthread_mutex_unlock(&store->lock);
+    return ops;
+}
+
+/* Failed, but as one write alone: the others can go on. */
+static bool failed_alone(int result)
+{
+    return result == -EEXIST || result == -ENOENT;
+}
+
+static int commit_ops(struct database *database, struct op *ops)
+{
+    int result = database_begin(database);
+    for (struct op *op = ops; op && result == 0; op = op->next) {
+        op->result = op->run(database, op);
+        if (op->result < 0 && !failed_alone(op->result))
+            result = op->result;
+    }
+    if (result == 0)
+        result = database_commit(database);
+    if (result < 0)
+        database_rollback(database);
+    return result;
+}
+
+/* Tells of the parts of cleared tasks. They are fetched one by one, so that clearing very many
+ * costs no more memory than their rows. */
+static void report_parts(struct database *database, const struct op *op)
+{
+    for (size_t i = 0; i < op->count; i++) {
+        _cleanup_(task_release) struct task task = {0};
+        if (database_fetch(database, op->rows[i], &task) == 0 && task.state == TASK_CLEARED)
+            op->part(op->data, &task);
+    }
+}
+
+static void finish_op(struct database *database, struct op *op)
+{
+    if (op->result == 0 && op->ret_row)
+        *op->ret_row = op->task.row;
+    if (op->result == 0 && op->part)
+        report_parts(database, op);
+    if (op->done)
+        op->done(op->data, op->result);
+    op_destroy(op);
+}
+
+static void *writer_main(void *data)
+{
+    struct store *store = data;
+    struct op *ops;
+    while ((ops = take_ops(store))) {
+        int failure = commit_ops(store->writer, ops);
+        while (ops) {
+            struct op *op = ops;
+            ops = op->next;
+            if (failure < 0)
+                op->result = failure;
+            finish_op(store->writer, op);
+        }
+    }
+    return NULL;
+}
+
+/* --- opening and closing --- */
+
+static void init_locks(struct store *store)
+{
+    pthread_condattr_t attributes;
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&store->wake, &attributes);
+    pthread_condattr_destroy(&attributes);
+    pthread_mutex_init(&store->lock, NULL);
+    pthread_mutex_init(&store->reader_lock, NULL);
+}
+
+static int open_database(struct store *store, const char *directory, char message[static 256])
+{
+    _cleanup_free_ char *path = NULL;
+    if (asprintf(&path, "%s/autodl.db", directory) < 0) {
+        path = NULL;
+        snprintf(message, 256, "cannot open the database: out of memory");
+        return -ENOMEM;
+    }
+    int result = database_make(path, message);
+    if (result == 0)
+        result = database_open(path, &store->writer, message);
+    if (result == 0)
+        result = database_open(path, &store->reader, message);
+    return result;
+}
+
+int store_open(const char *directory, struct store **ret_store, char message[static 256])
+{
+    struct store *store = calloc(1, sizeof(*store));
+    if (!store) {
+        snprintf(message, 256, "cannot open the database: out of memory");
+        return -ENOMEM;
+    }
+    store->tail = &store->head;
+    init_locks(store);
+    int result = open_database(store, directory, message);
+    if (result == 0) {
+        result = -pthread_create(&store->thread, NULL, writer_main, store);
+        store->thread_runs = result == 0;
+        if (result < 0)
+            snprintf(message, 256, "cannot start a thread for the database: %s", strerror(-result));
+    }
+    if (result < 0) {
+        store_close(store);
+        return result;
+    }
+    *ret_store = store;
+    return 0;
+}
+
+void store_close(struct store *store)
+{
+    if (!store)
+        return;
+    if (store->thread_runs) {
+        pthread_mutex_lock(&store->lock);
+        store->closing = true;
+        pthread_cond_signal(&store->wake);
+        pthread_mutex_unlock(&store->lock);
+        pthread_join(store->thread, NULL);
+    }
+    assert(!store->head);
+    database_close(store->reader);
+    database_close(store->writer);
+    pthread_mutex_destroy(&store->reader_lock);
+    pthread_mutex_destroy(&store->lock);
+    pthread_cond_destroy(&store->wake);
+    free(store);
+}
+
+/* --- writes --- */
+
+static struct timespec lazy_deadline(void)
+{
+    struct timespec deadline;
+    clock_gettime(CLOCK_MONOTONIC, &deadline);
+    deadline.tv_sec += LAZY_DELAY_S;
+    return deadline;
+}
+
+static void queue_op(struct store *store, struct op *op, bool lazy)
+{
+    struct timespec deadline = lazy_deadline();
+    pthread_mutex_lock(&store->lock);
+    bool first = !store->head;
+    *store->tail = op;
+    store->tail = &op->next;
+    if (!lazy)
+        store->urgent = true;
+    if (first)
+        store->lazy_deadline = deadline;
+    if (first || !lazy) /* the first lazy one sets the writer's clock going */
+        pthread_cond_signal(&store->wake);
+    pthread_mutex_unlock(&store->lock);
+}
+
+static struct op *create_op(int (*run)(struct database *, struct op *), store_done done, void *data)
+{
+    struct op *op = calloc(1, sizeof(*op));
+    if (op) {
+        op->run = run;
+        op->done = done;
+        op->data = data;
+    }
+    return op;
+}
+
+static struct op *create_task_op(int (*run)(struct database *, struct op *),
+                                 const struct task *task, store_done done, void *data)
+{
+    struct op *op = create_op(run, done, data);
+    if (op && task_copy(task, &op->task) < 0) {
+        op_destroy(op);
+        return NULL;
+    }
+    return op;
+}
+
+static int run_add(struct database *database, struct op *op)
+{
+    return database_add(database, &op->task, &op->task.row);
+}
+
+int store_add(struct store *store, const struct task *task, int64_t *ret_row, store_done done,
+              void *data)
+{
+    struct op *op = create_task_op(run_add, task, done, data);
+    if (!op)
+        return -ENOMEM;
+    op->ret_row = ret_row;
+    queue_op(store, op, false);
+    return 0;
+}
+
+static int run_update(struct database *database, struct op *op)
+{
+    return database_update(database, &op->task);
+}
+
+int store_update(struct store *store, const struct task *task, store_done done, void *data)
+{
+    struct op *op = create_task_op(run_update, task, done, data);
+    if (!op)
+        return -ENOMEM;
+    queue_op(store, op, false);
+    return 0;
+}
+
+int store_update_lazily(struct store *store, const struct task *task)
+{
+    struct op *op = create_task_op(run_update, task, NULL, NULL);
+    if (!op)
+        return -ENOMEM;
+    queue_op(store, op, true);
+    return 0;
+}
+
+/* Leaves in op->rows those that were cleared and may have a part. */
+static int run_clear(struct database *database, struct op *op)
+{
+    size_t with_part = 0;
+    for (size_t i = 0; i < op->count; i++) {
+        bool has_part = false;
+        int result = database_clear(database, op->rows[i], op->when, &has_part);
+        if (result < 0 && result != -ENOENT)
+            return result;
+        if (has_part)
+            op->rows[with_part++] = op->rows[i];
+    }
+    op->count = with_part;
+    return 0;
+}
+
+int store_clear(struct store *store, const int64_t *rows, size_t count, int64_t when,
+                store_part part, store_done done, void *data)
+{
+    struct op *op = create_op(run_clear, done, data);
+    if (!op)
+        return -ENOMEM;
+    op->when = when;
+    op->part = part;
+    op->count = count;
+    if (count > 0) {
+        op->rows = reallocarray(NULL, count, sizeof(*rows));
+        if (!op->rows) {
+            op_destroy(op);
+            return -ENOMEM;
+        }
+        memcpy(op->rows, rows, count * sizeof(*rows));
+    }
+    queue_op(store, op, false);
+    return 0;
+}
+
+static int run_set_pause(struct database *database, struct op *op)
+{
+    return database_set_pause(database, &op->pause);
+}
+
+int store_set_pause(struct store *store, const struct store_pause *pause, store_done done,
+                    void *data)
+{
+    struct op *op = create_op(run_set_pause, done, data);
+    if (!op)
+        return -ENOMEM;
+    op->pause = *pause;
+    queue_op(store, op, false);
+    return 0;
+}
+
+static int run_end_pause(struct database *database, struct op *op)
+{
+    return database_end_pause(database, op->pause.uid);
+}
+
+int store_end_pause(struct store *store, uid_t uid, store_done done, void *data)
+{
+    struct op *op = create_op(run_end_pause, done, data);
+    if (!op)
+        return -ENOMEM;
+    op->pause.uid = uid;
+    queue_op(store, op, false);
+    return 0;
+}
+
+/* --- reads --- */
+
+int store_fetch(struct store *store, int64_t row, struct task *ret_task)
+{
+    pthread_mutex_lock(&store->reader_lock);
+    int result = database_fetch(store->reader, row, ret_task);
+    pthread_mutex_unlock(&store->reader_lock);
+    return result;
+}
+
+/* What can begin an id, in lower case. */
+static bool normalise_prefix(const char *prefix, char ret_prefix[static API_ID_LENGTH + 1])
+{
+    size_t length = strnlen(prefix, API_ID_LENGTH + 1);
+    if (length < API_ID_PREFIX_MIN || length > API_ID_LENGTH)
+        return false;
+    for (size_t i = 0; i < length; i++) {
+        if (!isxdigit((unsigned char)prefix[i]) && prefix[i] != '-')
+            return false;
+        ret_prefix[i] = (char)tolower((unsigned char)prefix[i]);
+    }
+    ret_prefix[length] = '\0';
+    return true;
+}
+
+int store_find(struct store *store, uid_t uid, const char *prefix, struct task *ret_task)
+{
+    char normalised[API_ID_LENGTH + 1];
+    if (!normalise_prefix(prefix, normalised))
+        return -ENOENT;
+    pthread_mutex_lock(&store->reader_lock);
+    int result = database_find(store->reader, uid, normalised, ret_task);
+    pthread_mutex_unlock(&store->reader_lock);
+    return result;
+}
+
+int store_dest_taken(struct store *store, const char *directory, const char *name)
+{
+    pthread_mutex_lock(&store->reader_lock);
+    int result = database_dest_taken(store->reader, directory, name);
+    pthread_mutex_unlock(&store->reader_lock);
+    return result;
+}
+
+/* In chunks, so that nothing is locked and no read transaction is open while calling back. */
+int store_each_unfinished(struct store *store, store_each each, void *data)
+{
+    int64_t after = 0;
+    size_t count;
+    do {
+        struct database_unfinished chunk[WALK_CHUNK];
+        pthread_mutex_lock(&store->reader_lock);
+        int result = database_list_unfinished(store->reader, after, WALK_CHUNK, chunk, &count);
+        pthread_mutex_unlock(&store->reader_lock);
+        if (result < 0)
+            return result;
+        for (size_t i = 0; i < count; i++) {
+            result = each(data, chunk[i].row, chunk[i].uid, chunk[i].state);
+            if (result != 0)
+                return result;
+            after = chunk[i].row;
+        }
+    } while (count == WALK_CHUNK);
+    return 0;
+}
+
+int store_pauses(struct store *store, struct store_pause **ret_pauses, size_t *ret_count)
+{
+    pthread_mutex_lock(&store->reader_lock);
+    int result = database_list_pauses(store->reader, ret_pauses, ret_count);
+    pthread_mutex_unlock(&store->reader_lock);
+    return result;
+}

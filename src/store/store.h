@@ -1,0 +1,81 @@
+/*
+ * The store: tasks and pauses, durable. Writes are queued and committed in groups by one writer
+ * thread: BEGIN, everything that waits, COMMIT (synced to disk), then the callbacks. Reads see what
+ * is committed. All functions are thread safe and keep nothing they were given (deep copies).
+ *
+ * Nothing here knows SQL; another implementation may stand behind this header.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "core/task.h"
+
+/* In place of a uid: everybody. */
+#define STORE_EVERYBODY ((uid_t)-1)
+
+struct store;
+
+/* Called once on a store thread, with no lock held; it may queue more writes. 0 after the commit, or
+ * a negative errno: -EEXIST (the dest is taken by an unfinished task), -ENOENT (an update of a row
+ * that is not there), -ENOSPC (disk full or quota), -EIO, -EUCLEAN (the file is damaged), -EBUSY
+ * (another program holds it for more than 5 s), -ENOMEM. But for the first two, everything that was
+ * to be committed with it failed too. */
+typedef void (*store_done)(void *data, int result);
+
+/* Opens or makes the database in `directory` (which exists), brings its schema up to date, starts
+ * the threads. 0; -EUCLEAN (a newer version's, or damaged: `message` says it), or another errno;
+ * `message` gets a sentence on every failure. */
+int store_open(const char *directory, struct store **ret_store, char message[static 256]);
+/* Commits what waits (and what callbacks add meanwhile), calls back, ends the threads, closes. No
+ * other thread uses the store any more. NULL is fine. */
+void store_close(struct store *store);
+
+/* --- writes: return 0 (then `done` is called, if not NULL) or -ENOMEM (then it is not) --- */
+
+/* Adds a task as it is. `ret_row` gets its row before `done` is called; it must live until then. */
+int store_add(struct store *store, const struct task *task, int64_t *ret_row, store_done done,
+              void *data);
+/* Writes everything about the task with this row that can change (all but row, id, uid, user, url,
+ * created_at). */
+int store_update(struct store *store, const struct task *task, store_done done, void *data);
+/* The same, but not worth a sync of its own: goes with the next commit, after 1 s at the latest. */
+int store_update_lazily(struct store *store, const struct task *task);
+
+/* What store_clear tells of the tasks it cleared that may have left a part file behind: called on
+ * the writer thread after the commit, before `done`. */
+typedef void (*store_part)(void *data, const struct task *task);
+/* ENQUEUED ones among these rows become CLEARED at `when` (ms since the epoch), in one
+ * transaction. */
+int store_clear(struct store *store, const int64_t *rows, size_t count, int64_t when,
+                store_part part, store_done done, void *data);
+
+struct store_pause {
+    uid_t uid; /* or STORE_EVERYBODY */
+    int64_t until; /* ms since the epoch; 0: until resumed */
+    int64_t length; /* ms from its start to `until`; 0: until resumed */
+};
+/* Replaces the pause of that scope. */
+int store_set_pause(struct store *store, const struct store_pause *pause, store_done done,
+                    void *data);
+int store_end_pause(struct store *store, uid_t uid, store_done done, void *data);
+
+/* --- reads: block for a short while, never for a commit; -EIO, -EUCLEAN, -ENOMEM --- */
+
+/* 0, -ENOENT or one of these; on success the caller releases `ret_task`. */
+int store_fetch(struct store *store, int64_t row, struct task *ret_task);
+/* By id or a prefix of it (of at least API_ID_PREFIX_MIN characters, case of letters ignored), among
+ * the tasks of `uid` or of everybody. 0; -ENOENT; -EMLINK when several match. */
+int store_find(struct store *store, uid_t uid, const char *prefix, struct task *ret_task);
+/* 1 when an unfinished task, admitted, has this dest; 0; or a negative errno. */
+int store_dest_taken(struct store *store, const char *directory, const char *name);
+
+/* All tasks that have not ended, in the order of rows. A callback's non-zero ends the walk with that
+ * value. */
+typedef int (*store_each)(void *data, int64_t row, uid_t uid, enum task_state state);
+int store_each_unfinished(struct store *store, store_each each, void *data);
+/* The pauses in force; the caller frees them. */
+int store_pauses(struct store *store, struct store_pause **ret_pauses, size_t *ret_count);

@@ -1,0 +1,645 @@
+#include "store/store_sqlite.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sqlite3.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/cleanup.h"
+
+#define APPLICATION_ID  0x4175446c /* "AuDl", what file(1) sees */
+#define BUSY_TIMEOUT_MS 5000
+
+/* The states that task_state_ended() knows. It stands in partial indexes, and a query uses such an
+ * index only if it repeats the condition to the letter. */
+#define UNFINISHED "state NOT IN (3, 4, 5, 8)"
+static_assert(TASK_FINISHED == 3 && TASK_FAILED == 4 && TASK_CLEARED == 5 && TASK_CANCELLED == 8,
+              "stored");
+
+/* migrations[n] leads from schema n to n + 1. What was released is never edited, only appended. */
+static const char *const migrations[] = {
+    "CREATE TABLE tasks ("
+    "    row INTEGER PRIMARY KEY AUTOINCREMENT,"
+    "    id TEXT NOT NULL UNIQUE,"
+    "    uid INTEGER NOT NULL,"
+    "    user TEXT NOT NULL,"
+    "    url TEXT NOT NULL,"
+    "    directory TEXT NOT NULL,"
+    "    name TEXT NOT NULL,"
+    "    state INTEGER NOT NULL,"
+    "    admitted INTEGER NOT NULL,"
+    "    has_part INTEGER NOT NULL,"
+    "    created_at INTEGER NOT NULL,"
+    "    started_at INTEGER NOT NULL,"
+    "    ended_at INTEGER NOT NULL,"
+    "    bytes_done INTEGER NOT NULL,"
+    "    bytes_total INTEGER NOT NULL,"
+    "    http_status INTEGER NOT NULL,"
+    "    error_code TEXT,"
+    "    error_message TEXT) STRICT;"
+    "CREATE UNIQUE INDEX tasks_dest ON tasks (directory, name) WHERE admitted AND " UNFINISHED ";"
+    "CREATE INDEX tasks_unfinished ON tasks (row, uid, state) WHERE " UNFINISHED ";"
+    "CREATE TABLE pauses ("
+    "    uid INTEGER PRIMARY KEY," /* -1: everybody */
+    "    until INTEGER NOT NULL,"
+    "    length INTEGER NOT NULL) STRICT;",
+};
+#define SCHEMA_VERSION ((int)(sizeof(migrations) / sizeof(migrations[0])))
+
+/* The columns of a task, in the order of TASK_COLUMNS; its parameter is ?(column + 1). */
+enum column {
+    COLUMN_ROW,
+    COLUMN_ID,
+    COLUMN_UID,
+    COLUMN_USER,
+    COLUMN_URL,
+    COLUMN_DIRECTORY,
+    COLUMN_NAME,
+    COLUMN_STATE,
+    COLUMN_ADMITTED,
+    COLUMN_HAS_PART,
+    COLUMN_CREATED_AT,
+    COLUMN_STARTED_AT,
+    COLUMN_ENDED_AT,
+    COLUMN_BYTES_DONE,
+    COLUMN_BYTES_TOTAL,
+    COLUMN_HTTP_STATUS,
+    COLUMN_ERROR_CODE,
+    COLUMN_ERROR_MESSAGE,
+};
+#define TASK_COLUMNS                                                                               \
+    "row, id, uid, user, url, directory, name, state, admitted, has_part, created_at, started_at," \
+    " ended_at, bytes_done, bytes_total, http_status, error_code, error_message"
+
+enum statement {
+    BEGIN,
+    COMMIT,
+    ADD,
+    UPDATE,
+    ENQUEUED_PART,
+    CLEAR,
+    SET_PAUSE,
+    END_PAUSE,
+    FETCH,
+    FIND,
+    DEST_TAKEN,
+    LIST_UNFINISHED,
+    LIST_PAUSES,
+    STATEMENTS, /* how many */
+};
+
+static const char *const statement_texts[STATEMENTS] = {
+    [BEGIN] = "BEGIN IMMEDIATE",
+    [COMMIT] = "COMMIT",
+    [ADD] = "INSERT INTO tasks (" TASK_COLUMNS ") VALUES (NULL, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9,"
+            " ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)",
+    [UPDATE] = "UPDATE tasks SET directory = ?6, name = ?7, state = ?8, admitted = ?9,"
+               " has_part = ?10, started_at = ?12, ended_at = ?13, bytes_done = ?14,"
+               " bytes_total = ?15, http_status = ?16, error_code = ?17, error_message = ?18"
+               " WHERE row = ?1",
+    /* two cheap steps: with RETURNING, SQLite keeps a journal for each statement */
+    [ENQUEUED_PART] = "SELECT has_part FROM tasks WHERE row = ?1 AND state = ?2",
+    [CLEAR] = "UPDATE tasks SET state = ?2, ended_at = ?3 WHERE row = ?1",
+    [SET_PAUSE] = "INSERT OR REPLACE INTO pauses (uid, until, length) VALUES (?1, ?2, ?3)",
+    [END_PAUSE] = "DELETE FROM pauses WHERE uid = ?1",
+    [FETCH] = "SELECT " TASK_COLUMNS " FROM tasks WHERE row = ?1",
+    /* 'g' comes after every character of an id */
+    [FIND] = "SELECT " TASK_COLUMNS " FROM tasks WHERE id >= ?1 AND id < ?1 || 'g'"
+             " AND (?2 < 0 OR uid = ?2) LIMIT 2",
+    [DEST_TAKEN] = "SELECT 1 FROM tasks INDEXED BY tasks_dest WHERE directory = ?1 AND name = ?2"
+                   " AND admitted AND " UNFINISHED,
+    [LIST_UNFINISHED] = "SELECT row, uid, state FROM tasks INDEXED BY tasks_unfinished"
+                        " WHERE row > ?1 AND " UNFINISHED " ORDER BY row LIMIT ?2",
+    [LIST_PAUSES] = "SELECT uid, until, length FROM pauses ORDER BY uid",
+};
+
+struct database {
+    sqlite3 *connection;
+    sqlite3_stmt *statements[STATEMENTS];
+};
+
+/* --- errors --- */
+
+/* What the system said when the write-ahead log was last written in vain, or 0. */
+static int log_errno(sqlite3 *connection)
+{
+    sqlite3_file *log = NULL;
+    int error = 0;
+    sqlite3_file_control(connection, "main", SQLITE_FCNTL_JOURNAL_POINTER, &log);
+    if (log && log->pMethods)
+        log->pMethods->xFileControl(log, SQLITE_FCNTL_LAST_ERRNO, &error);
+    return error;
+}
+
+/* SQLite says "full" for ENOSPC alone. */
+static int io_error_of(sqlite3 *connection, int code)
+{
+    if (code == SQLITE_IOERR_NOMEM)
+        return -ENOMEM;
+    if (code == SQLITE_IOERR_SHMSIZE)
+        return -ENOSPC;
+    int error = code == SQLITE_IOERR_WRITE ? log_errno(connection) : 0;
+    return error == EDQUOT || error == EFBIG ? -ENOSPC : -EIO;
+}
+
+/* The errno of an SQLite result. */
+static int error_of(sqlite3 *connection, int code)
+{
+    switch (code & 0xff) {
+    case SQLITE_OK:
+    case SQLITE_ROW:
+    case SQLITE_DONE:
+        return 0;
+    case SQLITE_CONSTRAINT:
+        return -EEXIST;
+    case SQLITE_FULL:
+        return -ENOSPC;
+    case SQLITE_NOMEM:
+        return -ENOMEM;
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+        return -EBUSY;
+    case SQLITE_ERROR: /* our fixed statements do not fit the tables */
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB:
+        return -EUCLEAN;
+    case SQLITE_IOERR:
+        return io_error_of(connection, code);
+    default:
+        return -EIO;
+    }
+}
+
+/* The same, with a sentence about it for whoever starts the service. */
+static int explain(sqlite3 *connection, int code, const char *path, char message[static 256])
+{
+    int error = connection ? error_of(connection, code) : -ENOMEM;
+    if (error == -EUCLEAN)
+        snprintf(message, 256, "%s is damaged (%s); restore it from a backup or move it away", path,
+                 sqlite3_errmsg(connection));
+    else
+        snprintf(message, 256, "cannot use the database %s: %s", path,
+                 connection ? sqlite3_errmsg(connection) : "out of memory");
+    return error;
+}
+
+/* --- statements --- */
+
+/* Binding copies nothing and so cannot fail for what API.md lets in: the caller's strings must stay
+ * until finish(). */
+static void bind_int(sqlite3_stmt *statement, int parameter, int64_t value)
+{
+    int code = sqlite3_bind_int64(statement, parameter, value);
+    assert(code == SQLITE_OK);
+    (void)code;
+}
+
+static void bind_text(sqlite3_stmt *statement, int parameter, const char *text)
+{
+    int code = sqlite3_bind_text(statement, parameter, text, -1, SQLITE_STATIC);
+    assert(code == SQLITE_OK);
+    (void)code;
+}
+
+/* A scope of pauses or of look-ups: -1 for everybody. */
+static void bind_scope(sqlite3_stmt *statement, int parameter, uid_t uid)
+{
+    bind_int(statement, parameter, uid == STORE_EVERYBODY ? -1 : (int64_t)uid);
+}
+
+static void bind_task(sqlite3_stmt *statement, const struct task *task)
+{
+    assert(task->user && task->url && task->directory && task->name);
+    bind_int(statement, COLUMN_ROW + 1, task->row);
+    bind_text(statement, COLUMN_ID + 1, task->id);
+    bind_int(statement, COLUMN_UID + 1, task->uid);
+    bind_text(statement, COLUMN_USER + 1, task->user);
+    bind_text(statement, COLUMN_URL + 1, task->url);
+    bind_text(statement, COLUMN_DIRECTORY + 1, task->directory);
+    bind_text(statement, COLUMN_NAME + 1, task->name);
+    bind_int(statement, COLUMN_STATE + 1, task->state);
+    bind_int(statement, COLUMN_ADMITTED + 1, task->admitted);
+    bind_int(statement, COLUMN_HAS_PART + 1, task->has_part);
+    bind_int(statement, COLUMN_CREATED_AT + 1, task->created_at);
+    bind_int(statement, COLUMN_STARTED_AT + 1, task->started_at);
+    bind_int(statement, COLUMN_ENDED_AT + 1, task->ended_at);
+    bind_int(statement, COLUMN_BYTES_DONE + 1, task->bytes_done);
+    bind_int(statement, COLUMN_BYTES_TOTAL + 1, task->bytes_total);
+    bind_int(statement, COLUMN_HTTP_STATUS + 1, task->http_status);
+    bind_text(statement, COLUMN_ERROR_CODE + 1, task->error_code);
+    bind_text(statement, COLUMN_ERROR_MESSAGE + 1, task->error_message);
+}
+
+/* 1: a row can be read; 0: no more rows; or an error. */
+static int step(struct database *database, sqlite3_stmt *statement)
+{
+    int code = sqlite3_step(statement);
+    return code == SQLITE_ROW ? 1 : error_of(database->connection, code);
+}
+
+/* Makes the statement ready for its next use, whatever came of this one. */
+static int finish(sqlite3_stmt *statement, int result)
+{
+    sqlite3_reset(statement);
+    sqlite3_clear_bindings(statement);
+    return result;
+}
+
+/* For a statement without rows, or where it matters only whether there is one. */
+static int run(struct database *database, sqlite3_stmt *statement)
+{
+    return finish(statement, step(database, statement));
+}
+
+/* NULL stays NULL. */
+static int read_text(sqlite3_stmt *statement, enum column column, char **ret_text)
+{
+    if (sqlite3_column_type(statement, column) == SQLITE_NULL)
+        return 0;
+    const char *text = (const char *)sqlite3_column_text(statement, column);
+    char *copy = text ? strdup(text) : NULL;
+    if (!copy)
+        return -ENOMEM;
+    *ret_text = copy;
+    return 0;
+}
+
+static int read_task_texts(sqlite3_stmt *statement, struct task *task)
+{
+    const struct {
+        enum column column;
+        char **text;
+    } texts[] = {
+        {COLUMN_USER,          &task->user         },
+        {COLUMN_URL,           &task->url          },
+        {COLUMN_DIRECTORY,     &task->directory    },
+        {COLUMN_NAME,          &task->name         },
+        {COLUMN_ERROR_CODE,    &task->error_code   },
+        {COLUMN_ERROR_MESSAGE, &task->error_message},
+    };
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+        int result = read_text(statement, texts[i].column, texts[i].text);
+        if (result < 0)
+            return result;
+    }
+    const char *id = (const char *)sqlite3_column_text(statement, COLUMN_ID);
+    if (!id)
+        return -ENOMEM;
+    if (strlen(id) != API_ID_LENGTH)
+        return -EUCLEAN;
+    memcpy(task->id, id, API_ID_LENGTH + 1);
+    return 0;
+}
+
+static int read_state(sqlite3_stmt *statement, int column, enum task_state *ret_state)
+{
+    int64_t state = sqlite3_column_int64(statement, column);
+    if (state < 0 || state >= TASK_STATES)
+        return -EUCLEAN;
+    *ret_state = (enum task_state)state;
+    return 0;
+}
+
+static int read_task(sqlite3_stmt *statement, struct task *ret_task)
+{
+    _cleanup_(task_release) struct task task = {0};
+    int result = read_task_texts(statement, &task);
+    if (result == 0)
+        result = read_state(statement, COLUMN_STATE, &task.state);
+    if (result < 0)
+        return result;
+    task.row = sqlite3_column_int64(statement, COLUMN_ROW);
+    task.uid = (uid_t)sqlite3_column_int64(statement, COLUMN_UID);
+    task.admitted = sqlite3_column_int64(statement, COLUMN_ADMITTED) != 0;
+    task.has_part = sqlite3_column_int64(statement, COLUMN_HAS_PART) != 0;
+    task.created_at = sqlite3_column_int64(statement, COLUMN_CREATED_AT);
+    task.started_at = sqlite3_column_int64(statement, COLUMN_STARTED_AT);
+    task.ended_at = sqlite3_column_int64(statement, COLUMN_ENDED_AT);
+    task.bytes_done = sqlite3_column_int64(statement, COLUMN_BYTES_DONE);
+    task.bytes_total = sqlite3_column_int64(statement, COLUMN_BYTES_TOTAL);
+    task.http_status = sqlite3_column_int(statement, COLUMN_HTTP_STATUS);
+    *ret_task = task;
+    task = (struct task){0};
+    return 0;
+}
+
+/* --- the file and its schema --- */
+
+/* The URLs in it are private; SQLite gives its -wal and -shm files the same mode. */
+static int make_file(const char *path, char message[static 256])
+{
+    _cleanup_close_ int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (fd >= 0) {
+        (void)fchmod(fd, 0600);
+        return 0;
+    }
+    int error = -errno;
+    snprintf(message, 256, "cannot open the database %s: %s", path, strerror(-error));
+    return error;
+}
+
+static int query_int(sqlite3 *connection, const char *sql, int *ret_value)
+{
+    sqlite3_stmt *statement = NULL;
+    int code = sqlite3_prepare_v2(connection, sql, -1, &statement, NULL);
+    if (code == SQLITE_OK) {
+        code = sqlite3_step(statement);
+        if (code == SQLITE_ROW)
+            *ret_value = sqlite3_column_int(statement, 0);
+    }
+    sqlite3_finalize(statement);
+    return code == SQLITE_ROW ? SQLITE_OK : code;
+}
+
+/* Refuses a file that this program must not touch; else gives the version of its schema. */
+static int check_schema(sqlite3 *connection, const char *path, int *ret_version,
+                        char message[static 256])
+{
+    int application = 0, version = 0, objects = 0;
+    int code = query_int(connection, "PRAGMA application_id", &application);
+    if (code == SQLITE_OK)
+        code = query_int(connection, "PRAGMA user_version", &version);
+    if (code == SQLITE_OK)
+        code = query_int(connection, "SELECT count(*) FROM sqlite_schema", &objects);
+    if (code != SQLITE_OK)
+        return explain(connection, code, path, message);
+
+    bool fresh = application == 0 && version == 0 && objects == 0;
+    if ((application != APPLICATION_ID && !fresh) || version < 0) {
+        snprintf(message, 256, "%s is another program's database; move it away", path);
+        return -EUCLEAN;
+    }
+    if (version > SCHEMA_VERSION) {
+        snprintf(message, 256,
+                 "%s was written by a newer autodl (schema %d, this one knows %d); install that"
+                 " version or move the file away",
+                 path, version, SCHEMA_VERSION);
+        return -EUCLEAN;
+    }
+    *ret_version = version;
+    return 0;
+}
+
+static int migrate(sqlite3 *connection, int version)
+{
+    char end[128];
+    snprintf(end, sizeof(end), "PRAGMA application_id = %d; PRAGMA user_version = %d; COMMIT",
+             APPLICATION_ID, version + 1);
+    const char *const steps[] = {"BEGIN IMMEDIATE", migrations[version], end};
+    int code = SQLITE_OK;
+    for (size_t i = 0; code == SQLITE_OK && i < sizeof(steps) / sizeof(steps[0]); i++)
+        code = sqlite3_exec(connection, steps[i], NULL, NULL, NULL);
+    return code;
+}
+
+static int upgrade(sqlite3 *connection, const char *path, char message[static 256])
+{
+    int version = 0;
+    int result = check_schema(connection, path, &version, message);
+    if (result < 0)
+        return result;
+    int code = sqlite3_exec(connection, "PRAGMA journal_mode = WAL", NULL, NULL, NULL);
+    while (code == SQLITE_OK && version < SCHEMA_VERSION)
+        code = migrate(connection, version++);
+    return code == SQLITE_OK ? 0 : explain(connection, code, path, message);
+}
+
+static int connect_to(const char *path, sqlite3 **ret_connection, char message[static 256])
+{
+    sqlite3 *connection = NULL;
+    int code =
+        sqlite3_open_v2(path, &connection, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
+    if (code == SQLITE_OK)
+        code = sqlite3_extended_result_codes(connection, 1);
+    if (code == SQLITE_OK)
+        code = sqlite3_busy_timeout(connection, BUSY_TIMEOUT_MS);
+    if (code == SQLITE_OK) /* the limit cuts the log down again after a very large transaction */
+        code = sqlite3_exec(connection,
+                            "PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY;"
+                            "PRAGMA cache_size = -8192; PRAGMA journal_size_limit = 16777216",
+                            NULL, NULL, NULL);
+    if (code != SQLITE_OK) {
+        int result = explain(connection, code, path, message);
+        sqlite3_close(connection);
+        return result;
+    }
+    *ret_connection = connection;
+    return 0;
+}
+
+int database_make(const char *path, char message[static 256])
+{
+    int result = make_file(path, message);
+    if (result < 0)
+        return result;
+    sqlite3 *connection;
+    result = connect_to(path, &connection, message);
+    if (result < 0)
+        return result;
+    result = upgrade(connection, path, message);
+    sqlite3_close(connection); /* rolls back what was begun */
+    return result;
+}
+
+int database_open(const char *path, struct database **ret_database, char message[static 256])
+{
+    struct database *database = calloc(1, sizeof(*database));
+    if (!database)
+        return explain(NULL, SQLITE_NOMEM, path, message);
+    int result = connect_to(path, &database->connection, message);
+    for (int i = 0; result == 0 && i < STATEMENTS; i++) {
+        int code = sqlite3_prepare_v3(database->connection, statement_texts[i], -1,
+                                      SQLITE_PREPARE_PERSISTENT, &database->statements[i], NULL);
+        if (code != SQLITE_OK)
+            result = explain(database->connection, code, path, message);
+    }
+    if (result < 0) {
+        database_close(database);
+        return result;
+    }
+    *ret_database = database;
+    return 0;
+}
+
+void database_close(struct database *database)
+{
+    if (!database)
+        return;
+    for (int i = 0; i < STATEMENTS; i++)
+        sqlite3_finalize(database->statements[i]);
+    int code = sqlite3_close(database->connection);
+    assert(code == SQLITE_OK);
+    (void)code;
+    free(database);
+}
+
+/* --- writes --- */
+
+int database_begin(struct database *database)
+{
+    return run(database, database->statements[BEGIN]);
+}
+
+int database_commit(struct database *database)
+{
+    return run(database, database->statements[COMMIT]);
+}
+
+void database_rollback(struct database *database)
+{
+    /* After some errors SQLite has done it already. What ROLLBACK itself returns tells nothing: the
+     * transaction is over in any case. */
+    if (!sqlite3_get_autocommit(database->connection))
+        sqlite3_exec(database->connection, "ROLLBACK", NULL, NULL, NULL);
+}
+
+int database_add(struct database *database, const struct task *task, int64_t *ret_row)
+{
+    sqlite3_stmt *statement = database->statements[ADD];
+    bind_task(statement, task);
+    int result = run(database, statement);
+    if (result == 0)
+        *ret_row = sqlite3_last_insert_rowid(database->connection);
+    return result;
+}
+
+int database_update(struct database *database, const struct task *task)
+{
+    sqlite3_stmt *statement = database->statements[UPDATE];
+    bind_task(statement, task);
+    int result = run(database, statement);
+    if (result == 0 && sqlite3_changes(database->connection) == 0)
+        return -ENOENT;
+    return result;
+}
+
+int database_clear(struct database *database, int64_t row, int64_t when, bool *ret_has_part)
+{
+    sqlite3_stmt *look = database->statements[ENQUEUED_PART];
+    bind_int(look, 1, row);
+    bind_int(look, 2, TASK_ENQUEUED);
+    int result = step(database, look);
+    bool has_part = result == 1 && sqlite3_column_int64(look, 0) != 0;
+    finish(look, result);
+    if (result <= 0)
+        return result < 0 ? result : -ENOENT;
+
+    sqlite3_stmt *clear = database->statements[CLEAR];
+    bind_int(clear, 1, row);
+    bind_int(clear, 2, TASK_CLEARED);
+    bind_int(clear, 3, when);
+    result = run(database, clear);
+    if (result == 0)
+        *ret_has_part = has_part;
+    return result;
+}
+
+int database_set_pause(struct database *database, const struct store_pause *pause)
+{
+    sqlite3_stmt *statement = database->statements[SET_PAUSE];
+    bind_scope(statement, 1, pause->uid);
+    bind_int(statement, 2, pause->until);
+    bind_int(statement, 3, pause->length);
+    return run(database, statement);
+}
+
+int database_end_pause(struct database *database, uid_t uid)
+{
+    sqlite3_stmt *statement = database->statements[END_PAUSE];
+    bind_scope(statement, 1, uid);
+    return run(database, statement);
+}
+
+/* --- reads --- */
+
+/* The one task that a bound statement gives. */
+static int read_only_task(struct database *database, sqlite3_stmt *statement, struct task *ret_task)
+{
+    _cleanup_(task_release) struct task task = {0};
+    int result = step(database, statement);
+    if (result <= 0)
+        return finish(statement, result < 0 ? result : -ENOENT);
+    result = read_task(statement, &task);
+    if (result == 0)
+        result = step(database, statement);
+    if (result != 0)
+        return finish(statement, result < 0 ? result : -EMLINK);
+    *ret_task = task;
+    task = (struct task){0};
+    return finish(statement, 0);
+}
+
+int database_fetch(struct database *database, int64_t row, struct task *ret_task)
+{
+    sqlite3_stmt *statement = database->statements[FETCH];
+    bind_int(statement, 1, row);
+    return read_only_task(database, statement, ret_task);
+}
+
+int database_find(struct database *database, uid_t uid, const char *prefix, struct task *ret_task)
+{
+    sqlite3_stmt *statement = database->statements[FIND];
+    bind_text(statement, 1, prefix);
+    bind_scope(statement, 2, uid);
+    return read_only_task(database, statement, ret_task);
+}
+
+int database_dest_taken(struct database *database, const char *directory, const char *name)
+{
+    sqlite3_stmt *statement = database->statements[DEST_TAKEN];
+    bind_text(statement, 1, directory);
+    bind_text(statement, 2, name);
+    return run(database, statement);
+}
+
+int database_list_unfinished(struct database *database, int64_t after, size_t max,
+                             struct database_unfinished *ret_list, size_t *ret_count)
+{
+    sqlite3_stmt *statement = database->statements[LIST_UNFINISHED];
+    bind_int(statement, 1, after);
+    bind_int(statement, 2, (int64_t)max);
+    size_t count = 0;
+    int result;
+    while ((result = step(database, statement)) > 0) {
+        assert(count < max);
+        struct database_unfinished *entry = &ret_list[count++];
+        entry->row = sqlite3_column_int64(statement, 0);
+        entry->uid = (uid_t)sqlite3_column_int64(statement, 1);
+        result = read_state(statement, 2, &entry->state);
+        if (result < 0)
+            break;
+    }
+    if (result == 0)
+        *ret_count = count;
+    return finish(statement, result);
+}
+
+int database_list_pauses(struct database *database, struct store_pause **ret_pauses,
+                         size_t *ret_count)
+{
+    sqlite3_stmt *statement = database->statements[LIST_PAUSES];
+    _cleanup_free_ struct store_pause *pauses = NULL;
+    size_t count = 0;
+    int result;
+    while ((result = step(database, statement)) > 0) {
+        struct store_pause *grown = reallocarray(pauses, count + 1, sizeof(*pauses));
+        if (!grown)
+            return finish(statement, -ENOMEM);
+        pauses = grown;
+        pauses[count++] = (struct store_pause){
+            .uid = (uid_t)sqlite3_column_int64(statement, 0), /* -1 is STORE_EVERYBODY */
+            .until = sqlite3_column_int64(statement, 1),
+            .length = sqlite3_column_int64(statement, 2),
+        };
+    }
+    if (result == 0) {
+        *ret_pauses = TAKE_PTR(pauses);
+        *ret_count = count;
+    }
+    return finish(statement, result);
+}

@@ -1,0 +1,61 @@
+/*
+ * One connection to the database file and the statements that the store needs, each prepared once.
+ * The only user of SQLite. Not thread safe: a connection belongs to a thread, or to a lock.
+ *
+ * Unless said otherwise functions return 0, -ENOSPC, -EIO, -EBUSY (another program holds the file),
+ * -EUCLEAN (it is damaged) or -ENOMEM.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "core/task.h"
+#include "store/store.h"
+
+struct database;
+
+/* Makes the file if there is none, and brings its schema up to date. Only while this process has no
+ * connection to it (POSIX locks: closing any descriptor of a file lets go of all). On failure
+ * `message` gets a sentence. */
+int database_make(const char *path, char message[static 256]);
+/* Connects to a file that was made. */
+int database_open(const char *path, struct database **ret_database, char message[static 256]);
+/* NULL is fine. The last connection to go folds the log into the file. */
+void database_close(struct database *database);
+
+/* Writes go between begin and commit. After a failed commit, or a write that failed with anything
+ * but -EEXIST or -ENOENT, roll back; that never fails. */
+int database_begin(struct database *database);
+int database_commit(struct database *database);
+void database_rollback(struct database *database);
+
+/* -EEXIST: an unfinished task has this dest (or there is this id). */
+int database_add(struct database *database, const struct task *task, int64_t *ret_row);
+/* -EEXIST as above; -ENOENT: there is no such row. */
+int database_update(struct database *database, const struct task *task);
+/* -ENOENT: the row is not there or not ENQUEUED. */
+int database_clear(struct database *database, int64_t row, int64_t when, bool *ret_has_part);
+int database_set_pause(struct database *database, const struct store_pause *pause);
+int database_end_pause(struct database *database, uid_t uid);
+
+/* -ENOENT. The caller releases the task. */
+int database_fetch(struct database *database, int64_t row, struct task *ret_task);
+/* `prefix` in lower case. -ENOENT; -EMLINK. */
+int database_find(struct database *database, uid_t uid, const char *prefix, struct task *ret_task);
+/* 1, 0 or an error. */
+int database_dest_taken(struct database *database, const char *directory, const char *name);
+
+struct database_unfinished {
+    int64_t row;
+    uid_t uid;
+    enum task_state state;
+};
+/* The next ones, at most `max`, with rows above `after`. */
+int database_list_unfinished(struct database *database, int64_t after, size_t max,
+                             struct database_unfinished *ret_list, size_t *ret_count);
+/* The caller frees them. */
+int database_list_pauses(struct database *database, struct store_pause **ret_pauses,
+                         size_t *ret_count);

@@ -1,0 +1,1166 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "common/cleanup.h"
+#include "store/store.h"
+#include "tap.h"
+
+#define ALICE 1000
+#define BOB   1001
+
+static char directory[PATH_MAX];
+static struct store *store;
+static char message[256];
+
+/* --- helpers --- */
+
+static void open_store(void)
+{
+    int result = store_open(directory, &store, message);
+    ck_assert_msg(result == 0, "%s", message);
+}
+
+static void reopen_store(void)
+{
+    store_close(TAKE_PTR(store));
+    open_store();
+}
+
+static char *path_of(const char *file)
+{
+    static char path[PATH_MAX + 32];
+    snprintf(path, sizeof(path), "%s/%s", directory, file);
+    return path;
+}
+
+static void set_up_directory(void)
+{
+    const char *parent = getenv("TMPDIR");
+    snprintf(directory, sizeof(directory), "%s/check_store.XXXXXX", parent ? parent : "/tmp");
+    ck_assert_ptr_nonnull(mkdtemp(directory));
+}
+
+static void set_up(void)
+{
+    set_up_directory();
+    open_store();
+}
+
+static void tear_down(void)
+{
+    store_close(TAKE_PTR(store));
+    unlink(path_of("autodl.db"));
+    unlink(path_of("autodl.db-wal"));
+    unlink(path_of("autodl.db-shm"));
+    ck_assert_int_eq(rmdir(directory), 0);
+}
+
+static int64_t now_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* Waits for a number of callbacks and keeps the last result. */
+struct waiter {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    int pending;
+    int result;
+};
+#define WAITER(count)                                                                              \
+    {                                                                                              \
+        .lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER, .pending = (count) \
+    }
+
+static void on_done(void *data, int result)
+{
+    struct waiter *waiter = data;
+    pthread_mutex_lock(&waiter->lock);
+    waiter->pending--;
+    waiter->result = result;
+    pthread_cond_broadcast(&waiter->changed);
+    pthread_mutex_unlock(&waiter->lock);
+}
+
+static int wait_for(struct waiter *waiter)
+{
+    pthread_mutex_lock(&waiter->lock);
+    while (waiter->pending > 0)
+        pthread_cond_wait(&waiter->changed, &waiter->lock);
+    int result = waiter->result;
+    pthread_mutex_unlock(&waiter->lock);
+    return result;
+}
+
+static struct task make_task(uid_t uid, const char *in, const char *name)
+{
+    struct task task = {
+        .uid = uid,
+        .user = strdup(uid == ALICE ? "alice" : "bob"),
+        .url = strdup("https://example.org/a?b=c"),
+        .directory = strdup(in),
+        .name = strdup(name),
+        .state = TASK_ENQUEUED,
+        .admitted = true,
+        .created_at = 1700000000123,
+        .bytes_total = -1,
+    };
+    task_make_id(task.id);
+    return task;
+}
+
+static void set_text(char **text, const char *value)
+{
+    free(*text);
+    *text = value ? strdup(value) : NULL;
+}
+
+static int add_now(struct task *task)
+{
+    struct waiter waiter = WAITER(1);
+    int64_t row = 0;
+    ck_assert_int_eq(store_add(store, task, &row, on_done, &waiter), 0);
+    int result = wait_for(&waiter);
+    if (result == 0)
+        task->row = row;
+    else
+        ck_assert_int_eq(row, 0);
+    return result;
+}
+
+static int update_now(const struct task *task)
+{
+    struct waiter waiter = WAITER(1);
+    ck_assert_int_eq(store_update(store, task, on_done, &waiter), 0);
+    return wait_for(&waiter);
+}
+
+static int pause_now(uid_t uid, int64_t until, int64_t length)
+{
+    struct waiter waiter = WAITER(1);
+    struct store_pause pause = {.uid = uid, .until = until, .length = length};
+    ck_assert_int_eq(store_set_pause(store, &pause, on_done, &waiter), 0);
+    return wait_for(&waiter);
+}
+
+static int resume_now(uid_t uid)
+{
+    struct waiter waiter = WAITER(1);
+    ck_assert_int_eq(store_end_pause(store, uid, on_done, &waiter), 0);
+    return wait_for(&waiter);
+}
+
+static bool same_text(const char *a, const char *b)
+{
+    return a && b ? strcmp(a, b) == 0 : a == b;
+}
+
+static void assert_same(const struct task *a, const struct task *b)
+{
+    ck_assert_int_eq(a->row, b->row);
+    ck_assert_str_eq(a->id, b->id);
+    ck_assert_uint_eq(a->uid, b->uid);
+    ck_assert_str_eq(a->user, b->user);
+    ck_assert_str_eq(a->url, b->url);
+    ck_assert_str_eq(a->directory, b->directory);
+    ck_assert_str_eq(a->name, b->name);
+    ck_assert_int_eq(a->state, b->state);
+    ck_assert(a->admitted == b->admitted && a->has_part == b->has_part);
+    ck_assert_int_eq(a->created_at, b->created_at);
+    ck_assert_int_eq(a->started_at, b->started_at);
+    ck_assert_int_eq(a->ended_at, b->ended_at);
+    ck_assert_int_eq(a->bytes_done, b->bytes_done);
+    ck_assert_int_eq(a->bytes_total, b->bytes_total);
+    ck_assert_int_eq(a->http_status, b->http_status);
+    ck_assert(same_text(a->error_code, b->error_code));
+    ck_assert(same_text(a->error_message, b->error_message));
+}
+
+static void assert_stored(const struct task *task)
+{
+    _cleanup_(task_release) struct task found = {0};
+    ck_assert_int_eq(store_fetch(store, task->row, &found), 0);
+    assert_same(task, &found);
+}
+
+static int state_of(int64_t row)
+{
+    _cleanup_(task_release) struct task found = {0};
+    ck_assert_int_eq(store_fetch(store, row, &found), 0);
+    return found.state;
+}
+
+/* --- adding, updating --- */
+
+START_TEST(adds_and_keeps)
+{
+    _cleanup_(task_release) struct task first = make_task(ALICE, "/home/alice", "a");
+    _cleanup_(task_release) struct task second = make_task(4294967294U, "/home/alice", "b");
+    second.bytes_done = INT64_MAX;
+    second.http_status = 206;
+    second.has_part = true;
+    ck_assert_int_eq(add_now(&first), 0);
+    ck_assert_int_eq(add_now(&second), 0);
+    ck_assert_int_gt(first.row, 0);
+    ck_assert_int_gt(second.row, first.row);
+    assert_stored(&first);
+    reopen_store();
+    assert_stored(&first);
+    assert_stored(&second);
+
+    struct task none = {.row = 77};
+    ck_assert_int_eq(store_fetch(store, second.row + 1, &none), -ENOENT);
+    ck_assert_int_eq(none.row, 77); /* untouched */
+}
+END_TEST
+
+START_TEST(keeps_texts_of_strangers)
+{
+    _cleanup_(task_release) struct task task = make_task(BOB, "/d'); DROP TABLE tasks; --", "n");
+    set_text(&task.name, "\xff\xfe\x80 \"'%s?1\n\x1b[31m");
+    char *url = malloc(API_URL_MAX + 1);
+    memset(url, 'u', API_URL_MAX);
+    url[API_URL_MAX] = '\0';
+    free(task.url);
+    task.url = url;
+    set_text(&task.error_message, "");
+    set_text(&task.error_code, "h\xc3\xa9");
+    ck_assert_int_eq(add_now(&task), 0);
+    assert_stored(&task);
+    ck_assert_int_eq(store_dest_taken(store, task.directory, task.name), 1);
+    reopen_store();
+    assert_stored(&task);
+}
+END_TEST
+
+START_TEST(updates_what_can_change)
+{
+    _cleanup_(task_release) struct task task = make_task(ALICE, "/d", "a");
+    ck_assert_int_eq(add_now(&task), 0);
+    set_text(&task.directory, "/e");
+    set_text(&task.name, "a-1");
+    set_text(&task.error_code, "http");
+    set_text(&task.error_message, "the server said 404");
+    task.state = TASK_FAILED;
+    task.admitted = false;
+    task.has_part = true;
+    task.started_at = 1;
+    task.ended_at = 2;
+    task.bytes_done = 3;
+    task.bytes_total = 4;
+    task.http_status = 404;
+    ck_assert_int_eq(update_now(&task), 0);
+    assert_stored(&task);
+
+    _cleanup_(task_release) struct task other = {0};
+    ck_assert_int_eq(task_copy(&task, &other), 0);
+    task_make_id(other.id);
+    other.uid = BOB;
+    other.created_at++;
+    set_text(&other.user, "bob");
+    set_text(&other.url, "ftp://x/");
+    set_text(&other.error_code, NULL);
+    set_text(&task.error_code, NULL);
+    ck_assert_int_eq(update_now(&other), 0);
+    assert_stored(&task);
+
+    other.row++;
+    ck_assert_int_eq(update_now(&other), -ENOENT);
+}
+END_TEST
+
+START_TEST(one_unfinished_task_per_dest)
+{
+    _cleanup_(task_release) struct task task = make_task(ALICE, "/d", "a");
+    _cleanup_(task_release) struct task twin = make_task(BOB, "/d", "a");
+    ck_assert_int_eq(store_dest_taken(store, "/d", "a"), 0);
+    ck_assert_int_eq(add_now(&task), 0);
+    ck_assert_int_eq(store_dest_taken(store, "/d", "a"), 1);
+    ck_assert_int_eq(store_dest_taken(store, "/d", "A"), 0);
+    ck_assert_int_eq(add_now(&twin), -EEXIST);
+
+    const enum task_state unfinished[] = {TASK_DOWNLOADING, TASK_FINISHING, TASK_PAUSED};
+    for (size_t i = 0; i < sizeof(unfinished) / sizeof(unfinished[0]); i++) {
+        task.state = unfinished[i];
+        ck_assert_int_eq(update_now(&task), 0);
+        ck_assert_int_eq(add_now(&twin), -EEXIST);
+    }
+
+    twin.admitted = false; /* may stand beside it, but not be admitted */
+    ck_assert_int_eq(add_now(&twin), 0);
+    twin.admitted = true;
+    ck_assert_int_eq(update_now(&twin), -EEXIST);
+
+    const enum task_state ended[] = {TASK_FINISHED, TASK_FAILED, TASK_CLEARED, TASK_CANCELLED};
+    for (size_t i = 0; i < sizeof(ended) / sizeof(ended[0]); i++) {
+        task.state = ended[i];
+        ck_assert_int_eq(update_now(&task), 0);
+        ck_assert_int_eq(store_dest_taken(store, "/d", "a"), 0);
+        _cleanup_(task_release) struct task next = make_task(ALICE, "/d", "a");
+        ck_assert_int_eq(add_now(&next), 0);
+        next.state = TASK_FINISHED;
+        ck_assert_int_eq(update_now(&next), 0);
+    }
+    ck_assert_int_eq(update_now(&twin), 0);
+    task.state = TASK_ENQUEUED;
+    ck_assert_int_eq(update_now(&task), -EEXIST);
+}
+END_TEST
+
+/* A write that fails alone takes nothing of its group along. */
+START_TEST(fails_alone)
+{
+    enum { COUNT = 50 };
+    struct task tasks[COUNT];
+    int64_t rows[COUNT] = {0};
+    struct waiter odd = WAITER(COUNT / 2), even = WAITER(COUNT / 2);
+    for (int i = 0; i < COUNT; i++) {
+        char name[16];
+        snprintf(name, sizeof(name), "%d", i / 2);
+        tasks[i] = make_task(ALICE, "/d", name);
+        store_add(store, &tasks[i], &rows[i], on_done, i % 2 ? &odd : &even);
+    }
+    ck_assert_int_eq(wait_for(&even), 0);
+    ck_assert_int_eq(wait_for(&odd), -EEXIST);
+    for (int i = 0; i < COUNT; i++) {
+        ck_assert(i % 2 ? rows[i] == 0 : rows[i] > 0);
+        tasks[i].row = rows[i];
+        if (i % 2 == 0)
+            assert_stored(&tasks[i]);
+        task_release(&tasks[i]);
+    }
+}
+END_TEST
+
+static int64_t wait_until_stored(int64_t row, int64_t bytes_done)
+{
+    int64_t start = now_ms();
+    for (;;) {
+        _cleanup_(task_release) struct task found = {0};
+        ck_assert_int_eq(store_fetch(store, row, &found), 0);
+        if (found.bytes_done == bytes_done)
+            return now_ms() - start;
+        nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
+    }
+}
+
+START_TEST(lazy_updates_wait_for_company)
+{
+    _cleanup_(task_release) struct task task = make_task(ALICE, "/d", "a");
+    ck_assert_int_eq(add_now(&task), 0);
+    int64_t start = now_ms();
+    task.bytes_done = 1;
+    ck_assert_int_eq(store_update_lazily(store, &task), 0);
+    wait_until_stored(task.row, 1);
+    ck_assert_int_ge(now_ms() - start, 990);
+    ck_assert_int_lt(now_ms() - start, 5000);
+
+    /* with company it goes at once, and in order */
+    task.bytes_done = 2;
+    ck_assert_int_eq(store_update_lazily(store, &task), 0);
+    ck_assert_int_eq(pause_now(ALICE, 0, 0), 0);
+    assert_stored(&task);
+    task.bytes_done = 3;
+    ck_assert_int_eq(store_update_lazily(store, &task), 0);
+    task.bytes_done = 4;
+    ck_assert_int_eq(update_now(&task), 0);
+    assert_stored(&task);
+
+    /* and with the closing */
+    task.bytes_done = 5;
+    ck_assert_int_eq(store_update_lazily(store, &task), 0);
+    reopen_store();
+    assert_stored(&task);
+}
+END_TEST
+
+/* --- clearing --- */
+
+struct cleared {
+    struct waiter waiter;
+    int parts;
+    int64_t last_row;
+    bool wrong; /* a part after `done`, or of the wrong task */
+};
+
+static void on_part(void *data, const struct task *task)
+{
+    struct cleared *cleared = data;
+    cleared->parts++;
+    if (cleared->waiter.pending != 1 || !task->has_part || task->state != TASK_CLEARED ||
+        task->row <= cleared->last_row || task->ended_at != 42 || strcmp(task->user, "alice") != 0)
+        cleared->wrong = true;
+    cleared->last_row = task->row;
+}
+
+static void on_cleared(void *data, int result)
+{
+    on_done(&((struct cleared *)data)->waiter, result);
+}
+
+START_TEST(clears_what_is_enqueued)
+{
+    enum { COUNT = 2000 };
+    static int64_t rows[COUNT + 1];
+    struct waiter added = WAITER(COUNT);
+    for (int i = 0; i < COUNT; i++) {
+        char name[16];
+        snprintf(name, sizeof(name), "%d", i);
+        _cleanup_(task_release) struct task task = make_task(ALICE, "/d", name);
+        task.has_part = i % 7 == 0;
+        task.state = i % 5 == 0 ? TASK_DOWNLOADING : TASK_ENQUEUED;
+        store_add(store, &task, &rows[i], on_done, &added);
+    }
+    ck_assert_int_eq(wait_for(&added), 0);
+    rows[COUNT] = 1000000; /* no such row: not an error */
+
+    struct cleared cleared = {.waiter = WAITER(1)};
+    ck_assert_int_eq(store_clear(store, rows, COUNT + 1, 42, on_part, on_cleared, &cleared), 0);
+    memset(rows, 0, sizeof(rows[0])); /* the store has its own copy */
+    ck_assert_int_eq(wait_for(&cleared.waiter), 0);
+    ck_assert(!cleared.wrong);
+    ck_assert_int_eq(cleared.parts, (COUNT / 7 + 1) - (COUNT / 35 + 1));
+    for (int i = 1; i < COUNT; i++)
+        ck_assert_int_eq(state_of(rows[i]), i % 5 == 0 ? TASK_DOWNLOADING : TASK_CLEARED);
+    ck_assert_int_eq(store_dest_taken(store, "/d", "1"), 0);
+    ck_assert_int_eq(store_dest_taken(store, "/d", "5"), 1);
+
+    struct cleared again = {.waiter = WAITER(1)};
+    ck_assert_int_eq(store_clear(store, rows, COUNT, 43, on_part, on_cleared, &again), 0);
+    ck_assert_int_eq(wait_for(&again.waiter), 0);
+    ck_assert_int_eq(again.parts, 0);
+
+    struct cleared nothing = {.waiter = WAITER(1)};
+    ck_assert_int_eq(store_clear(store, NULL, 0, 44, on_part, on_cleared, &nothing), 0);
+    ck_assert_int_eq(wait_for(&nothing.waiter), 0);
+    ck_assert_int_eq(store_clear(store, rows, COUNT, 45, NULL, NULL, NULL), 0);
+}
+END_TEST
+
+/* --- looking up --- */
+
+static void add_with_id(struct task *task, const char *id)
+{
+    snprintf(task->id, sizeof(task->id), "%s", id);
+    ck_assert_int_eq(add_now(task), 0);
+}
+
+static int find_row(uid_t uid, const char *prefix, int64_t *ret_row)
+{
+    _cleanup_(task_release) struct task found = {0};
+    int result = store_find(store, uid, prefix, &found);
+    *ret_row = found.row;
+    return result;
+}
+
+START_TEST(finds_by_prefix)
+{
+    _cleanup_(task_release) struct task a = make_task(ALICE, "/d", "a");
+    _cleanup_(task_release) struct task b = make_task(ALICE, "/d", "b");
+    _cleanup_(task_release) struct task c = make_task(BOB, "/d", "c");
+    add_with_id(&a, "abcd1234-0000-4000-8000-00000000000f");
+    add_with_id(&b, "abcd1234-ffff-4000-8000-000000000000");
+    add_with_id(&c, "abcf1234-ffff-4000-8000-000000000000");
+
+    const struct {
+        uid_t uid;
+        const char *prefix;
+        int result;
+        int64_t row;
+    } cases[] = {
+        {STORE_EVERYBODY, "abcd1234-0000-4000-8000-00000000000f",  0,       a.row},
+        {STORE_EVERYBODY, "ABCD1234-0000-4000-8000-00000000000F",  0,       a.row},
+        {STORE_EVERYBODY, "abcd1234-0",                            0,       a.row},
+        {STORE_EVERYBODY, "abcd1234-F",                            0,       b.row},
+        {STORE_EVERYBODY, "abcf",                                  0,       c.row},
+        {BOB,             "abcf",                                  0,       c.row},
+        {ALICE,           "abcf",                                  -ENOENT, 0    },
+        {STORE_EVERYBODY, "abcd",                                  -EMLINK, 0    },
+        {ALICE,           "abcd1234-",                             -EMLINK, 0    },
+        {BOB,             "abcd",                                  -ENOENT, 0    },
+        {STORE_EVERYBODY, "abce",                                  -ENOENT, 0    },
+        {STORE_EVERYBODY, "abc",                                   -ENOENT, 0    },
+        {STORE_EVERYBODY, "",                                      -ENOENT, 0    },
+        {STORE_EVERYBODY, "abc%",                                  -ENOENT, 0    },
+        {STORE_EVERYBODY, "abc_",                                  -ENOENT, 0    },
+        {STORE_EVERYBODY, "abcdg",                                 -ENOENT, 0    },
+        {STORE_EVERYBODY, "abcd\xff",                              -ENOENT, 0    },
+        {STORE_EVERYBODY, "abcd1234-0000-4000-8000-00000000000f0", -ENOENT, 0    },
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        int64_t row;
+        int result = find_row(cases[i].uid, cases[i].prefix, &row);
+        ck_assert_msg(result == cases[i].result, "%s: %d", cases[i].prefix, result);
+        ck_assert_int_eq(row, cases[i].row);
+    }
+    _cleanup_(task_release) struct task twice = make_task(ALICE, "/d", "z");
+    memcpy(twice.id, a.id, sizeof(a.id));
+    ck_assert_int_eq(add_now(&twice), -EEXIST);
+}
+END_TEST
+
+struct walk {
+    int64_t last;
+    int count;
+    int stop_at;
+};
+
+static int on_unfinished(void *data, int64_t row, uid_t uid, enum task_state state)
+{
+    struct walk *walk = data;
+    ck_assert_int_gt(row, walk->last);
+    walk->last = row;
+    walk->count++;
+    ck_assert_uint_eq(uid, row % 2 ? ALICE : BOB);
+    ck_assert_int_eq(state_of(row), state); /* the store can be used meanwhile */
+    return walk->count == walk->stop_at ? 7 : 0;
+}
+
+START_TEST(walks_the_unfinished)
+{
+    enum { COUNT = 1200 };
+    static const enum task_state states[] = {TASK_FINISHED, TASK_ENQUEUED,  TASK_DOWNLOADING,
+                                             TASK_CLEARED,  TASK_FINISHING, TASK_PAUSED,
+                                             TASK_FAILED,   TASK_CANCELLED};
+    struct waiter added = WAITER(COUNT);
+    for (int i = 0; i < COUNT; i++) {
+        char name[16];
+        snprintf(name, sizeof(name), "%d", i);
+        _cleanup_(task_release) struct task task = make_task(i % 2 ? BOB : ALICE, "/d", name);
+        task.state = states[i % 8];
+        task.admitted = i % 3 == 0;
+        store_add(store, &task, NULL, on_done, &added);
+    }
+    ck_assert_int_eq(wait_for(&added), 0);
+    struct walk walk = {0};
+    ck_assert_int_eq(store_each_unfinished(store, on_unfinished, &walk), 0);
+    ck_assert_int_eq(walk.count, COUNT / 2);
+    struct walk stopped = {.stop_at = 300};
+    ck_assert_int_eq(store_each_unfinished(store, on_unfinished, &stopped), 7);
+    ck_assert_int_eq(stopped.count, 300);
+}
+END_TEST
+
+START_TEST(keeps_pauses)
+{
+    ck_assert_int_eq(pause_now(ALICE, 5000, 4000), 0);
+    ck_assert_int_eq(pause_now(STORE_EVERYBODY, 0, 0), 0);
+    ck_assert_int_eq(pause_now(ALICE, 7000, 3000), 0);
+    ck_assert_int_eq(pause_now(BOB, 1, 1), 0);
+    ck_assert_int_eq(resume_now(BOB), 0);
+    ck_assert_int_eq(resume_now(BOB), 0);
+    reopen_store();
+
+    _cleanup_free_ struct store_pause *pauses = NULL;
+    size_t count = 0;
+    ck_assert_int_eq(store_pauses(store, &pauses, &count), 0);
+    ck_assert_uint_eq(count, 2);
+    ck_assert(pauses[0].uid == STORE_EVERYBODY && pauses[0].until == 0 && pauses[0].length == 0);
+    ck_assert(pauses[1].uid == ALICE && pauses[1].until == 7000 && pauses[1].length == 3000);
+
+    ck_assert_int_eq(resume_now(STORE_EVERYBODY), 0);
+    ck_assert_int_eq(resume_now(ALICE), 0);
+    struct store_pause *none = NULL;
+    ck_assert_int_eq(store_pauses(store, &none, &count), 0);
+    ck_assert_uint_eq(count, 0);
+    ck_assert_ptr_null(none);
+}
+END_TEST
+
+/* --- the file --- */
+
+static void write_file(const void *data, size_t length, off_t offset)
+{
+    int fd = open(path_of("autodl.db"), O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+    ck_assert_int_ge(fd, 0);
+    ck_assert_int_eq(pwrite(fd, data, length, offset), (ssize_t)length);
+    close(fd);
+}
+
+static void assert_refused(int error, const char *part_of_message)
+{
+    message[0] = '\0';
+    ck_assert_int_eq(store_open(directory, &store, message), error);
+    ck_assert_ptr_null(store);
+    ck_assert_msg(strstr(message, part_of_message) != NULL, "%s", message);
+}
+
+static void assert_private(const char *file)
+{
+    struct stat status;
+    ck_assert_int_eq(stat(path_of(file), &status), 0);
+    ck_assert_int_eq(status.st_mode & 07777, 0600);
+}
+
+START_TEST(makes_a_private_file)
+{
+    umask(0);
+    write_file("", 0, 0);
+    open_store();
+    _cleanup_(task_release) struct task task = make_task(ALICE, "/d", "a");
+    ck_assert_int_eq(add_now(&task), 0);
+    assert_private("autodl.db");
+    assert_private("autodl.db-wal");
+    assert_private("autodl.db-shm");
+    reopen_store();
+    assert_stored(&task);
+    store_close(TAKE_PTR(store));
+    ck_assert_int_eq(access(path_of("autodl.db-wal"), F_OK), -1);
+}
+END_TEST
+
+START_TEST(refuses_strange_files)
+{
+    open_store();
+    store_close(TAKE_PTR(store));
+    write_file("\0\0\0\7", 4, 60); /* user_version in the header of an SQLite file */
+    assert_refused(-EUCLEAN,
+                   "autodl.db was written by a newer autodl (schema 7, this one knows 1)");
+    write_file("\0\0\0\1", 4, 60);
+    write_file("GPKG", 4, 68); /* application_id */
+    assert_refused(-EUCLEAN, "another program's");
+    write_file("AuDl", 4, 68);
+    open_store();
+    store_close(TAKE_PTR(store));
+
+    char garbage[8192];
+    memset(garbage, 0xa5, sizeof(garbage));
+    write_file(garbage, sizeof(garbage), 100);
+    assert_refused(-EUCLEAN, "autodl.db is damaged");
+    write_file(garbage, 100, 0);
+    assert_refused(-EUCLEAN, "autodl.db is damaged");
+
+    ck_assert_int_eq(unlink(path_of("autodl.db")), 0);
+    ck_assert_int_eq(mkdir(path_of("autodl.db"), 0700), 0);
+    assert_refused(-EISDIR, "Is a directory");
+    ck_assert_int_eq(rmdir(path_of("autodl.db")), 0);
+    char *end = strchr(directory, '\0');
+    memcpy(end, "/no", 4);
+    assert_refused(-ENOENT, "No such file");
+    *end = '\0';
+}
+END_TEST
+
+/* A page that was damaged later on gives an error, not nonsense, and what lies elsewhere works. */
+START_TEST(survives_a_damaged_page)
+{
+    struct task task = make_task(ALICE, "/d", "a");
+    ck_assert_int_eq(add_now(&task), 0);
+    store_close(TAKE_PTR(store));
+    char garbage[4096];
+    memset(garbage, 0xa5, sizeof(garbage));
+    write_file(garbage, sizeof(garbage), 4096); /* the second page: the first table's root */
+
+    open_store();
+    struct task none = {0};
+    ck_assert_int_eq(store_fetch(store, task.row, &none), -EUCLEAN);
+    set_text(&task.name, "b");
+    task_make_id(task.id);
+    ck_assert_int_eq(add_now(&task), -EUCLEAN);
+    ck_assert_int_eq(pause_now(ALICE, 0, 0), 0);
+    task_release(&task);
+}
+END_TEST
+
+START_TEST(recovers_from_a_full_disk)
+{
+    struct rlimit limit;
+    ck_assert_int_eq(getrlimit(RLIMIT_FSIZE, &limit), 0);
+    signal(SIGXFSZ, SIG_IGN);
+    struct rlimit tight = {.rlim_cur = 300000, .rlim_max = limit.rlim_max};
+    ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &tight), 0);
+
+    enum { COUNT = 300 };
+    static struct task tasks[COUNT];
+    int failed = 0;
+    for (int i = 0; i < COUNT; i++) {
+        char name[16];
+        snprintf(name, sizeof(name), "%d", i);
+        tasks[i] = make_task(ALICE, "/d", name);
+        if (i == COUNT - 20)
+            ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
+        int result = add_now(&tasks[i]);
+        if (i >= COUNT - 20)
+            ck_assert_int_eq(result, 0);
+        else
+            ck_assert_msg(result == 0 || result == -ENOSPC, "%d", result);
+        failed += result < 0;
+    }
+    ck_assert_int_gt(failed, 0);
+    ck_assert_int_lt(failed, COUNT - 20);
+    reopen_store();
+    for (int i = 0; i < COUNT; i++) {
+        if (tasks[i].row > 0)
+            assert_stored(&tasks[i]);
+        ck_assert_int_eq(store_dest_taken(store, "/d", tasks[i].name), tasks[i].row > 0);
+        task_release(&tasks[i]);
+    }
+}
+END_TEST
+
+/* --- threads and processes --- */
+
+struct chain {
+    struct waiter waiter;
+    struct task task;
+    int left;
+};
+
+static void add_another(void *data, int result)
+{
+    struct chain *chain = data;
+    if (result == 0 && chain->left-- > 0) {
+        char name[16];
+        snprintf(name, sizeof(name), "%d", chain->left);
+        set_text(&chain->task.name, name);
+        task_make_id(chain->task.id);
+        store_add(store, &chain->task, NULL, add_another, chain);
+    }
+}
+
+START_TEST(closing_finishes_what_callbacks_queue)
+{
+    struct chain chain = {.task = make_task(ALICE, "/d", "first"), .left = 20};
+    ck_assert_int_eq(store_add(store, &chain.task, NULL, add_another, &chain), 0);
+    store_close(store);
+    ck_assert_int_eq(chain.left, -1);
+    open_store();
+    for (int i = 0; i < 20; i++) {
+        char name[16];
+        snprintf(name, sizeof(name), "%d", i);
+        ck_assert_int_eq(store_dest_taken(store, "/d", name), 1);
+    }
+    task_release(&chain.task);
+}
+END_TEST
+
+struct adder {
+    pthread_t thread;
+    int number;
+    int count;
+    int acknowledged; /* a pipe for ids, or -1 */
+    const char *name; /* or NULL: a new one each time */
+    int added;
+};
+
+static void *adder_main(void *data)
+{
+    struct adder *adder = data;
+    for (int i = 0; i < adder->count; i++) {
+        char name[64];
+        snprintf(name, sizeof(name), "%d-%d-%d-%d", (int)getpid(), adder->count, adder->number, i);
+        struct task task = make_task(ALICE, "/d", adder->name ? adder->name : name);
+        if (add_now(&task) == 0) {
+            adder->added++;
+            if (adder->acknowledged >= 0 &&
+                write(adder->acknowledged, task.id, API_ID_LENGTH) != API_ID_LENGTH)
+                abort();
+        }
+        task_release(&task);
+    }
+    return NULL;
+}
+
+/* How many were added by `threads` threads. */
+static int add_in_parallel(int threads, int count, int acknowledged, const char *name)
+{
+    enum { MAX = 64 };
+    struct adder adders[MAX];
+    ck_assert_int_le(threads, MAX);
+    for (int i = 0; i < threads; i++) {
+        adders[i] =
+            (struct adder){.number = i, .count = count, .acknowledged = acknowledged, .name = name};
+        ck_assert_int_eq(pthread_create(&adders[i].thread, NULL, adder_main, &adders[i]), 0);
+    }
+    int added = 0;
+    for (int i = 0; i < threads; i++) {
+        pthread_join(adders[i].thread, NULL);
+        added += adders[i].added;
+    }
+    return added;
+}
+
+START_TEST(only_one_thread_gets_a_dest)
+{
+    ck_assert_int_eq(add_in_parallel(16, 20, -1, "same"), 1);
+}
+END_TEST
+
+/* Says what grouping is worth here; how fast a disk syncs is nothing to assert. */
+START_TEST(commits_in_groups)
+{
+    int64_t start = now_ms();
+    ck_assert_int_eq(add_in_parallel(1, 640, -1, NULL), 640);
+    int64_t middle = now_ms();
+    ck_assert_int_eq(add_in_parallel(64, 10, -1, NULL), 640);
+    int64_t end = now_ms();
+    printf("# 640 adds: one after the other %d ms, by 64 threads at once %d ms\n",
+           (int)(middle - start), (int)(end - middle));
+    fflush(stdout);
+}
+END_TEST
+
+static pid_t start_writer(int rows_pipe)
+{
+    fflush(stdout);
+    pid_t pid = fork();
+    ck_assert_int_ge(pid, 0);
+    if (pid == 0) {
+        if (store_open(directory, &store, message) < 0)
+            _exit(1);
+        add_in_parallel(8, 500, rows_pipe, NULL);
+        for (;;) /* all is written; the parent ends us */
+            pause();
+    }
+    return pid;
+}
+
+/* What was acknowledged is there after the process was killed at any moment. */
+START_TEST(survives_kill)
+{
+    static char ids[3 * 4000][API_ID_LENGTH + 1];
+    const int kill_after[] = {1, 1234, 3999};
+    int count = 0;
+    for (int round = 0; round < 3; round++) {
+        int ends[2];
+        ck_assert_int_eq(pipe2(ends, O_CLOEXEC), 0);
+        pid_t pid = start_writer(ends[1]);
+        close(ends[1]);
+        FILE *acknowledged = fdopen(ends[0], "r");
+        for (int i = 0; fread(ids[count], API_ID_LENGTH, 1, acknowledged) == 1; i++) {
+            count++;
+            if (i == kill_after[round])
+                ck_assert_int_eq(kill(pid, SIGKILL), 0);
+        }
+        fclose(acknowledged);
+        int status;
+        ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+        ck_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+
+        open_store();
+        for (int i = 0; i < count; i++) {
+            int64_t row;
+            ck_assert_int_eq(find_row(ALICE, ids[i], &row), 0);
+        }
+        store_close(TAKE_PTR(store));
+    }
+    ck_assert_int_gt(count, 1 + 1234 + 3999);
+}
+END_TEST
+
+/* --- against a model --- */
+
+enum {
+    MODEL_OPS = 20000,
+    MODEL_BATCH = 400,
+    MODEL_DIRECTORIES = 3,
+    MODEL_NAMES = 150,
+};
+
+static struct model {
+    struct task tasks[MODEL_OPS];
+    int count;  /* tasks that were added */
+    int stored; /* of these, those whose row is known: added in an earlier batch */
+    struct store_pause pauses[4]; /* of everybody and three users */
+    bool paused[4];
+} model;
+
+static struct model_op {
+    int64_t row;
+    int added; /* the task, or -1 */
+    int expected;
+    int result;
+    struct waiter *waiter;
+} model_ops[MODEL_BATCH];
+
+static unsigned model_seed;
+
+static int choose(int below)
+{
+    return (int)((unsigned)rand_r(&model_seed) % (unsigned)below);
+}
+
+static bool holds_dest(const struct task *task)
+{
+    return task->admitted && !task_state_ended(task->state);
+}
+
+static bool model_conflicts(const struct task *task, int except)
+{
+    if (!holds_dest(task))
+        return false;
+    for (int i = 0; i < model.count; i++) {
+        const struct task *other = &model.tasks[i];
+        if (i != except && holds_dest(other) && strcmp(other->name, task->name) == 0 &&
+            strcmp(other->directory, task->directory) == 0)
+            return true;
+    }
+    return false;
+}
+
+static void choose_dest(struct task *task)
+{
+    char text[16];
+    snprintf(text, sizeof(text), "/%d", choose(MODEL_DIRECTORIES));
+    set_text(&task->directory, text);
+    snprintf(text, sizeof(text), "n%d", choose(MODEL_NAMES));
+    set_text(&task->name, text);
+}
+
+static void choose_fields(struct task *task)
+{
+    if (choose(3) == 0)
+        choose_dest(task);
+    task->state = (enum task_state)(TASK_ENQUEUED + choose(TASK_STATES - TASK_ENQUEUED));
+    task->admitted = choose(8) > 0;
+    task->has_part = choose(2);
+    task->started_at = choose(1000);
+    task->ended_at = choose(1000);
+    task->bytes_done = (int64_t)choose(1 << 30) << choose(30);
+    task->bytes_total = choose(4) ? choose(1 << 30) : -1;
+    task->http_status = choose(600);
+    set_text(&task->error_code, choose(2) ? "reset" : NULL);
+    set_text(&task->error_message, choose(2) ? "the connection was reset" : NULL);
+}
+
+static void on_model_done(void *data, int result)
+{
+    struct model_op *op = data;
+    op->result = result;
+    on_done(op->waiter, result);
+}
+
+static void model_add(struct model_op *op)
+{
+    struct task task = make_task((uid_t)choose(3), "", "");
+    choose_dest(&task);
+    task.admitted = choose(8) > 0;
+    task.has_part = choose(3) == 0;
+    op->expected = model_conflicts(&task, -1) ? -EEXIST : 0;
+    ck_assert_int_eq(store_add(store, &task, &op->row, on_model_done, op), 0);
+    if (op->expected == 0) {
+        op->added = model.count;
+        model.tasks[model.count++] = task;
+    } else {
+        task_release(&task);
+    }
+}
+
+static void model_update(struct model_op *op, bool lazily)
+{
+    int i = choose(model.stored);
+    struct task task;
+    ck_assert_int_eq(task_copy(&model.tasks[i], &task), 0);
+    choose_fields(&task);
+    op->expected = model_conflicts(&task, i) ? -EEXIST : 0;
+    if (lazily) {
+        ck_assert_int_eq(store_update_lazily(store, &task), 0);
+        on_model_done(op, op->expected);
+    } else {
+        ck_assert_int_eq(store_update(store, &task, on_model_done, op), 0);
+    }
+    if (op->expected == 0) {
+        task_release(&model.tasks[i]);
+        model.tasks[i] = task;
+    } else {
+        task_release(&task);
+    }
+}
+
+static void model_clear(struct model_op *op)
+{
+    int64_t rows[40];
+    int count = choose(40);
+    for (int i = 0; i < count; i++) {
+        struct task *task = &model.tasks[choose(model.stored)];
+        rows[i] = task->row;
+        if (task->state == TASK_ENQUEUED) {
+            task->state = TASK_CLEARED;
+            task->ended_at = 99;
+        }
+    }
+    ck_assert_int_eq(store_clear(store, rows, (size_t)count, 99, NULL, on_model_done, op), 0);
+}
+
+static void model_pause(struct model_op *op)
+{
+    int scope = choose(4);
+    uid_t uid = scope == 0 ? STORE_EVERYBODY : (uid_t)scope;
+    model.paused[scope] = choose(2);
+    model.pauses[scope] = (struct store_pause){.uid = uid, .until = choose(99), .length = scope};
+    if (model.paused[scope])
+        ck_assert_int_eq(store_set_pause(store, &model.pauses[scope], on_model_done, op), 0);
+    else
+        ck_assert_int_eq(store_end_pause(store, uid, on_model_done, op), 0);
+}
+
+static void model_op(struct model_op *op)
+{
+    int kind = model.stored ? choose(100) : 0;
+    if (kind < 45)
+        model_add(op);
+    else if (kind < 75)
+        model_update(op, false);
+    else if (kind < 85)
+        model_update(op, true);
+    else if (kind < 95)
+        model_clear(op);
+    else
+        model_pause(op);
+}
+
+static void model_run_batch(int count)
+{
+    struct waiter waiter = WAITER(count);
+    for (int i = 0; i < count; i++) {
+        model_ops[i] = (struct model_op){.added = -1, .waiter = &waiter};
+        model_op(&model_ops[i]);
+    }
+    ck_assert_int_eq(pause_now(0, 1, 1), 0); /* takes lazy ones at the end along */
+    wait_for(&waiter);
+    for (int i = 0; i < count; i++) {
+        const struct model_op *op = &model_ops[i];
+        ck_assert_int_eq(op->result, op->expected);
+        if (op->added >= 0)
+            model.tasks[op->added].row = op->row;
+    }
+    for (int i = model.stored; i < model.count; i++)
+        ck_assert_int_gt(model.tasks[i].row, i ? model.tasks[i - 1].row : 0);
+    model.stored = model.count;
+}
+
+static void model_check_find(void)
+{
+    const struct task *task = &model.tasks[choose(model.stored)];
+    char prefix[API_ID_LENGTH + 1];
+    snprintf(prefix, (size_t)(4 + choose(3) + 1), "%s", task->id);
+    uid_t uid = choose(2) ? STORE_EVERYBODY : task->uid;
+    int matches = 0;
+    for (int i = 0; i < model.count; i++)
+        matches += (uid == STORE_EVERYBODY || uid == model.tasks[i].uid) &&
+                   strncmp(model.tasks[i].id, prefix, strlen(prefix)) == 0;
+    int64_t row;
+    ck_assert_int_eq(find_row(uid, prefix, &row), matches == 1 ? 0 : -EMLINK);
+    if (matches == 1)
+        ck_assert_int_eq(row, task->row);
+}
+
+static int on_model_unfinished(void *data, int64_t row, uid_t uid, enum task_state state)
+{
+    int *next = data;
+    while (*next < model.count && task_state_ended(model.tasks[*next].state))
+        (*next)++;
+    ck_assert_int_lt(*next, model.count);
+    const struct task *task = &model.tasks[(*next)++];
+    ck_assert(task->row == row && task->uid == uid && task->state == state);
+    return 0;
+}
+
+static void model_check_pauses(void)
+{
+    _cleanup_free_ struct store_pause *pauses = NULL;
+    size_t count = 0, next = 0;
+    ck_assert_int_eq(store_pauses(store, &pauses, &count), 0);
+    for (int scope = 0; scope < 4; scope++) {
+        if (!model.paused[scope])
+            continue;
+        while (next < count && pauses[next].uid == 0) /* the one that ends each batch */
+            next++;
+        ck_assert_uint_lt(next, count);
+        ck_assert_int_eq(memcmp(&pauses[next].until, &model.pauses[scope].until, 16), 0);
+        ck_assert_uint_eq(pauses[next++].uid, model.pauses[scope].uid);
+    }
+}
+
+static void model_check(void)
+{
+    for (int i = 0; i < 30; i++) {
+        const struct task *task = &model.tasks[choose(model.stored)];
+        assert_stored(task);
+        model_check_find();
+        struct task dest = {.admitted = true, .state = TASK_ENQUEUED};
+        choose_dest(&dest);
+        ck_assert_int_eq(store_dest_taken(store, dest.directory, dest.name),
+                         model_conflicts(&dest, -1));
+        task_release(&dest);
+    }
+    int next = 0;
+    ck_assert_int_eq(store_each_unfinished(store, on_model_unfinished, &next), 0);
+    for (; next < model.count; next++)
+        ck_assert(task_state_ended(model.tasks[next].state));
+    model_check_pauses();
+}
+
+START_TEST(does_what_the_model_does)
+{
+    const char *given = getenv("AUTODL_SEED");
+    unsigned seed = given ? (unsigned)strtoul(given, NULL, 10) : (unsigned)now_ms();
+    printf("# AUTODL_SEED=%u\n", seed);
+    fflush(stdout);
+    model_seed = seed;
+    for (int done = 0; done < MODEL_OPS;) {
+        int count = 1 + choose(MODEL_BATCH);
+        count = count < MODEL_OPS - done ? count : MODEL_OPS - done;
+        model_run_batch(count);
+        done += count;
+        if (choose(10) == 0)
+            reopen_store();
+        model_check();
+    }
+    for (int i = 0; i < model.count; i++) {
+        assert_stored(&model.tasks[i]);
+        task_release(&model.tasks[i]);
+    }
+}
+END_TEST
+
+static Suite *suite(void)
+{
+    Suite *store_suite = suite_create("store");
+    TCase *opened = tcase_create("opened");
+    tcase_add_checked_fixture(opened, set_up, tear_down);
+    tcase_set_timeout(opened, 180);
+    tcase_add_test(opened, adds_and_keeps);
+    tcase_add_test(opened, keeps_texts_of_strangers);
+    tcase_add_test(opened, updates_what_can_change);
+    tcase_add_test(opened, one_unfinished_task_per_dest);
+    tcase_add_test(opened, fails_alone);
+    tcase_add_test(opened, lazy_updates_wait_for_company);
+    tcase_add_test(opened, clears_what_is_enqueued);
+    tcase_add_test(opened, finds_by_prefix);
+    tcase_add_test(opened, walks_the_unfinished);
+    tcase_add_test(opened, keeps_pauses);
+    tcase_add_test(opened, survives_a_damaged_page);
+    tcase_add_test(opened, recovers_from_a_full_disk);
+    tcase_add_test(opened, closing_finishes_what_callbacks_queue);
+    tcase_add_test(opened, only_one_thread_gets_a_dest);
+    tcase_add_test(opened, commits_in_groups);
+    tcase_add_test(opened, does_what_the_model_does);
+    suite_add_tcase(store_suite, opened);
+
+    TCase *closed = tcase_create("closed");
+    tcase_add_checked_fixture(closed, set_up_directory, tear_down);
+    tcase_set_timeout(closed, 180);
+    tcase_add_test(closed, makes_a_private_file);
+    tcase_add_test(closed, refuses_strange_files);
+    tcase_add_test(closed, survives_kill);
+    suite_add_tcase(store_suite, closed);
+    return store_suite;
+}
+
+int main(void)
+{
+    return tap_main(suite());
+}
