@@ -1,0 +1,31 @@
+/*
+ * Admission: before a task is stored, its user's filer says whether the directory is theirs to write,
+ * and the final name is settled: the first of name, name-1, ... that is neither on disk nor the dest
+ * of an unfinished task. A file system that does not answer within 5 s is not waited for: the task is
+ * stored as not admitted, its user is held back, and the worker that starts it admits it then.
+ */
+#pragma once
+
+#include "engine.h"
+#include "manager.h"
+
+struct admission;
+
+/* 0 or -ENOMEM. The engine outlives it. */
+int admission_create(struct engine *engine, struct admission **ret_admission);
+/* What is outstanding is answered within `timeout` ms, -ESHUTDOWN where nothing was done; then
+ * -ETIMEDOUT or 0. */
+int admission_stop(struct admission *admission, int64_t timeout);
+void admission_destroy(struct admission *admission);
+
+/* As manager_add. */
+void admission_add(struct admission *admission, const struct manager_add *add, manager_done done,
+                   void *data);
+
+/* Settles directory and name of a stored task that was not admitted, `timeout` ms per question, and
+ * stores that. 0 (task->admitted), or a negative errno as of files_prepare. */
+int admission_settle(struct admission *admission, struct files_channel *channel, struct task *task,
+                     int timeout);
+
+/* A sentence about a directory that cannot be used. */
+void admission_describe(int error, const char *directory, char message[static 512]);

@@ -1,0 +1,29 @@
+/*
+ * The finisher: from "all bytes are here" to "durable under the final name", in batches per user:
+ * data synced, FINISHING committed with the final name, renamed, directory synced, FINISHED committed.
+ * Whatever moment the power fails at, the next start finds out what is left to do.
+ */
+#pragma once
+
+#include "engine.h"
+
+/* With more than these waiting (and as many in the batch in hand), a user's next downloads are held
+ * back: at most 1,000 files of a user are FINISHING, besides those that were running already. */
+#define FINISHER_LIMIT 500
+
+struct finisher;
+
+/* 0 or -ENOMEM. The engine outlives it. */
+int finisher_create(struct engine *engine, struct finisher **ret_finisher);
+/* What is in hand is finished, within `timeout` ms: 0, or -ETIMEDOUT. What is not is taken up at the
+ * next start. */
+int finisher_stop(struct finisher *finisher, int64_t timeout);
+void finisher_destroy(struct finisher *finisher);
+
+/* Takes a task (its content is moved) that is DOWNLOADING and whole in its part file, and the
+ * descriptor of that. */
+void finisher_take(struct finisher *finisher, struct task *task, int fd);
+/* Takes a task that was FINISHING when the last run ended. */
+void finisher_resume(struct finisher *finisher, struct task *task);
+/* Removes the part file of an ended task (its content is moved), some time soon. */
+void finisher_remove_part(struct finisher *finisher, struct task *task);

@@ -1,0 +1,222 @@
+#include "lanes.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <time.h>
+
+struct lane {
+    /* immutable */
+    struct lanes *lanes;
+    uid_t uid;
+
+    /* protected by lanes->lock */
+    struct lane *next;
+    struct lane_job *first, **last;
+    size_t waiting;
+    pthread_cond_t work;
+
+    /* lane thread only */
+    struct files_channel *channel;
+};
+
+struct lanes {
+    /* immutable */
+    struct files *files;
+    int64_t idle;
+    lane_work work;
+    void *data;
+
+    pthread_mutex_t lock;
+    /* protected by lock */
+    pthread_cond_t ended;
+    struct lane *all;
+    size_t running; /* threads that have not left yet */
+    bool closed;
+};
+
+static struct timespec monotonic_in(int64_t ms)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    time.tv_sec += ms / 1000;
+    time.tv_nsec += ms % 1000 * 1000000;
+    if (time.tv_nsec >= 1000000000) {
+        time.tv_sec++;
+        time.tv_nsec -= 1000000000;
+    }
+    return time;
+}
+
+static void init_condition(pthread_cond_t *condition)
+{
+    pthread_condattr_t attributes;
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(condition, &attributes);
+    pthread_condattr_destroy(&attributes);
+}
+
+int lanes_create(struct files *files, int64_t idle, lane_work work, void *data,
+                 struct lanes **ret_lanes)
+{
+    struct lanes *lanes = calloc(1, sizeof *lanes);
+    if (!lanes)
+        return -ENOMEM;
+    lanes->files = files;
+    lanes->idle = idle;
+    lanes->work = work;
+    lanes->data = data;
+    pthread_mutex_init(&lanes->lock, NULL);
+    init_condition(&lanes->ended);
+    *ret_lanes = lanes;
+    return 0;
+}
+
+static struct lane *find_locked(struct lanes *lanes, uid_t uid)
+{
+    for (struct lane *lane = lanes->all; lane; lane = lane->next)
+        if (lane->uid == uid)
+            return lane;
+    return NULL;
+}
+
+static void unlink_locked(struct lane *lane)
+{
+    struct lane **link = &lane->lanes->all;
+    while (*link != lane)
+        link = &(*link)->next;
+    *link = lane->next;
+}
+
+static void lane_free(struct lane *lane)
+{
+    pthread_cond_destroy(&lane->work);
+    free(lane);
+}
+
+/* Waits for jobs; NULL when the lane has idled long enough or no more will come. */
+static struct lane_job *take_batch_locked(struct lane *lane)
+{
+    struct timespec until = monotonic_in(lane->lanes->idle);
+    int r = 0;
+    while (!lane->first && !lane->lanes->closed && r != ETIMEDOUT)
+        r = pthread_cond_timedwait(&lane->work, &lane->lanes->lock, &until);
+    struct lane_job *jobs = lane->first;
+    lane->first = NULL;
+    lane->last = &lane->first;
+    lane->waiting = 0;
+    return jobs;
+}
+
+static void *lane_thread(void *data)
+{
+    struct lane *lane = data;
+    struct lanes *lanes = lane->lanes;
+    struct lane_job *jobs;
+
+    pthread_mutex_lock(&lanes->lock);
+    while ((jobs = take_batch_locked(lane))) {
+        pthread_mutex_unlock(&lanes->lock);
+        if (lanes->files && !lane->channel)
+            files_open(lanes->files, lane->uid, &lane->channel); /* the callee sees NULL */
+        lanes->work(lanes->data, lane->uid, &lane->channel, jobs);
+        pthread_mutex_lock(&lanes->lock);
+    }
+    unlink_locked(lane);
+    pthread_mutex_unlock(&lanes->lock);
+
+    files_close(lane->channel);
+    lane_free(lane);
+    pthread_mutex_lock(&lanes->lock);
+    lanes->running--;
+    pthread_cond_broadcast(&lanes->ended);
+    pthread_mutex_unlock(&lanes->lock);
+    return NULL;
+}
+
+static int start_locked(struct lanes *lanes, uid_t uid, struct lane **ret_lane)
+{
+    struct lane *lane = calloc(1, sizeof *lane);
+    if (!lane)
+        return -ENOMEM;
+    lane->lanes = lanes;
+    lane->uid = uid;
+    lane->last = &lane->first;
+    init_condition(&lane->work);
+    pthread_t thread;
+    int r = pthread_create(&thread, NULL, lane_thread, lane);
+    if (r != 0) {
+        lane_free(lane);
+        return -r;
+    }
+    pthread_detach(thread);
+    lanes->running++;
+    lane->next = lanes->all;
+    lanes->all = lane;
+    *ret_lane = lane;
+    return 0;
+}
+
+int lanes_put(struct lanes *lanes, uid_t uid, struct lane_job *job)
+{
+    int r = 0;
+    pthread_mutex_lock(&lanes->lock);
+    struct lane *lane = find_locked(lanes, uid);
+    if (lanes->closed)
+        r = -ESHUTDOWN;
+    else if (!lane)
+        r = start_locked(lanes, uid, &lane);
+    if (r == 0) {
+        job->next = NULL;
+        *lane->last = job;
+        lane->last = &job->next;
+        lane->waiting++;
+        pthread_cond_signal(&lane->work);
+    }
+    pthread_mutex_unlock(&lanes->lock);
+    return r;
+}
+
+size_t lanes_waiting(struct lanes *lanes, uid_t uid)
+{
+    pthread_mutex_lock(&lanes->lock);
+    struct lane *lane = find_locked(lanes, uid);
+    size_t waiting = lane ? lane->waiting : 0;
+    pthread_mutex_unlock(&lanes->lock);
+    return waiting;
+}
+
+void lanes_close(struct lanes *lanes)
+{
+    pthread_mutex_lock(&lanes->lock);
+    lanes->closed = true;
+    for (struct lane *lane = lanes->all; lane; lane = lane->next)
+        pthread_cond_signal(&lane->work);
+    pthread_mutex_unlock(&lanes->lock);
+}
+
+int lanes_wait(struct lanes *lanes, int64_t timeout)
+{
+    struct timespec until = monotonic_in(timeout < 0 ? 0 : timeout);
+    int r = 0;
+    pthread_mutex_lock(&lanes->lock);
+    while (lanes->running > 0 && r != ETIMEDOUT)
+        r = timeout < 0 ? pthread_cond_wait(&lanes->ended, &lanes->lock)
+                        : pthread_cond_timedwait(&lanes->ended, &lanes->lock, &until);
+    r = lanes->running > 0 ? -ETIMEDOUT : 0;
+    pthread_mutex_unlock(&lanes->lock);
+    return r;
+}
+
+void lanes_destroy(struct lanes *lanes)
+{
+    if (!lanes)
+        return;
+    assert(!lanes->all && lanes->running == 0);
+    pthread_cond_destroy(&lanes->ended);
+    pthread_mutex_destroy(&lanes->lock);
+    free(lanes);
+}

@@ -1,0 +1,213 @@
+#include "service.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/file.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "common/cleanup.h"
+#include "common/log.h"
+#include "common/units.h"
+#include "http/auth.h"
+#include "http/http.h"
+#include "http/routes_classic.h"
+#include "manager.h"
+#include "privsep/privsep.h"
+
+#define LOCK_PATIENCE 15000 /* ms to wait for another instance to end */
+#define LOCK_INTERVAL 100   /* ms */
+#define STOP_WITHIN   10    /* seconds */
+
+struct service {
+    const struct service_options *options;
+    int stop, reload; /* eventfds */
+    int lock;         /* the instance's */
+    struct privsep *privsep;
+    struct manager *manager;
+    struct auth *auth;
+    struct routes_classic routes;
+    struct http *http;
+};
+
+static void on_stop(void *data)
+{
+    struct service *service = data;
+    eventfd_write(service->stop, 1);
+}
+
+static void on_reload(void *data)
+{
+    struct service *service = data;
+    eventfd_write(service->reload, 1);
+}
+
+/* --- one instance per state directory --- */
+
+static void say_running(int fd, const char *state_dir)
+{
+    char pid[32] = {0};
+    ssize_t len = pread(fd, pid, sizeof pid - 1, 0);
+    pid[len > 0 ? strcspn(pid, "\n") : 0] = '\0';
+    log_error("already running as PID %s with %s; stop that one first, or give this one another "
+              "--state-dir",
+              pid[0] ? pid : "unknown", state_dir);
+}
+
+/* A service that is just ending is waited for. The lock goes with the process. */
+static int lock_instance(struct service *service)
+{
+    const char *state_dir = service->options->settings->state_dir;
+    char path[API_PATH_MAX + 1];
+    snprintf(path, sizeof path, "%s/lock", state_dir);
+    service->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (service->lock < 0) {
+        log_error("%s: %s; it has to be a directory that this service may write", path,
+                  strerror(errno));
+        return -errno;
+    }
+    int64_t until = units_now_boottime() + LOCK_PATIENCE;
+    while (flock(service->lock, LOCK_EX | LOCK_NB) < 0) {
+        if (errno != EWOULDBLOCK || units_now_boottime() >= until) {
+            say_running(service->lock, state_dir);
+            return -EBUSY;
+        }
+        struct pollfd stop = {.fd = service->stop, .events = POLLIN};
+        if (poll(&stop, 1, LOCK_INTERVAL) > 0)
+            return -EINTR;
+    }
+    char pid[32];
+    int len = snprintf(pid, sizeof pid, "%d\n", (int)getppid());
+    if (ftruncate(service->lock, 0) < 0 || pwrite(service->lock, pid, (size_t)len, 0) != len)
+        log_warning("%s: %s", path, strerror(errno));
+    return 0;
+}
+
+static void raise_file_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
+/* --- start, reload, stop --- */
+
+static int start_http(struct service *service)
+{
+    const struct service_options *options = service->options;
+    service->routes = (struct routes_classic){service->manager, service->auth};
+    struct http_options http = {
+        .settings = options->settings,
+        .socket = options->settings->socket,
+        .auth = service->auth,
+        .routes = routes_classic,
+        .data = &service->routes,
+        .user_mode = options->user_mode,
+    };
+    return http_create(&http, &service->http);
+}
+
+static int start(struct service *service, int control)
+{
+    const struct service_options *options = service->options;
+    struct privsep_events events = {.on_stop = on_stop, .on_reload = on_reload, .data = service};
+    service->stop = eventfd(0, EFD_CLOEXEC);
+    service->reload = eventfd(0, EFD_CLOEXEC);
+    int r = service->stop < 0 || service->reload < 0 ? -errno : 0;
+    if (r == 0)
+        r = privsep_create(control, &events, &service->privsep);
+    if (r == 0)
+        r = lock_instance(service);
+    if (r == 0)
+        r = manager_create(options->settings, service->privsep, &service->manager);
+    if (r == 0)
+        r = auth_create(options->settings, options->user_mode, &service->auth);
+    if (r == 0)
+        r = start_http(service);
+    if (r == 0)
+        r = manager_start(service->manager);
+    if (r == 0)
+        r = privsep_ready(service->privsep);
+    return r;
+}
+
+static void reload(struct service *service)
+{
+    const struct service_options *options = service->options;
+    struct settings fresh;
+    char message[512];
+    if (options->reload(options->data, &fresh, message) < 0) {
+        log_error("not reloaded, the old settings stay: %s", message);
+        return;
+    }
+    log_set_level(fresh.log_level);
+    manager_reload(service->manager, &fresh);
+    auth_reload(service->auth, &fresh);
+    http_reload(service->http, &fresh);
+    settings_release(&fresh);
+    log_info("reloaded");
+}
+
+static void serve(struct service *service)
+{
+    for (;;) {
+        struct pollfd fds[] = {
+            {.fd = service->stop,   .events = POLLIN},
+            {.fd = service->reload, .events = POLLIN}
+        };
+        eventfd_t unused;
+        if (poll(fds, 2, -1) < 0)
+            continue;
+        if (fds[0].revents)
+            return;
+        if (fds[1].revents && eventfd_read(service->reload, &unused) == 0)
+            reload(service);
+    }
+}
+
+/* Whatever does not end by itself (a file system that hangs) ends with the process: all that was
+ * acknowledged is in the store. */
+static void on_patience_over(int signal)
+{
+    (void)signal;
+    _exit(0);
+}
+
+static void stop(struct service *service)
+{
+    signal(SIGALRM, on_patience_over);
+    alarm(STOP_WITHIN - 1);
+    if (service->privsep)
+        privsep_stopping(service->privsep);
+    if (service->http)
+        http_quiesce(service->http);
+    if (service->manager)
+        manager_stop(service->manager);
+    http_destroy(service->http);
+    auth_destroy(service->auth);
+    manager_destroy(service->manager);
+    privsep_destroy(service->privsep);
+    alarm(0);
+}
+
+int service_run(int control, void *data)
+{
+    struct service service = {.options = data, .stop = -1, .reload = -1, .lock = -1};
+    log_set_level(service.options->settings->log_level);
+    raise_file_limit();
+    int r = start(&service, control);
+    if (r == 0)
+        serve(&service);
+    log_info("stopping");
+    stop(&service);
+    settings_release(service.options->settings);
+    return r == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
