@@ -1,0 +1,342 @@
+#include "client.h"
+
+#include <config.h>
+#include <ctype.h>
+#include <curl/curl.h>
+#include <errno.h>
+#include <json-c/json.h>
+#include <pwd.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "common/cleanup.h"
+
+#define CONNECT_TIMEOUT 5  /* seconds */
+#define ANSWER_TIMEOUT  30 /* an add waits 5 s for the user's file system, and then for a commit */
+#define BODY_MAX        ((size_t)8 << 20)
+#define HEAD_MAX        ((size_t)64 << 10)
+
+struct client {
+    struct address address;
+    CURL *curl;
+    struct buf url;
+    struct buf body;
+    size_t head_len;
+    char *server;
+    struct json_object *json; /* the body, if it is a JSON object */
+    char *error;
+    char reason[CURL_ERROR_SIZE];
+};
+
+static size_t on_body(char *data, size_t size, size_t count, void *pointer)
+{
+    struct client *client = pointer;
+    return buf_add(&client->body, data, size * count) == 0 ? size * count : 0;
+}
+
+static size_t on_header(char *data, size_t size, size_t count, void *pointer)
+{
+    struct client *client = pointer;
+    size_t len = size * count;
+
+    client->head_len += len;
+    if (client->head_len > HEAD_MAX)
+        return 0;
+    if (len > 7 && strncasecmp(data, "server:", 7) == 0) {
+        size_t start = 7;
+        while (start < len && isspace((unsigned char)data[start]))
+            start++;
+        size_t end = len;
+        while (end > start && isspace((unsigned char)data[end - 1]))
+            end--;
+        free(client->server);
+        client->server = strndup(data + start, end - start);
+    }
+    return len;
+}
+
+/* The name that the service looks for among the accounts of its machine. */
+static char *own_name(void)
+{
+    char *name = NULL;
+    const struct passwd *entry = getpwuid(geteuid());
+
+    if (entry)
+        return strdup(entry->pw_name);
+    return asprintf(&name, "%u", (unsigned)geteuid()) < 0 ? NULL : name;
+}
+
+static int set_options(struct client *client, const char *user)
+{
+    CURL *curl = client->curl;
+    _cleanup_free_ char *name = NULL;
+    CURLcode failed = CURLE_OK;
+
+#define SET(option, value) failed = failed ? failed : curl_easy_setopt(curl, option, value)
+    SET(CURLOPT_NOSIGNAL, 1L);
+    SET(CURLOPT_QUICK_EXIT, 1L);
+    SET(CURLOPT_PROTOCOLS_STR, "http");
+    SET(CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+    SET(CURLOPT_PROXY, "");
+    SET(CURLOPT_NOPROXY, "*");
+    SET(CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
+    SET(CURLOPT_FOLLOWLOCATION, 0L);
+    SET(CURLOPT_CONNECTTIMEOUT, (long)CONNECT_TIMEOUT);
+    SET(CURLOPT_TIMEOUT, (long)ANSWER_TIMEOUT);
+    SET(CURLOPT_USERAGENT, "autodl/" PACKAGE_VERSION);
+    SET(CURLOPT_ERRORBUFFER, client->reason);
+    SET(CURLOPT_WRITEFUNCTION, on_body);
+    SET(CURLOPT_WRITEDATA, client);
+    SET(CURLOPT_HEADERFUNCTION, on_header);
+    SET(CURLOPT_HEADERDATA, client);
+    if (client->address.socket)
+        SET(CURLOPT_UNIX_SOCKET_PATH, client->address.socket);
+    if (!user && !client->address.socket) {
+        name = own_name();
+        if (!name)
+            return -ENOMEM;
+        user = name;
+    }
+    if (user) {
+        SET(CURLOPT_HTTPAUTH, (long)CURLAUTH_BASIC);
+        SET(CURLOPT_USERNAME, user);
+        SET(CURLOPT_PASSWORD, "");
+    }
+#undef SET
+    return failed ? -ENOMEM : 0;
+}
+
+struct client *client_create(struct address *address, const char *user)
+{
+    struct client *client = calloc(1, sizeof(*client));
+
+    if (!client)
+        return NULL;
+    buf_init(&client->url, BODY_MAX);
+    buf_init(&client->body, BODY_MAX);
+    client->address = *address;
+    *address = (struct address){0};
+    client->curl = curl_easy_init();
+    if (!client->curl || set_options(client, user) < 0) {
+        client_destroy(client);
+        return NULL;
+    }
+    return client;
+}
+
+void client_destroy(struct client *client)
+{
+    if (!client)
+        return;
+    curl_easy_cleanup(client->curl);
+    json_object_put(client->json);
+    buf_release(&client->url);
+    buf_release(&client->body);
+    address_release(&client->address);
+    free(client->server);
+    free(client->error);
+    free(client);
+}
+
+bool client_is_unix(const struct client *client)
+{
+    return client->address.socket != NULL;
+}
+
+const char *client_name(const struct client *client)
+{
+    return client->address.name;
+}
+
+int client_add_field(struct buf *form, const char *key, const char *value)
+{
+    char *escaped = curl_easy_escape(NULL, value, (int)strlen(value));
+
+    if (!escaped)
+        return form->error = -ENOMEM;
+    buf_printf(form, "%s%s=%s", form->len ? "&" : "", key, escaped);
+    curl_free(escaped);
+    return form->error;
+}
+
+static void forget_answer(struct client *client)
+{
+    buf_clear(&client->body);
+    client->head_len = 0;
+    free(client->server);
+    client->server = NULL;
+    json_object_put(client->json);
+    client->json = NULL;
+    free(client->error);
+    client->error = NULL;
+    client->reason[0] = '\0';
+}
+
+static __attribute__((format(printf, 2, 3))) void set_error(struct client *client,
+                                                            const char *format, ...)
+{
+    va_list arguments;
+
+    va_start(arguments, format);
+    if (vasprintf(&client->error, format, arguments) < 0)
+        client->error = NULL;
+    va_end(arguments);
+}
+
+static void explain_no_connection(struct client *client)
+{
+    const struct address *address = &client->address;
+    long number = 0;
+
+    curl_easy_getinfo(client->curl, CURLINFO_OS_ERRNO, &number);
+    if (address->socket && (number == EACCES || number == EPERM))
+        set_error(client, "you may not connect to %s: %s", address->name, strerror((int)number));
+    else
+        set_error(client,
+                  "no service answers at %s; start it: systemctl start autodl-service; elsewhere: "
+                  "-h ssh://HOST",
+                  address->tried ? address->tried : address->name);
+}
+
+/* Says in a sentence why curl has no answer for us. */
+static void explain(struct client *client, CURLcode code)
+{
+    const char *name = client->address.name;
+    long sent = 0;
+
+    curl_easy_getinfo(client->curl, CURLINFO_REQUEST_SIZE, &sent);
+    if (code == CURLE_COULDNT_RESOLVE_HOST)
+        set_error(client, "the host of %s is not known; look at its spelling, or give its address",
+                  name);
+    else if (code == CURLE_COULDNT_CONNECT || (code == CURLE_OPERATION_TIMEDOUT && sent == 0))
+        explain_no_connection(client);
+    else if (code == CURLE_OPERATION_TIMEDOUT)
+        set_error(client,
+                  "the service at %s did not answer within %d seconds; whether it did what was "
+                  "asked is not known, see autodl stats",
+                  name, ANSWER_TIMEOUT);
+    else if (code == CURLE_GOT_NOTHING || code == CURLE_RECV_ERROR || code == CURLE_SEND_ERROR ||
+             code == CURLE_PARTIAL_FILE)
+        set_error(client,
+                  "the service at %s broke off the connection; whether it did what was asked is "
+                  "not known, see autodl stats",
+                  name);
+    else if (code == CURLE_UNSUPPORTED_PROTOCOL || code == CURLE_WEIRD_SERVER_REPLY)
+        set_error(client, "what answers at %s does not speak HTTP; look at the host and the port",
+                  name);
+    else if (client->body.error == -EMSGSIZE || client->head_len > HEAD_MAX)
+        set_error(client,
+                  "the answer of %s is too large for autodl-service; look at the host and "
+                  "the port",
+                  name);
+    else
+        set_error(client, "talking to the service at %s failed: %s", name,
+                  client->reason[0] ? client->reason : curl_easy_strerror(code));
+}
+
+static struct json_object *parse_object(const struct buf *body)
+{
+    struct json_tokener *tokener = json_tokener_new();
+
+    if (!tokener || body->len == 0) {
+        json_tokener_free(tokener);
+        return NULL;
+    }
+    json_tokener_set_flags(tokener, JSON_TOKENER_STRICT);
+    struct json_object *json = json_tokener_parse_ex(tokener, body->data, (int)body->len);
+    json_tokener_free(tokener);
+    if (json_object_is_type(json, json_type_object))
+        return json;
+    json_object_put(json);
+    return NULL;
+}
+
+/* Is this an answer of autodl-service? */
+static void judge(struct client *client, const struct client_request *request, int status)
+{
+    client->json = parse_object(&client->body);
+    if (!request->expects)
+        return;
+    bool is_ours = client->json && status >= 200 && (status < 300 || status >= 400);
+    if (is_ours && status < 300)
+        is_ours = json_object_object_get_ex(client->json, request->expects, NULL);
+    if (!is_ours)
+        set_error(client,
+                  "what answers at %s is not autodl-service (HTTP %d, server %s); look at the host "
+                  "and the port",
+                  client->address.name, status, client->server ? client->server : "without a name");
+}
+
+static const char *message_of(const struct client *client)
+{
+    struct json_object *message;
+
+    if (client->json && json_object_object_get_ex(client->json, "message", &message) &&
+        json_object_is_type(message, json_type_string) && json_object_get_string_len(message) > 0)
+        return json_object_get_string(message);
+    return NULL;
+}
+
+/* Runs what is set up; true: there is an answer. */
+static bool perform(struct client *client)
+{
+    CURLcode code = curl_easy_perform(client->curl);
+
+    if (code != CURLE_OK)
+        explain(client, code);
+    return code == CURLE_OK;
+}
+
+static int prepare(struct client *client, const struct client_request *request)
+{
+    CURL *curl = client->curl;
+
+    buf_clear(&client->url);
+    buf_printf(&client->url, "%s%s%s%s", client->address.url, request->path,
+               request->query ? "?" : "", request->query ? request->query : "");
+    if (client->url.error || curl_easy_setopt(curl, CURLOPT_URL, client->url.data))
+        return -ENOMEM;
+    if (!request->form)
+        return curl_easy_setopt(curl, CURLOPT_HTTPGET, 1L) ? -ENOMEM : 0;
+    return curl_easy_setopt(curl, CURLOPT_POST, 1L) ||
+                   curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE, (long)strlen(request->form)) ||
+                   curl_easy_setopt(curl, CURLOPT_COPYPOSTFIELDS, request->form)
+               ? -ENOMEM
+               : 0;
+}
+
+void client_send(struct client *client, const struct client_request *request,
+                 struct client_answer *ret_answer)
+{
+    long status = 0;
+
+    forget_answer(client);
+    bool prepared = prepare(client, request) == 0;
+    if (prepared && perform(client)) {
+        curl_easy_getinfo(client->curl, CURLINFO_RESPONSE_CODE, &status);
+        judge(client, request, (int)status);
+    }
+    if (status == 0 && !client->error)
+        client->error = strdup("out of memory");
+    *ret_answer = (struct client_answer){
+        .status = (int)status,
+        .server = client->server,
+        .body = client->body.data ? client->body.data : "",
+        .len = client->body.len,
+        .message = message_of(client),
+        .error = client->error,
+    };
+}
+
+bool client_probe(struct client *client, struct client_answer *ret_answer)
+{
+    forget_answer(client);
+    curl_easy_setopt(client->curl, CURLOPT_URL, client->address.url);
+    curl_easy_setopt(client->curl, CURLOPT_CONNECT_ONLY, 1L);
+    bool connected = perform(client);
+    curl_easy_setopt(client->curl, CURLOPT_CONNECT_ONLY, 0L);
+    *ret_answer = (struct client_answer){.body = "", .error = client->error};
+    return connected;
+}

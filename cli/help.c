@@ -1,0 +1,60 @@
+#include "help.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "output.h"
+
+#define COLUMN 30
+
+const struct command *help_find(const char *name)
+{
+    for (const struct command *command = commands; command->name; command++)
+        if (strcmp(name, command->name) == 0 ||
+            (command->alias && strcmp(name, command->alias) == 0))
+            return command;
+    return NULL;
+}
+
+static void print_options(void)
+{
+    char left[COLUMN];
+
+    for (const struct option_row *row = options; row->name; row++) {
+        snprintf(left, sizeof(left), "%c%c%s--%s%s%s", row->letter ? '-' : ' ',
+                 row->letter ? row->letter : ' ', row->letter ? ", " : "  ", row->name,
+                 row->argument ? " " : "", row->argument ? row->argument : "");
+        output_print("  %-*s%s\n", COLUMN - 2, left, row->help);
+    }
+}
+
+void help_overview(void)
+{
+    output_print(
+        "Usage: autodl [OPTIONS] COMMAND [ARGUMENTS]\n\n"
+        "Hands downloads to autodl-service, which puts the files into your directories.\n\n"
+        "Commands:\n");
+    for (const struct command *command = commands; command->name; command++) {
+        char left[COLUMN];
+        snprintf(left, sizeof(left), "%s%s%s", command->name, *command->arguments ? " " : "",
+                 command->arguments);
+        output_print("  %-*s%s%s%s%s\n", COLUMN - 2, left, command->summary,
+                     command->alias ? " (or " : "", command->alias ? command->alias : "",
+                     command->alias ? ")" : "");
+    }
+    output_print("\nOptions, before or after the command:\n");
+    print_options();
+    output_print("\nPut URLs in quotes, since & and ? mean something to the shell:\n"
+                 "  autodl add 'https://example.org/get?file=a.iso&mirror=2' '~/isos'\n\n"
+                 "More: autodl help COMMAND, man autodl\n");
+}
+
+void help_command(const struct command *command)
+{
+    output_print("Usage: autodl [OPTIONS] %s%s%s\n", command->name, *command->arguments ? " " : "",
+                 command->arguments);
+    if (command->alias)
+        output_print("       autodl [OPTIONS] %s%s%s\n", command->alias,
+                     *command->arguments ? " " : "", command->arguments);
+    output_print("\n%s\nOptions for every command: autodl --help\n", command->help);
+}
