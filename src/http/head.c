@@ -1,0 +1,275 @@
+#include "http/head.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "common/cleanup.h"
+#include "common/units.h"
+
+#define HOST_MAX 255
+
+/* --- names --- */
+
+struct head_names {
+    size_t count;
+    char **names;
+};
+
+static int add_name(struct head_names *names, const char *name)
+{
+    char **more = realloc(names->names, (names->count + 1) * sizeof *more);
+    if (!more)
+        return -ENOMEM;
+    names->names = more;
+    names->names[names->count] = strdup(name);
+    return names->names[names->count++] ? 0 : -ENOMEM;
+}
+
+/* The full name that /etc/hosts gives a host; DNS is not asked, since that may take its time. */
+static int add_full_name(struct head_names *names, const char *name)
+{
+    int error = 0;
+    sethostent(1);
+    for (const struct hostent *host = gethostent(); host && !error; host = gethostent()) {
+        bool is_ours = strcasecmp(host->h_name, name) == 0;
+        for (char **alias = host->h_aliases; *alias && !is_ours; alias++)
+            is_ours = strcasecmp(*alias, name) == 0;
+        if (is_ours)
+            error = add_name(names, host->h_name);
+    }
+    endhostent();
+    return error;
+}
+
+static int add_own_names(struct head_names *names)
+{
+    char name[HOST_MAX + 1] = "";
+    if (gethostname(name, sizeof name - 1) < 0 || !*name)
+        return 0;
+    char local[HOST_MAX + 8];
+    snprintf(local, sizeof local, "%.*s.local", (int)strcspn(name, "."), name);
+    int error = add_name(names, name);
+    if (!error)
+        error = add_name(names, local);
+    return error ? error : add_full_name(names, name);
+}
+
+int head_names_create(const struct settings *settings, struct head_names **ret_names)
+{
+    struct head_names *names = calloc(1, sizeof *names);
+    if (!names)
+        return -ENOMEM;
+    int error = add_name(names, "localhost");
+    if (!error)
+        error = add_own_names(names);
+    for (size_t i = 0; i < settings->host_names.count && !error; i++)
+        error = add_name(names, settings->host_names.items[i]);
+    if (error) {
+        head_names_destroy(names);
+        return error;
+    }
+    *ret_names = names;
+    return 0;
+}
+
+void head_names_destroy(struct head_names *names)
+{
+    if (!names)
+        return;
+    for (size_t i = 0; i < names->count; i++)
+        free(names->names[i]);
+    free(names->names);
+    free(names);
+}
+
+/* Is `name` the address of the socket's own end? */
+static bool is_address_of(const char *name, const struct sockaddr_storage *own)
+{
+    struct in_addr v4;
+    struct in6_addr v6;
+    const struct sockaddr_in6 *own6 = (const struct sockaddr_in6 *)own;
+    if (own->ss_family == AF_INET)
+        return inet_pton(AF_INET, name, &v4) == 1 &&
+               v4.s_addr == ((const struct sockaddr_in *)own)->sin_addr.s_addr;
+    if (own->ss_family != AF_INET6)
+        return false;
+    if (inet_pton(AF_INET, name, &v4) == 1)
+        return IN6_IS_ADDR_V4MAPPED(&own6->sin6_addr) &&
+               memcmp(&own6->sin6_addr.s6_addr[12], &v4, sizeof v4) == 0;
+    return inet_pton(AF_INET6, name, &v6) == 1 && IN6_ARE_ADDR_EQUAL(&v6, &own6->sin6_addr);
+}
+
+/* The Host field without its port, brackets and a final dot. False if it is not of that make. */
+static bool host_name(const char *host, char ret_name[static HOST_MAX + 1])
+{
+    const char *start = host, *end;
+    if (*host == '[') {
+        start++;
+        end = strchr(start, ']');
+        if (!end || (end[1] && end[1] != ':'))
+            return false;
+    } else {
+        end = start + strcspn(start, ":");
+    }
+    const char *port = *host == '[' ? end + 1 : end;
+    if (*port == ':' && port[1 + strspn(port + 1, "0123456789")])
+        return false;
+    size_t len = (size_t)(end - start);
+    if (len > 1 && start[len - 1] == '.')
+        len--;
+    if (len == 0 || len > HOST_MAX)
+        return false;
+    memcpy(ret_name, start, len);
+    ret_name[len] = '\0';
+    return true;
+}
+
+static bool names_know(const struct head_names *names, const char *name,
+                       const struct sockaddr_storage *own)
+{
+    for (size_t i = 0; i < names->count; i++)
+        if (strcasecmp(names->names[i], name) == 0)
+            return true;
+    return is_address_of(name, own);
+}
+
+/* --- the head --- */
+
+void head_field(struct head *head, const char *name, const char *value)
+{
+    if (!value)
+        value = "";
+    if (strcasecmp(name, "Host") == 0) {
+        head->host = value;
+        head->hosts++;
+    } else if (strcasecmp(name, "Content-Length") == 0) {
+        head->length_text = value;
+        head->lengths++;
+        head->has_body |= value[strspn(value, "0")] != '\0';
+    } else if (strcasecmp(name, "Transfer-Encoding") == 0) {
+        head->coding = value;
+        head->codings++;
+        head->has_body = true;
+    } else if (strcasecmp(name, "Origin") == 0) {
+        head->origin = value;
+        head->origins++;
+    } else if (strcasecmp(name, "Sec-Fetch-Site") == 0) {
+        if (strcasecmp(value, "same-origin") != 0 && strcasecmp(value, "none") != 0)
+            head->from_other_site = true;
+    } else if (strcasecmp(name, "Content-Type") == 0 && !head->content_type) {
+        head->content_type = value;
+    } else if (strcasecmp(name, "Authorization") == 0 && !head->authorization) {
+        head->authorization = value;
+    }
+}
+
+static int check_framing(struct head *head, struct refusal *refusal)
+{
+    if (head->hosts > 1)
+        return refusal_say(refusal, 400, "bad_request", "the request has more than one Host field");
+    if (!head->hosts && strcmp(head->version, "HTTP/1.0") != 0)
+        return refusal_say(refusal, 400, "bad_request", "the request has no Host field");
+    if (head->lengths && head->codings)
+        return refusal_say(
+            refusal, 400, "bad_request",
+            "the request has both Content-Length and Transfer-Encoding; send one of them");
+    if (head->lengths > 1)
+        return refusal_say(refusal, 400, "bad_request",
+                           "the request has more than one Content-Length field");
+    if (head->codings > 1 || (head->codings && strcasecmp(head->coding, "chunked") != 0))
+        return refusal_say(refusal, 400, "bad_request",
+                           "the only Transfer-Encoding that this service takes is chunked");
+    if (head->lengths && units_parse_uint(head->length_text, 0, UINT64_MAX, &head->length) < 0)
+        return refusal_say(refusal, 400, "bad_request", "Content-Length \"%.64s\" is not a number",
+                           head->length_text);
+    return 0;
+}
+
+static int check_host(const struct head *head, const struct head_names *names, int socket,
+                      struct refusal *refusal)
+{
+    struct sockaddr_storage own = {0};
+    socklen_t len = sizeof own;
+    getsockname(socket, (struct sockaddr *)&own, &len);
+    if (own.ss_family == AF_UNIX || !head->hosts)
+        return 0;
+    char name[HOST_MAX + 1];
+    if (!host_name(head->host, name))
+        return refusal_say(refusal, 400, "bad_request",
+                           "the Host field \"%.255s\" is not HOST[:PORT]", head->host);
+    if (names_know(names, name, &own))
+        return 0;
+    return refusal_say(refusal, 421, "misdirected",
+                       "this service does not answer to the name \"%s\"; add host-names = %s to "
+                       "autodl.conf",
+                       name, name);
+}
+
+/* A web page of somebody else's must not use its reader's browser to give orders here. */
+static int check_origin(const struct head *head, struct refusal *refusal)
+{
+    static const char scheme[] = "http://";
+    bool ours = !head->origins || (head->origins == 1 && head->host &&
+                                   strncasecmp(head->origin, scheme, strlen(scheme)) == 0 &&
+                                   strcasecmp(head->origin + strlen(scheme), head->host) == 0);
+    if (ours && !head->from_other_site)
+        return 0;
+    return refusal_say(refusal, 403, "forbidden",
+                       "requests from the web pages of other sites are not taken");
+}
+
+int head_check(struct head *head, const struct head_names *names, int socket,
+               struct refusal *ret_refusal)
+{
+    int error = check_framing(head, ret_refusal);
+    if (!error)
+        error = check_host(head, names, socket, ret_refusal);
+    if (error)
+        ret_refusal->close = ret_refusal->status == 400;
+    return error ? error : check_origin(head, ret_refusal);
+}
+
+static int base64_digit(char c)
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    const char *found = c ? strchr(digits, c) : NULL;
+    return found ? (int)(found - digits) : -1;
+}
+
+/* Decodes up to the colon: the password behind it is nobody's business here. */
+int head_basic_user(const char *authorization, char ret_user[static API_USER_MAX + 1])
+{
+    static const char scheme[] = "Basic ";
+    if (strncasecmp(authorization, scheme, strlen(scheme)) != 0)
+        return -EINVAL;
+    const char *text = authorization + strlen(scheme);
+    text += strspn(text, " ");
+    char user[API_USER_MAX + 1];
+    size_t len = 0;
+    unsigned bits = 0, held = 0;
+    for (; base64_digit(*text) >= 0; text++) {
+        bits = bits << 6 | (unsigned)base64_digit(*text);
+        held += 6;
+        if (held < 8)
+            continue;
+        held -= 8;
+        char c = (char)(bits >> held & 0xff);
+        if (c == ':') {
+            user[len] = '\0';
+            memcpy(ret_user, user, len + 1);
+            return 0;
+        }
+        if (c == '\0' || len == API_USER_MAX)
+            return -EINVAL;
+        user[len++] = c;
+    }
+    return -EINVAL;
+}

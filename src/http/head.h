@@ -1,0 +1,44 @@
+/* What a request's head must be like before anything looks at the request: sound framing, a Host
+ * that is ours, no foreign web page behind it. Pure, but for asking a socket for its own address.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/api.h"
+#include "core/settings.h"
+#include "http/refusal.h"
+
+/* --- the names that this service answers to --- */
+
+struct head_names;
+
+/* The host's own names and the settings' host-names. 0 or -ENOMEM. */
+int head_names_create(const struct settings *settings, struct head_names **ret_names);
+void head_names_destroy(struct head_names *names); /* NULL is fine */
+
+/* --- the head --- */
+
+struct head {            /* all zero before the first field; strings are borrowed */
+    const char *version; /* "HTTP/1.1" */
+    const char *host;
+    const char *content_type;
+    const char *authorization;
+    const char *length_text;
+    unsigned hosts, lengths, codings, origins; /* how many there were */
+    const char *coding;                        /* Transfer-Encoding */
+    const char *origin;
+    bool has_body;        /* one is to come; its length may be unknown */
+    bool from_other_site; /* by Sec-Fetch-Site */
+    uint64_t length;      /* of the body, set by head_check; 0: none, or unknown */
+};
+
+/* Takes up one field of the head. */
+void head_field(struct head *head, const char *name, const char *value);
+/* 0; -EBADMSG: answer with `ret_refusal`. `socket`: connected, where the request came. */
+int head_check(struct head *head, const struct head_names *names, int socket,
+               struct refusal *ret_refusal);
+/* The name in an Authorization field of the Basic scheme. 0 or -EINVAL. */
+int head_basic_user(const char *authorization, char ret_user[static API_USER_MAX + 1]);

@@ -1,0 +1,711 @@
+#include "http/http.h"
+
+#include <assert.h>
+#include <config.h>
+#include <errno.h>
+#include <microhttpd.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+
+#include "common/api.h"
+#include "common/buf.h"
+#include "common/cleanup.h"
+#include "common/log.h"
+#include "http/drain.h"
+#include "http/form.h"
+#include "http/head.h"
+#include "http/listen.h"
+#include "http/params.h"
+#include "http/refusal.h"
+
+#define THREADS          2         /* of each listener */
+#define CONNECTION_BYTES 16384     /* of memory for head and buffers */
+#define CONNECTIONS_MAX  4096      /* of each listener */
+#define IDLE_SECONDS     30        /* of a connection */
+#define DROPPED_MAX      (1 << 20) /* bytes of a body of unknown length, before giving up */
+#define LAST_ANSWERS_MS  2000      /* for what is answered to get out, when stopping */
+#define RAW_ANSWER_MAX   4096
+#define PATH_SHOWN_MAX   200
+
+struct http {
+    /* immutable */
+    struct http_options options;
+    struct listeners listeners;
+    struct MHD_Daemon **daemons; /* one for each listener; NULL: not started */
+    struct drain *drain;
+
+    /* protected by lock */
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    bool stopping;
+    unsigned promised; /* requests that another thread will go on with */
+    unsigned unsent;   /* of those, the ones that are not answered in full yet */
+    struct head_names *names;
+};
+
+/* What the HTTP library is to do with the request next. */
+enum step {
+    STEP_HEAD,
+    STEP_IDENTIFY,
+    STEP_BODY,
+    STEP_WAIT,   /* until another thread has answered */
+    STEP_ANSWER, /* the answer is there: send it at the next call */
+    STEP_DONE,
+};
+
+struct answer {
+    int status; /* 0: none yet */
+    char *body;
+    bool close;
+    unsigned allow; /* enum http_method, or'ed; for 405 */
+};
+
+struct http_request {
+    struct http *http;
+    struct MHD_Connection *connection;
+    atomic_uint references; /* the library's, and one for each promise */
+
+    /* library's thread only, until the handler is called; then immutable */
+    enum step step;
+    char *uri; /* as it came */
+    char *path;
+    struct head head;
+    enum http_method method;
+    const struct http_route *route;
+    struct caller caller;
+    struct form form;
+
+    /* library's thread only */
+    struct buf body;
+    size_t dropped; /* bytes of a body that is too large */
+    bool counted;   /* in http->unsent */
+    bool promise;   /* the handler made one */
+
+    /* protected by lock */
+    pthread_mutex_t lock;
+    bool suspended;
+    bool woken;
+    struct answer answer;
+};
+
+/* --- the life of a request --- */
+
+static void request_unref(struct http_request *request)
+{
+    if (atomic_fetch_sub(&request->references, 1) != 1)
+        return;
+    free(request->uri);
+    free(request->path);
+    form_release(&request->form);
+    buf_release(&request->body);
+    free(request->answer.body);
+    pthread_mutex_destroy(&request->lock);
+    free(request);
+}
+
+/* The library read a request's first line. Its result is the request of all later calls. */
+static void *on_uri(void *data, const char *uri, struct MHD_Connection *connection)
+{
+    struct http_request *request = calloc(1, sizeof *request);
+    if (!request)
+        return NULL;
+    request->http = data;
+    request->connection = connection;
+    atomic_init(&request->references, 1);
+    buf_init(&request->body, API_BODY_MAX);
+    pthread_mutex_init(&request->lock, NULL);
+    request->uri = strdup(uri ? uri : "");
+    return request;
+}
+
+static void on_completed(void *data, struct MHD_Connection *connection, void **context,
+                         enum MHD_RequestTerminationCode how)
+{
+    (void)connection;
+    (void)how;
+    struct http *http = data;
+    struct http_request *request = TAKE_PTR(*context);
+    if (!request)
+        return;
+    if (request->counted) {
+        pthread_mutex_lock(&http->lock);
+        http->unsent--;
+        pthread_cond_broadcast(&http->changed);
+        pthread_mutex_unlock(&http->lock);
+    }
+    request_unref(request);
+}
+
+/* Another thread is going to have the request: it lives until let go. */
+static void hold(struct http_request *request)
+{
+    struct http *http = request->http;
+    atomic_fetch_add(&request->references, 1);
+    pthread_mutex_lock(&http->lock);
+    http->promised++;
+    if (!request->counted)
+        http->unsent++;
+    request->counted = true;
+    pthread_mutex_unlock(&http->lock);
+}
+
+static void let_go(struct http_request *request)
+{
+    struct http *http = request->http;
+    request_unref(request);
+    pthread_mutex_lock(&http->lock);
+    http->promised--;
+    pthread_cond_broadcast(&http->changed);
+    pthread_mutex_unlock(&http->lock);
+}
+
+/* On the library's thread: true if the request was woken; else the connection is suspended, and the
+ * library calls again after wake(). */
+static bool woken_or_suspended(struct http_request *request)
+{
+    pthread_mutex_lock(&request->lock);
+    bool woken = request->woken;
+    request->woken = false;
+    if (!woken) {
+        MHD_suspend_connection(request->connection);
+        request->suspended = true;
+    }
+    pthread_mutex_unlock(&request->lock);
+    return woken;
+}
+
+static void wake_locked(struct http_request *request)
+{
+    if (request->suspended) {
+        request->suspended = false;
+        MHD_resume_connection(request->connection);
+    } else {
+        request->woken = true;
+    }
+}
+
+/* --- answering --- */
+
+static void set_answer(struct http_request *request, const struct answer *answer)
+{
+    pthread_mutex_lock(&request->lock);
+    assert(!request->answer.status);
+    request->answer = *answer;
+    wake_locked(request);
+    pthread_mutex_unlock(&request->lock);
+}
+
+void http_answer(struct http_request *request, int status, char *body)
+{
+    bool promise = request->promise;
+    struct answer answer = {.status = status, .body = body};
+    set_answer(request, &answer);
+    if (promise)
+        let_go(request);
+}
+
+void http_answer_error(struct http_request *request, int status, const char *code,
+                       const char *message)
+{
+    http_answer(request, status, refusal_body(code, message));
+}
+
+void http_suspend(struct http_request *request)
+{
+    assert(!request->promise);
+    request->promise = true;
+    hold(request);
+}
+
+static void add_allow(struct MHD_Response *response, unsigned methods)
+{
+    char text[32];
+    snprintf(text, sizeof text, "%s%s%s", methods & HTTP_GET ? ", GET" : "",
+             methods & HTTP_HEAD ? ", HEAD" : "", methods & HTTP_POST ? ", POST" : "");
+    MHD_add_response_header(response, "Allow", *text ? text + 2 : text);
+}
+
+static enum MHD_Result send_answer(struct http_request *request)
+{
+    static char no_memory[] =
+        "{\"code\": \"unavailable\", \"message\": \"the service is out of memory; try again\"}";
+    struct answer answer = request->answer;
+    if (!answer.body)
+        answer.status = 503;
+    char *body = answer.body ? answer.body : no_memory;
+    struct MHD_Response *response = MHD_create_response_from_buffer(
+        strlen(body), body, answer.body ? MHD_RESPMEM_MUST_FREE : MHD_RESPMEM_PERSISTENT);
+    if (!response)
+        return MHD_NO;
+    request->answer.body = NULL;
+    request->step = STEP_DONE;
+    MHD_add_response_header(response, "Content-Type", "application/json");
+    MHD_add_response_header(response, "Server", "autodl/" PACKAGE_VERSION);
+    MHD_add_response_header(response, "Cache-Control", "no-store");
+    MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
+    if (answer.status == 401)
+        MHD_add_response_header(response, "WWW-Authenticate", "Basic realm=\"" API_REALM "\"");
+    if (answer.status == 405)
+        add_allow(response, answer.allow);
+    if (answer.status == 503)
+        MHD_add_response_header(response, "Retry-After", "5");
+    if (answer.close)
+        MHD_add_response_header(response, "Connection", "close");
+    log_debug("%s answered %d user=%s", request->route ? request->route->path : "-", answer.status,
+              *request->caller.user ? request->caller.user : "-");
+    enum MHD_Result result =
+        MHD_queue_response(request->connection, (unsigned)answer.status, response);
+    MHD_destroy_response(response);
+    return result;
+}
+
+static int socket_of(const struct http_request *request)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(request->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    return info ? info->connect_fd : -1;
+}
+
+static void set_refusal(struct http_request *request, const struct refusal *refusal)
+{
+    request->answer = (struct answer){.status = refusal->status,
+                                      .body = refusal_body(refusal->code, refusal->message),
+                                      .close = refusal->close,
+                                      .allow = refusal->allow};
+}
+
+/* Answers in place of reading on. Without a body to come this waits for the library's last call,
+ * since it closes the connection after answers to earlier ones. */
+static enum MHD_Result refuse(struct http_request *request, const struct refusal *refusal)
+{
+    set_refusal(request, refusal);
+    request->step = STEP_ANSWER;
+    if (!request->head.has_body)
+        return MHD_YES;
+    drain_add(request->http->drain, socket_of(request));
+    return send_answer(request);
+}
+
+/* --- the head --- */
+
+static enum MHD_Result on_field(void *data, enum MHD_ValueKind kind, const char *name,
+                                const char *value)
+{
+    (void)kind;
+    head_field(data, name, value);
+    return MHD_YES;
+}
+
+static bool is_stopping(struct http *http)
+{
+    pthread_mutex_lock(&http->lock);
+    bool stopping = http->stopping;
+    pthread_mutex_unlock(&http->lock);
+    return stopping;
+}
+
+static int check_head(struct http_request *request, struct refusal *ret_refusal)
+{
+    struct http *http = request->http;
+    pthread_mutex_lock(&http->lock);
+    int error = head_check(&request->head, http->names, socket_of(request), ret_refusal);
+    pthread_mutex_unlock(&http->lock);
+    return error;
+}
+
+static enum http_method method_of(const char *name)
+{
+    return strcmp(name, "GET") == 0    ? HTTP_GET
+           : strcmp(name, "HEAD") == 0 ? HTTP_HEAD
+           : strcmp(name, "POST") == 0 ? HTTP_POST
+                                       : 0;
+}
+
+static int find_route(struct http_request *request, const char *method, struct refusal *ret_refusal)
+{
+    const struct http_route *route = request->http->options.routes;
+    while (route->path && strcmp(route->path, request->path) != 0)
+        route++;
+    if (!route->path)
+        return refusal_say(ret_refusal, 404, "not_found",
+                           "there is no %.*s; the paths are listed in autodl-service(8)",
+                           PATH_SHOWN_MAX, request->path);
+    request->route = route;
+    request->method = method_of(method);
+    if (request->method & route->methods)
+        return 0;
+    int error = refusal_say(ret_refusal, 405, "method_not_allowed",
+                            "%s does not take the method %.32s", route->path, method);
+    ret_refusal->allow = route->methods;
+    return error;
+}
+
+/* Everything that can be said before knowing who asks. */
+static int read_head(struct http_request *request, const char *method, const char *version,
+                     struct refusal *ret_refusal)
+{
+    request->head.version = version;
+    MHD_get_connection_values(request->connection, MHD_HEADER_KIND, on_field, &request->head);
+    if (!request->uri)
+        return refusal_no_memory(ret_refusal);
+    if (is_stopping(request->http)) {
+        int error = refusal_say(ret_refusal, 503, "unavailable",
+                                "the service is stopping; try again later");
+        ret_refusal->close = true;
+        return error;
+    }
+    int error = check_head(request, ret_refusal);
+    if (!error)
+        error = params_read_target(request->uri, &request->path, &request->form, ret_refusal);
+    return error ? error : find_route(request, method, ret_refusal);
+}
+
+/* --- who asks --- */
+
+static void on_looked_up(void *data)
+{
+    struct http_request *request = data;
+    pthread_mutex_lock(&request->lock);
+    wake_locked(request);
+    pthread_mutex_unlock(&request->lock);
+    let_go(request);
+}
+
+/* AUTH_LOOKING: the connection is suspended. */
+static enum auth_result identify(struct http_request *request, char message[static 256])
+{
+    char user[API_USER_MAX + 1];
+    const char *authorization = request->head.authorization;
+    if (authorization && head_basic_user(authorization, user) < 0) {
+        snprintf(message, 256, "the Authorization field is not of the Basic scheme");
+        return AUTH_UNKNOWN;
+    }
+    for (;;) {
+        hold(request);
+        enum auth_result result = auth_identify(request->http->options.auth, socket_of(request),
+                                                authorization ? user : NULL, &request->caller,
+                                                message, on_looked_up, request);
+        if (result != AUTH_LOOKING)
+            let_go(request);
+        else if (woken_or_suspended(request))
+            continue;
+        return result;
+    }
+}
+
+/* --- the body --- */
+
+static enum MHD_Result on_part(void *data, enum MHD_ValueKind kind, const char *name,
+                               const char *file, const char *type, const char *encoding,
+                               const char *value, uint64_t offset, size_t size)
+{
+    (void)kind;
+    (void)file;
+    (void)type;
+    (void)encoding;
+    struct form *form = data;
+    if (!name)
+        return MHD_YES;
+    int error =
+        offset ? form_extend(form, value, size) : form_add(form, name, strlen(name), value, size);
+    return error ? MHD_NO : MHD_YES;
+}
+
+static int parse_multipart(struct http_request *request, struct refusal *ret_refusal)
+{
+    struct MHD_PostProcessor *processor =
+        MHD_create_post_processor(request->connection, 4096, on_part, &request->form);
+    enum MHD_Result fed = MHD_NO, ended = MHD_NO;
+    if (processor) {
+        fed = MHD_post_process(processor, request->body.data, request->body.len);
+        ended = MHD_destroy_post_processor(processor);
+    }
+    if (fed == MHD_YES && ended == MHD_YES)
+        return 0;
+    return refusal_say(ret_refusal, 400, "bad_request",
+                       "the multipart body is broken, or has more than %d parameters",
+                       FORM_FIELDS_MAX);
+}
+
+static int too_large(struct refusal *refusal)
+{
+    return refusal_say(refusal, 413, "too_large", "the body is larger than %d bytes", API_BODY_MAX);
+}
+
+static int parse_body(struct http_request *request, struct refusal *ret_refusal)
+{
+    const struct buf *body = &request->body;
+    if (body->error == -ENOMEM)
+        return refusal_no_memory(ret_refusal);
+    if (request->dropped)
+        return too_large(ret_refusal);
+    if (!body->len)
+        return 0;
+    switch (params_body_type(request->head.content_type)) {
+    case PARAMS_URLENCODED:
+        return params_read_body(body->data, body->len, &request->form, ret_refusal);
+    case PARAMS_MULTIPART:
+        return parse_multipart(request, ret_refusal);
+    case PARAMS_UNKNOWN:
+        break;
+    }
+    return refusal_say(ret_refusal, 415, "unsupported_media_type",
+                       "send parameters in the query, or a body with Content-Type: "
+                       "application/x-www-form-urlencoded or multipart/form-data");
+}
+
+/* A body without end. The library takes no answer in the middle of a body, so this one goes by
+ * hand. */
+static enum MHD_Result give_up(struct http_request *request)
+{
+    struct refusal refusal;
+    too_large(&refusal);
+    _cleanup_free_ char *body = refusal_body(refusal.code, refusal.message);
+    _cleanup_(buf_release) struct buf text;
+    buf_init(&text, RAW_ANSWER_MAX);
+    if (body)
+        buf_printf(&text,
+                   "HTTP/1.1 413 Content Too Large\r\nConnection: close\r\n"
+                   "Content-Type: application/json\r\nServer: autodl/" PACKAGE_VERSION "\r\n"
+                   "Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n"
+                   "Content-Length: %zu\r\n\r\n%s",
+                   strlen(body), body);
+    int fd = socket_of(request);
+    drain_add(request->http->drain, fd);
+    if (text.data)
+        (void)!send(fd, text.data, text.len, MSG_NOSIGNAL | MSG_DONTWAIT);
+    request->step = STEP_DONE;
+    return MHD_NO;
+}
+
+static enum MHD_Result take_body(struct http_request *request, const char *data, size_t *len)
+{
+    size_t taken = *len;
+    *len = 0;
+    if (!request->dropped && buf_add(&request->body, data, taken) == 0)
+        return MHD_YES;
+    request->dropped += taken;
+    return request->dropped > DROPPED_MAX ? give_up(request) : MHD_YES;
+}
+
+/* --- the request --- */
+
+static enum MHD_Result call_handler(struct http_request *request)
+{
+    struct refusal refusal;
+    if (parse_body(request, &refusal) < 0) {
+        set_refusal(request, &refusal);
+        return send_answer(request);
+    }
+    request->step = STEP_WAIT;
+    request->route->handle(request, request->http->options.data);
+    assert(request->promise || request->answer.status);
+    return woken_or_suspended(request) ? send_answer(request) : MHD_YES;
+}
+
+static enum MHD_Result go_on_with_head(struct http_request *request)
+{
+    struct refusal refusal;
+    char message[256];
+    enum auth_result result = identify(request, message);
+    if (result == AUTH_LOOKING)
+        return MHD_YES;
+    if (result == AUTH_UNKNOWN)
+        refusal_say(&refusal, 401, "unauthorized", "%s", message);
+    else if (result == AUTH_DENIED)
+        refusal_say(&refusal, 403, "forbidden", "%s", message);
+    else if (request->head.length > API_BODY_MAX)
+        too_large(&refusal);
+    else {
+        request->step = STEP_BODY;
+        return MHD_YES;
+    }
+    return refuse(request, &refusal);
+}
+
+/* The library calls this when it has the head, for each piece of the body, at the end of the
+ * request, and after each resume. */
+static enum MHD_Result on_request(void *data, struct MHD_Connection *connection, const char *url,
+                                  const char *method, const char *version, const char *upload,
+                                  size_t *upload_len, void **context)
+{
+    (void)data;
+    (void)connection;
+    (void)url;
+    struct http_request *request = *context;
+    struct refusal refusal;
+    if (!request)
+        return MHD_NO;
+    switch (request->step) {
+    case STEP_HEAD:
+        if (read_head(request, method, version, &refusal) < 0)
+            return refuse(request, &refusal);
+        request->step = STEP_IDENTIFY;
+        return go_on_with_head(request);
+    case STEP_IDENTIFY:
+        return go_on_with_head(request);
+    case STEP_BODY:
+        return *upload_len ? take_body(request, upload, upload_len) : call_handler(request);
+    case STEP_WAIT:
+    case STEP_ANSWER:
+        return send_answer(request);
+    case STEP_DONE:
+        break;
+    }
+    return MHD_NO;
+}
+
+/* --- start and stop --- */
+
+__attribute__((format(printf, 2, 0))) static void on_log(void *data, const char *format,
+                                                         va_list arguments)
+{
+    (void)data;
+    char line[512];
+    vsnprintf(line, sizeof line, format, arguments);
+    line[strcspn(line, "\n")] = '\0';
+    log_debug("http: %s", line);
+}
+
+static struct MHD_Daemon *start_daemon(struct http *http, int socket)
+{
+    return MHD_start_daemon(
+        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL,
+        on_request, NULL, MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL, MHD_OPTION_LISTEN_SOCKET,
+        socket, MHD_OPTION_THREAD_POOL_SIZE, (unsigned)THREADS, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+        (size_t)CONNECTION_BYTES, MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX,
+        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_SECONDS, MHD_OPTION_URI_LOG_CALLBACK, on_uri,
+        http, MHD_OPTION_NOTIFY_COMPLETED, on_completed, http, MHD_OPTION_END);
+}
+
+static int start(struct http *http)
+{
+    int error = head_names_create(http->options.settings, &http->names);
+    if (!error)
+        error = drain_create(&http->drain);
+    if (!error)
+        error = listeners_open(http->options.settings, http->options.socket,
+                               http->options.user_mode, &http->listeners);
+    if (error)
+        return error;
+    http->daemons = calloc(http->listeners.count + 1, sizeof(struct MHD_Daemon *));
+    if (!http->daemons)
+        return -ENOMEM;
+    for (size_t i = 0; i < http->listeners.count; i++) {
+        http->daemons[i] = start_daemon(http, http->listeners.sockets[i]);
+        if (!http->daemons[i]) {
+            log_error("the HTTP server does not start: %s", strerror(errno));
+            return -EIO;
+        }
+    }
+    return 0;
+}
+
+int http_create(const struct http_options *options, struct http **ret_http)
+{
+    struct http *http = calloc(1, sizeof *http);
+    if (!http)
+        return -ENOMEM;
+    pthread_condattr_t attributes;
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&http->changed, &attributes);
+    pthread_condattr_destroy(&attributes);
+    pthread_mutex_init(&http->lock, NULL);
+    http->options = *options;
+    int error = start(http);
+    http->options.settings = NULL;
+    if (error) {
+        http_destroy(http);
+        return error;
+    }
+    *ret_http = http;
+    return 0;
+}
+
+void http_quiesce(struct http *http)
+{
+    pthread_mutex_lock(&http->lock);
+    bool again = http->stopping;
+    http->stopping = true;
+    pthread_mutex_unlock(&http->lock);
+    if (again)
+        return;
+    for (size_t i = 0; http->daemons && i < http->listeners.count && http->daemons[i]; i++)
+        MHD_quiesce_daemon(http->daemons[i]);
+    listeners_stop(&http->listeners);
+}
+
+/* Until nobody else has a request; then, for a while, until the answers are out. */
+static void wait_for_answers(struct http *http)
+{
+    struct timespec end;
+    pthread_mutex_lock(&http->lock);
+    while (http->promised)
+        pthread_cond_wait(&http->changed, &http->lock);
+    clock_gettime(CLOCK_MONOTONIC, &end);
+    end.tv_sec += LAST_ANSWERS_MS / 1000;
+    while (http->unsent && pthread_cond_timedwait(&http->changed, &http->lock, &end) != ETIMEDOUT)
+        ;
+    pthread_mutex_unlock(&http->lock);
+}
+
+void http_destroy(struct http *http)
+{
+    if (!http)
+        return;
+    http_quiesce(http);
+    wait_for_answers(http);
+    for (size_t i = 0; http->daemons && i < http->listeners.count && http->daemons[i]; i++)
+        MHD_stop_daemon(http->daemons[i]);
+    free(http->daemons);
+    listeners_close(&http->listeners);
+    drain_destroy(http->drain);
+    head_names_destroy(http->names);
+    pthread_cond_destroy(&http->changed);
+    pthread_mutex_destroy(&http->lock);
+    free(http);
+}
+
+void http_reload(struct http *http, const struct settings *settings)
+{
+    struct head_names *names;
+    if (head_names_create(settings, &names) < 0) {
+        log_warning("no memory for the new host-names; the old ones stay");
+        return;
+    }
+    pthread_mutex_lock(&http->lock);
+    struct head_names *old = http->names;
+    http->names = names;
+    pthread_mutex_unlock(&http->lock);
+    head_names_destroy(old);
+}
+
+/* --- for handlers --- */
+
+enum http_method http_request_method(const struct http_request *request)
+{
+    return request->method;
+}
+
+const struct caller *http_request_caller(const struct http_request *request)
+{
+    return &request->caller;
+}
+
+const char *http_request_param(const struct http_request *request, const char *name,
+                               size_t *ret_len)
+{
+    const struct form_field *field = form_find(&request->form, name);
+    if (!field)
+        return NULL;
+    if (ret_len)
+        *ret_len = field->value_len;
+    return field->value;
+}

@@ -1,0 +1,228 @@
+#include "http/listen.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "common/api.h"
+#include "common/cleanup.h"
+#include "common/log.h"
+
+#define BACKLOG     1024
+#define ADDRESS_MAX (INET6_ADDRSTRLEN + sizeof "[]:65535")
+
+union address {
+    struct sockaddr any;
+    struct sockaddr_in v4;
+    struct sockaddr_in6 v6;
+    struct sockaddr_un local;
+};
+
+static int add_socket(struct listeners *listeners, int *fd)
+{
+    int *more = realloc(listeners->sockets, (listeners->count + 1) * sizeof *more);
+    if (!more)
+        return -ENOMEM;
+    listeners->sockets = more;
+    listeners->sockets[listeners->count++] = TAKE_FD(*fd);
+    return 0;
+}
+
+/* --- TCP --- */
+
+/* "ADDRESS:PORT" or "[ADDRESS]:PORT", numbers only. 0 or -EINVAL. */
+static int parse_address(const char *text, union address *ret_address, socklen_t *ret_len)
+{
+    const char *colon = strrchr(text, ':');
+    size_t len = colon ? (size_t)(colon - text) : 0;
+    bool bracketed = len >= 2 && text[0] == '[' && text[len - 1] == ']';
+    char host[INET6_ADDRSTRLEN + 17];
+    if (bracketed) {
+        text++;
+        len -= 2;
+    }
+    if (len == 0 || len >= sizeof host)
+        return -EINVAL;
+    memcpy(host, text, len);
+    host[len] = '\0';
+
+    struct addrinfo hints = {.ai_family = bracketed ? AF_INET6 : AF_INET,
+                             .ai_socktype = SOCK_STREAM,
+                             .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV | AI_PASSIVE};
+    struct addrinfo *found;
+    if (getaddrinfo(host, colon + 1, &hints, &found) != 0)
+        return -EINVAL;
+    memcpy(ret_address, found->ai_addr, found->ai_addrlen);
+    *ret_len = found->ai_addrlen;
+    freeaddrinfo(found);
+    return 0;
+}
+
+static void print_address(int fd, char text[static ADDRESS_MAX])
+{
+    union address address = {0};
+    socklen_t len = sizeof address;
+    char host[INET6_ADDRSTRLEN] = "?";
+    getsockname(fd, &address.any, &len);
+    bool is_v6 = address.any.sa_family == AF_INET6;
+    const void *raw = is_v6 ? (void *)&address.v6.sin6_addr : (void *)&address.v4.sin_addr;
+    inet_ntop(address.any.sa_family, raw, host, sizeof host);
+    unsigned port = ntohs(is_v6 ? address.v6.sin6_port : address.v4.sin_port);
+    snprintf(text, ADDRESS_MAX, is_v6 ? "[%s]:%u" : "%s:%u", host, port);
+}
+
+static int open_tcp(const char *text, int *ret_fd)
+{
+    union address address;
+    socklen_t len;
+    int error = parse_address(text, &address, &len);
+    if (error)
+        return error;
+    _cleanup_close_ int fd =
+        socket(address.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return -errno;
+    int on = 1;
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    if (address.any.sa_family == AF_INET6)
+        setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
+    if (bind(fd, &address.any, len) < 0 || listen(fd, BACKLOG) < 0)
+        return -errno;
+    *ret_fd = TAKE_FD(fd);
+    return 0;
+}
+
+static void explain(const char *text, int error)
+{
+    if (error == -EINVAL)
+        log_error("listen = %s: expected ADDRESS:PORT with numbers, like 127.0.0.1:%s or [::1]:%s",
+                  text, API_PORT, API_PORT);
+    else if (error == -EADDRINUSE)
+        log_error("listen = %s: another process listens there; stop it or choose another port",
+                  text);
+    else if (error == -EADDRNOTAVAIL || error == -EAFNOSUPPORT)
+        log_error("listen = %s: this machine does not have that address; choose one of "
+                  "\"ip address\", or remove the line",
+                  text);
+    else if (error == -EACCES)
+        log_error("listen = %s: the service may not use that port; choose one from 1024", text);
+    else
+        log_error("listen = %s: %s", text, strerror(-error));
+}
+
+static int add_tcp(struct listeners *listeners, const char *text, bool by_default, bool user_mode)
+{
+    _cleanup_close_ int fd = -1;
+    int error = open_tcp(text, &fd);
+    bool missing =
+        error == -EADDRNOTAVAIL || error == -EAFNOSUPPORT || (error == -EADDRINUSE && user_mode);
+    if (error && by_default && missing) {
+        log_info("not listening on %s: %s", text, strerror(-error));
+        return 0;
+    }
+    if (error) {
+        explain(text, error);
+        return error;
+    }
+    char address[ADDRESS_MAX];
+    print_address(fd, address);
+    error = add_socket(listeners, &fd);
+    if (!error)
+        log_info("listening on %s", address);
+    return error;
+}
+
+/* --- the unix socket --- */
+
+static int bind_unix(int fd, const char *path, mode_t mode)
+{
+    union address address = {.local = {.sun_family = AF_UNIX}};
+    if (strlen(path) >= sizeof address.local.sun_path) {
+        log_error("socket = %s: the path is too long; the system takes at most %zu bytes", path,
+                  sizeof address.local.sun_path - 1);
+        return -ENAMETOOLONG;
+    }
+    memcpy(address.local.sun_path, path, strlen(path) + 1);
+
+    struct stat there;
+    if (lstat(path, &there) == 0 && !S_ISSOCK(there.st_mode)) {
+        log_error("socket = %s: something that is not a socket is there; move it away", path);
+        return -EEXIST;
+    }
+    unlink(path);
+    if (bind(fd, &address.any, sizeof address.local) < 0 || chmod(path, mode) < 0 ||
+        listen(fd, BACKLOG) < 0) {
+        int error = -errno;
+        log_error("socket = %s: %s; the directory must exist and the service's user must be able "
+                  "to write in it",
+                  path, strerror(-error));
+        return error;
+    }
+    return 0;
+}
+
+static int add_unix(struct listeners *listeners, const char *path, mode_t mode)
+{
+    _cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0) {
+        int error = -errno;
+        log_error("socket = %s: %s", path, strerror(-error));
+        return error;
+    }
+    int error = bind_unix(fd, path, mode);
+    if (error)
+        return error;
+    listeners->socket_path = strdup(path);
+    error = listeners->socket_path ? add_socket(listeners, &fd) : -ENOMEM;
+    if (!error)
+        log_info("listening on unix:%s", path);
+    return error;
+}
+
+/* --- all of them --- */
+
+int listeners_open(const struct settings *settings, const char *socket_path, bool user_mode,
+                   struct listeners *ret_listeners)
+{
+    static const char *const defaults[] = {"127.0.0.1:" API_PORT, "[::1]:" API_PORT};
+    struct listeners listeners = {0};
+    bool by_default = !settings->listen_set;
+    size_t count = by_default ? sizeof defaults / sizeof *defaults : settings->listen.count;
+    int error = socket_path ? add_unix(&listeners, socket_path, settings->socket_mode) : 0;
+    for (size_t i = 0; i < count && !error; i++)
+        error = add_tcp(&listeners, by_default ? defaults[i] : settings->listen.items[i],
+                        by_default, user_mode);
+    if (error) {
+        listeners_stop(&listeners);
+        listeners_close(&listeners);
+        return error;
+    }
+    *ret_listeners = listeners;
+    return 0;
+}
+
+void listeners_stop(struct listeners *listeners)
+{
+    for (size_t i = 0; i < listeners->count; i++)
+        shutdown(listeners->sockets[i], SHUT_RDWR);
+    if (listeners->socket_path)
+        unlink(listeners->socket_path);
+    free(TAKE_PTR(listeners->socket_path));
+}
+
+void listeners_close(struct listeners *listeners)
+{
+    for (size_t i = 0; i < listeners->count; i++)
+        close(listeners->sockets[i]);
+    free(listeners->sockets);
+    free(listeners->socket_path);
+    *listeners = (struct listeners){0};
+}

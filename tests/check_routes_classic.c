@@ -1,0 +1,1372 @@
+/*
+ * The classic routes over real sockets: the HTTP server, who is asking and the routes as they are,
+ * above a manager that only notes what it is asked. Run by root it also looks at several users.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <pthread.h>
+#include <pwd.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "common/buf.h"
+#include "common/cleanup.h"
+#include "core/settings.h"
+#include "http/auth.h"
+#include "http/http.h"
+#include "http/routes_classic.h"
+#include "manager.h"
+#include "tap.h"
+
+#define ID        "5b0c9a1e-0000-4000-8000-000000000001"
+#define NOT_FOUND "{\"message\": \"Not Found\"}"
+#define STRANGER  12345 /* a uid without an account */
+
+/* --- a manager that notes --- */
+
+struct manager {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    bool hold;  /* replies are kept until release_replies */
+    bool block; /* manager_stats waits inside */
+    unsigned blocked;
+    unsigned calls; /* of any verb */
+    int error;      /* of the replies to come */
+    const char *message;
+    uid_t scope;
+    unsigned number; /* seconds, or max_tasks_num */
+    char url[API_URL_MAX + 1], directory[API_PATH_MAX + 1], user[API_USER_MAX + 1];
+    bool has_directory;
+    struct {
+        manager_done done;
+        void *data;
+    } held[64];
+    unsigned held_count;
+    struct task task; /* what add and find give */
+};
+
+static struct manager manager = {
+    .lock = PTHREAD_MUTEX_INITIALIZER,
+    .changed = PTHREAD_COND_INITIALIZER,
+    .task = {.id = ID,
+             .user = (char *)"x",
+             .url = (char *)"http://h/a b\"\xc3\xa9",
+             .directory = (char *)"/srv/d",
+             .name = (char *)"a \xf0\x9f\x98\x80",
+             .state = TASK_FINISHED,
+             .created_at = 1000,
+             .ended_at = 2234},
+};
+
+static void reply(struct manager *m, manager_done done, void *data)
+{
+    pthread_mutex_lock(&m->lock);
+    struct task task = m->task;
+    struct manager_reply answer = {
+        .error = m->error, .message = m->message, .task = m->error ? NULL : &task, .count = 3};
+    pthread_mutex_unlock(&m->lock);
+    done(data, &answer);
+}
+
+static void note(struct manager *m, uid_t scope, unsigned number, manager_done done, void *data)
+{
+    pthread_mutex_lock(&m->lock);
+    m->calls++;
+    m->scope = scope;
+    m->number = number;
+    bool hold = m->hold;
+    if (hold) {
+        ck_assert_uint_lt(m->held_count, 64);
+        m->held[m->held_count].done = done;
+        m->held[m->held_count++].data = data;
+    }
+    pthread_cond_broadcast(&m->changed);
+    pthread_mutex_unlock(&m->lock);
+    if (!hold)
+        reply(m, done, data);
+}
+
+void manager_add(struct manager *m, const struct manager_add *add, manager_done done, void *data)
+{
+    pthread_mutex_lock(&m->lock);
+    snprintf(m->url, sizeof m->url, "%s", add->url);
+    m->has_directory = add->directory;
+    snprintf(m->directory, sizeof m->directory, "%s", add->directory ? add->directory : "");
+    snprintf(m->user, sizeof m->user, "%s", add->user);
+    pthread_mutex_unlock(&m->lock);
+    note(m, add->uid, 0, done, data);
+}
+
+void manager_find(struct manager *m, uid_t scope, const char *prefix, manager_done done, void *data)
+{
+    (void)prefix;
+    note(m, scope, 0, done, data);
+}
+
+void manager_clear(struct manager *m, uid_t scope, manager_done done, void *data)
+{
+    note(m, scope, 0, done, data);
+}
+
+void manager_pause(struct manager *m, uid_t scope, unsigned seconds, manager_done done, void *data)
+{
+    note(m, scope, seconds, done, data);
+}
+
+void manager_resume(struct manager *m, uid_t scope, manager_done done, void *data)
+{
+    note(m, scope, 0, done, data);
+}
+
+void manager_stats(struct manager *m, struct stats_snapshot *ret_snapshot)
+{
+    pthread_mutex_lock(&m->lock);
+    m->calls++;
+    m->blocked++;
+    pthread_cond_broadcast(&m->changed);
+    while (m->block)
+        pthread_cond_wait(&m->changed, &m->lock);
+    m->blocked--;
+    pthread_mutex_unlock(&m->lock);
+    *ret_snapshot = (struct stats_snapshot){.responses_total = 3, .codes = 2};
+    ret_snapshot->tasks[TASK_ENQUEUED] = 1;
+    ret_snapshot->tasks[TASK_CANCELLED] = 7;
+    ret_snapshot->by_code[0].code = 200;
+    ret_snapshot->by_code[0].count = 2;
+    ret_snapshot->by_code[1].code = 404;
+    ret_snapshot->by_code[1].count = 1;
+}
+
+int manager_set_max_tasks(struct manager *m, unsigned number)
+{
+    pthread_mutex_lock(&m->lock);
+    m->calls++;
+    m->number = number;
+    int error = m->error;
+    pthread_mutex_unlock(&m->lock);
+    return error;
+}
+
+static unsigned calls(void)
+{
+    pthread_mutex_lock(&manager.lock);
+    unsigned count = manager.calls;
+    pthread_mutex_unlock(&manager.lock);
+    return count;
+}
+
+/* What was asked last. */
+static const struct manager *seen(void)
+{
+    static struct manager copy;
+    pthread_mutex_lock(&manager.lock);
+    copy = manager;
+    pthread_mutex_unlock(&manager.lock);
+    return &copy;
+}
+
+static void set_reply(int error, const char *message)
+{
+    pthread_mutex_lock(&manager.lock);
+    manager.error = error;
+    manager.message = message;
+    pthread_mutex_unlock(&manager.lock);
+}
+
+static void set_hold(bool hold)
+{
+    pthread_mutex_lock(&manager.lock);
+    manager.hold = hold;
+    pthread_mutex_unlock(&manager.lock);
+}
+
+static void wait_for_held(unsigned count)
+{
+    pthread_mutex_lock(&manager.lock);
+    while (manager.held_count < count)
+        pthread_cond_wait(&manager.changed, &manager.lock);
+    pthread_mutex_unlock(&manager.lock);
+}
+
+static void *release_replies(void *data)
+{
+    (void)data;
+    for (;;) {
+        pthread_mutex_lock(&manager.lock);
+        if (!manager.held_count) {
+            pthread_mutex_unlock(&manager.lock);
+            return NULL;
+        }
+        unsigned i = --manager.held_count;
+        manager_done done = manager.held[i].done;
+        void *request = manager.held[i].data;
+        pthread_mutex_unlock(&manager.lock);
+        reply(&manager, done, request);
+    }
+}
+
+/* --- the server --- */
+
+static char directory[64], socket_path[80];
+static unsigned port, port6; /* port6 0: no IPv6 here */
+static struct settings settings;
+static struct auth *auth;
+static struct http *http;
+static struct routes_classic routes = {.manager = &manager};
+static char own_name[API_USER_MAX + 1];
+
+static char *read_all(int fd)
+{
+    struct buf text;
+    char piece[4096];
+    buf_init(&text, 32 << 20);
+    for (ssize_t n; (n = read(fd, piece, sizeof piece)) != 0;) {
+        if (n < 0 && errno == EINTR)
+            continue;
+        ck_assert_msg(n > 0, "reading: %s", strerror(errno)); /* a reset, which may eat an answer */
+        ck_assert_int_eq(buf_add(&text, piece, (size_t)n), 0);
+    }
+    char *all = buf_take(&text);
+    ck_assert_ptr_nonnull(all);
+    return all;
+}
+
+static unsigned port_after(const char *log, const char *what)
+{
+    const char *found = strstr(log, what);
+    return found ? (unsigned)strtoul(found + strlen(what), NULL, 10) : 0;
+}
+
+static void set(const char *key, const char *value)
+{
+    char message[256];
+    ck_assert_msg(settings_set(&settings, key, value, message) == 0, "%s: %s", key, message);
+}
+
+/* Starts it, with its log lines in a file, from which the ports are read. */
+static void start_server(bool user_mode)
+{
+    snprintf(directory, sizeof directory, "/tmp/check_routes_classic.XXXXXX");
+    ck_assert_ptr_nonnull(mkdtemp(directory));
+    chmod(directory, 0755);
+    snprintf(socket_path, sizeof socket_path, "%s/socket", directory);
+    set("listen", "127.0.0.1:0");
+    int probe = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct sockaddr_in6 any = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+    if (probe >= 0 && bind(probe, (struct sockaddr *)&any, sizeof any) == 0)
+        set("listen", "[::1]:0");
+    close(probe);
+
+    ck_assert_int_eq(auth_create(&settings, user_mode, &auth), 0);
+    routes.auth = auth;
+    struct http_options options = {.settings = &settings,
+                                   .socket = socket_path,
+                                   .user_mode = user_mode,
+                                   .auth = auth,
+                                   .routes = routes_classic,
+                                   .data = &routes};
+    int log[2];
+    _cleanup_close_ int saved = dup(STDERR_FILENO);
+    ck_assert_int_eq(pipe2(log, O_CLOEXEC), 0);
+    dup2(log[1], STDERR_FILENO);
+    close(log[1]);
+    int error = http_create(&options, &http);
+    dup2(saved, STDERR_FILENO);
+    _cleanup_free_ char *lines = read_all(log[0]);
+    close(log[0]);
+    ck_assert_msg(error == 0, "http_create: %s\n%s", strerror(-error), lines);
+    port = port_after(lines, "listening on 127.0.0.1:");
+    port6 = port_after(lines, "listening on [::1]:");
+    ck_assert_uint_ne(port, 0);
+    ck_assert_ptr_nonnull(strstr(lines, "listening on unix:/tmp/check_routes_classic."));
+}
+
+static void stop_server(void)
+{
+    http_destroy(http);
+    auth_destroy(auth);
+    ck_assert_int_ne(access(socket_path, F_OK), 0);
+    ck_assert_int_eq(rmdir(directory), 0);
+    settings_release(&settings);
+}
+
+/* User mode; root becomes somebody without an account, for good (each test is a process). */
+static void start_own(void)
+{
+    if (geteuid() == 0) {
+        ck_assert_int_eq(setgroups(0, NULL), 0);
+        ck_assert_int_eq(setresgid(STRANGER, STRANGER, STRANGER), 0);
+        ck_assert_int_eq(setresuid(STRANGER, STRANGER, STRANGER), 0);
+        prctl(PR_SET_DUMPABLE, 1); /* LeakSanitizer wants it */
+    }
+    const struct passwd *account = getpwuid(getuid());
+    if (account)
+        snprintf(own_name, sizeof own_name, "%s", account->pw_name);
+    else
+        snprintf(own_name, sizeof own_name, "%u", (unsigned)getuid());
+    manager.task.uid = getuid();
+    ck_assert_int_eq(settings_init(&settings, "/dev/null"), 0);
+    start_server(true);
+}
+
+/* System mode, for root: "daemon" and "bin" are users, and "bin" is an operator. */
+static void start_system(void)
+{
+    ck_assert_int_eq(settings_init(&settings, "/dev/null"), 0);
+    set("first-uid", "1");
+    set("operators", "bin");
+    manager.task.uid = 1;
+    start_server(false);
+}
+
+/* --- a client --- */
+
+enum way {
+    UNIX,
+    TCP,
+    TCP6,
+};
+
+static int connect_to(enum way way)
+{
+    struct sockaddr_un local = {.sun_family = AF_UNIX};
+    struct sockaddr_in v4 = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+    struct sockaddr_in6 v6 = {.sin6_family = AF_INET6,
+                              .sin6_port = htons((uint16_t)port6),
+                              .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+    v4.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    memcpy(local.sun_path, socket_path, strlen(socket_path));
+    int fd = socket(way == UNIX  ? AF_UNIX
+                    : way == TCP ? AF_INET
+                                 : AF_INET6,
+                    SOCK_STREAM | SOCK_CLOEXEC, 0);
+    const void *address = way == UNIX ? (void *)&local : way == TCP ? (void *)&v4 : (void *)&v6;
+    socklen_t len = way == UNIX ? sizeof local : way == TCP ? sizeof v4 : sizeof v6;
+    if (fd >= 0 && connect(fd, address, len) < 0) {
+        close(fd);
+        return -1;
+    }
+    return fd;
+}
+
+/* False: the other side does not take it all; the answer may be there already. */
+static bool send_text(int fd, const char *text)
+{
+    for (size_t len = strlen(text); len;) {
+        ssize_t n = send(fd, text, len, MSG_NOSIGNAL);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return false;
+        text += n;
+        len -= (size_t)n;
+    }
+    return true;
+}
+
+/* Sends the text and reads all up to the end of the stream. The caller frees it. */
+static char *exchange(enum way way, const char *text)
+{
+    _cleanup_close_ int fd = connect_to(way);
+    ck_assert_int_ge(fd, 0);
+    send_text(fd, text);
+    return read_all(fd);
+}
+
+static char *base64(const char *text)
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    struct buf out;
+    buf_init(&out, 4096);
+    for (size_t len = strlen(text); len; len -= len < 3 ? len : 3, text += 3) {
+        unsigned bits = (unsigned)(unsigned char)text[0] << 16;
+        bits |= len > 1 ? (unsigned)(unsigned char)text[1] << 8 : 0;
+        bits |= len > 2 ? (unsigned)(unsigned char)text[2] : 0;
+        for (unsigned i = 0; i < 4; i++)
+            buf_add_char(&out, i <= len ? digits[bits >> (18 - 6 * i) & 63] : '=');
+        if (len < 3)
+            break;
+    }
+    return buf_take(&out);
+}
+
+/* One request with the head that a client like curl sends; `extra`: more lines, each with its CRLF;
+ * `user` NULL: no Authorization. */
+static char *request_text(const char *line, const char *user, const char *extra, const char *body)
+{
+    struct buf text;
+    buf_init(&text, 1 << 20);
+    buf_printf(&text, "%s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n%s", line, extra);
+    if (user) {
+        char pair[300];
+        snprintf(pair, sizeof pair, "%s:", user);
+        _cleanup_free_ char *code = base64(pair);
+        buf_printf(&text, "Authorization: Basic %s\r\n", code);
+    }
+    if (body && !strcasestr(extra, "Content-Type"))
+        buf_add_string(&text, "Content-Type: application/x-www-form-urlencoded\r\n");
+    if (body)
+        buf_printf(&text, "Content-Length: %zu\r\n", strlen(body));
+    buf_printf(&text, "\r\n%s", body ? body : "");
+    return buf_take(&text);
+}
+
+static char *ask(enum way way, const char *line, const char *user, const char *extra,
+                 const char *body)
+{
+    _cleanup_free_ char *text = request_text(line, user, extra, body);
+    return exchange(way, text);
+}
+
+static void check_answer(const char *answer, int status, const char *body, const char *what)
+{
+    char start[32];
+    snprintf(start, sizeof start, "HTTP/1.1 %d ", status);
+    ck_assert_msg(strncmp(answer, start, strlen(start)) == 0, "%s: wanted %d, got: %s", what,
+                  status, answer);
+    const char *got = strstr(answer, "\r\n\r\n");
+    ck_assert_msg(got, "%s: no body in: %s", what, answer);
+    if (body)
+        ck_assert_msg(strcmp(got + 4, body) == 0, "%s: wanted %s, got %s", what, body, got + 4);
+}
+
+/* On the unix socket and, with one's name, on TCP. */
+static void expect_with(const char *line, const char *extra, const char *sent, int status,
+                        const char *body)
+{
+    for (int way = UNIX; way <= (port6 ? TCP6 : TCP); way++) {
+        _cleanup_free_ char *answer =
+            ask((enum way)way, line, way == UNIX ? NULL : own_name, extra, sent);
+        check_answer(answer, status, body, line);
+    }
+}
+
+static void expect(const char *line, int status, const char *body)
+{
+    expect_with(line, "", NULL, status, body);
+}
+
+static void expect_error(const char *line, int status, const char *code, const char *message)
+{
+    char body[1024];
+    snprintf(body, sizeof body, "{\"code\": \"%s\", \"message\": \"%s\"}", code, message);
+    expect(line, status, body);
+}
+
+static void expect_raw(const char *text, int status, const char *body)
+{
+    _cleanup_free_ char *answer = exchange(UNIX, text);
+    check_answer(answer, status, body, text);
+}
+
+/* --- golden bytes --- */
+
+#define ADDED                                                                                      \
+    "{\"task\": \"{\\\"url\\\": \\\"http://h/a b\\\\\\\"\\\\u00e9\\\", \\\"dest\\\": "             \
+    "\\\"/srv/d/a \\\\ud83d\\\\ude00\\\", \\\"duration\\\": 0.0, \\\"status\\\": "                 \
+    "\\\"ENQUEUED\\\", "                                                                           \
+    "\\\"id\\\": \\\"" ID "\\\"}\"}"
+#define FOUND                                                                                      \
+    "{\"task\": \"{\\\"url\\\": \\\"http://h/a b\\\\\\\"\\\\u00e9\\\", \\\"dest\\\": "             \
+    "\\\"/srv/d/a \\\\ud83d\\\\ude00\\\", \\\"duration\\\": 1.234, \\\"status\\\": "               \
+    "\\\"FINISHED\\\", \\\"id\\\": \\\"" ID "\\\"}\"}"
+#define STATS                                                                                      \
+    "{\"tasks\": {\"CREATED\": 0, \"ENQUEUED\": 1, \"DOWNLOADING\": 0, \"FINISHED\": 0, "          \
+    "\"FAILED\": 0, \"CLEARED\": 0, \"FINISHING\": 0, \"PAUSED\": 0, \"CANCELLED\": 7}, "          \
+    "\"downloader\": {\"responses/total\": 3, \"responses/200\": 2, \"responses/404\": 1, "        \
+    "\"response_ratio_per_10_min\": 0.005}}"
+
+START_TEST(add_answers_to_the_byte)
+{
+    expect("POST /add?url=http%3A%2F%2Fh%2Fa+b%2525&path=%2Fsrv%2Fd", 200, ADDED);
+    ck_assert_str_eq(seen()->url, "http://h/a b%25");
+    ck_assert_str_eq(seen()->directory, "/srv/d");
+    ck_assert_str_eq(seen()->user, own_name);
+    ck_assert_uint_eq(seen()->scope, getuid());
+    expect_with("POST /add", "", "url=HTTPS://h&url=ftp://second/&path=~/x", 200, ADDED);
+    ck_assert_str_eq(seen()->url, "HTTPS://h");
+    ck_assert_str_eq(seen()->directory, "~/x");
+    expect_with("POST /add?url=sftp://query/", "", "url=ftp://body/&path=~", 200, ADDED);
+    ck_assert_str_eq(seen()->url, "sftp://query/");
+    expect_with("POST /add", "Content-Type: application/x-www-form-urlencoded; charset=UTF-8\r\n",
+                "url=ftps://u:p@h/", 200, ADDED);
+    ck_assert(!seen()->has_directory);
+}
+END_TEST
+
+START_TEST(add_takes_multipart)
+{
+    const char *type = "Content-Type: multipart/form-data; boundary=XX\r\n";
+    expect_with("POST /add", type,
+                "--XX\r\nContent-Disposition: form-data; name=\"url\"\r\n\r\nhttp://h/%zz+\r\n"
+                "--XX\r\nContent-Disposition: form-data; name=\"path\"\r\n\r\n/d\r\n--XX--\r\n",
+                200, ADDED);
+    ck_assert_str_eq(seen()->url, "http://h/%zz+");
+    ck_assert_str_eq(seen()->directory, "/d");
+    expect_with("POST /add", type, "--XX\r\nContent-Dispos", 400, NULL);
+    expect_with("POST /add", "Content-Type: multipart/form-data\r\n", "--XX\r\n", 400, NULL);
+}
+END_TEST
+
+START_TEST(the_others_answer_to_the_byte)
+{
+    expect("GET /status?task_id=5b0c", 200, FOUND);
+    expect("GET /clear", 200, "{\"message\": \"Enqueued tasks cleared\"}");
+    ck_assert_uint_eq(seen()->scope, (uid_t)-1);
+    expect("POST /clear?scope=own", 200, "{\"message\": \"Enqueued tasks cleared\"}");
+    ck_assert_uint_eq(seen()->scope, getuid());
+    expect("GET /pause", 200, "{\"message\": \"Pausing Workers\"}");
+    ck_assert_uint_eq(seen()->number, 0);
+    expect("POST /pause?seconds=31536000", 200, "{\"message\": \"Pausing Workers\"}");
+    ck_assert_uint_eq(seen()->number, 31536000);
+    expect_with("POST /pause", "", "seconds=2&scope=all", 200,
+                "{\"message\": \"Pausing Workers\"}");
+    expect("GET /resume", 200, "{\"message\": \"Resuming Workers\"}");
+    expect("POST /resume", 200, "{\"message\": \"Resuming Workers\"}");
+    expect("GET /stats", 200, STATS);
+    expect("POST /maxtasks?max_tasks_number=1000", 200, "{\"message\": \"max_tasks set to 1000\"}");
+    ck_assert_uint_eq(seen()->number, 1000);
+    expect("HEAD /stats", 200, "");
+    expect("HEAD /status?task_id=" ID, 200, "");
+}
+END_TEST
+
+START_TEST(answers_carry_the_headers)
+{
+    const char *lines[] = {"GET /stats", "GET /none", "HEAD /stats"};
+    for (size_t i = 0; i < 3; i++) {
+        _cleanup_free_ char *answer = ask(UNIX, lines[i], NULL, "", NULL);
+        ck_assert_ptr_nonnull(strstr(answer, "\r\nContent-Type: application/json\r\n"));
+        ck_assert_ptr_nonnull(strstr(answer, "\r\nServer: autodl/"));
+        ck_assert_ptr_nonnull(strstr(answer, "\r\nCache-Control: no-store\r\n"));
+        ck_assert_ptr_nonnull(strstr(answer, "\r\nX-Content-Type-Options: nosniff\r\n"));
+        ck_assert_ptr_nonnull(strstr(answer, "\r\nContent-Length: "));
+    }
+    /* Errors before a body do not cost the connection. */
+    _cleanup_free_ char *two =
+        exchange(UNIX, "GET /none HTTP/1.1\r\nHost: x\r\n\r\n"
+                       "GET /stats HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    check_answer(two, 404, NULL, "the first of two");
+    ck_assert_ptr_nonnull(strstr(two, STATS));
+}
+END_TEST
+
+/* --- bad input --- */
+
+START_TEST(bad_urls)
+{
+    unsigned before = calls();
+    const char *takes = " is not a URL this service can fetch; it takes http, https, ftp, ftps and "
+                        "sftp";
+    char message[256];
+    expect_error("POST /add", 400, "bad_request", "url is missing");
+    expect_error("POST /add?url=", 400, "bad_request", "url is empty");
+    expect_error("POST /add?url=http://h/%00", 400, "bad_request", "url holds a NUL character");
+    expect_error("POST /add?url=http://h/%0A", 400, "bad_request", "url holds a control character");
+    expect_error("POST /add?url=http://h/%ff", 400, "bad_request", "url is not valid UTF-8");
+    expect_error("POST /add?url=http://", 400, "bad_request", "http:// has no host");
+    expect_error("POST /add?url=http://u@:80/x", 400, "bad_request", "http://u@:80/x has no host");
+    expect_error("POST /add?url=example.org/a", 400, "bad_request",
+                 "no scheme; did you mean https://example.org/a ?");
+    expect_error("POST /add?url=magnet:%3Fxt=urn:btih:x", 400, "bad_request",
+                 "autodl does not speak BitTorrent");
+    const char *others[] = {"file:///etc/passwd", "gopher://h/", "http:/h", "http:h",
+                            "/etc/passwd"};
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        char line[128];
+        snprintf(line, sizeof line, "POST /add?url=%s", others[i]);
+        snprintf(message, sizeof message, "%s%s", others[i], takes);
+        expect_error(line, 400, "bad_request", message);
+    }
+    ck_assert_uint_eq(calls(), before);
+}
+END_TEST
+
+static char *padded(const char *start, size_t count)
+{
+    size_t len = strlen(start);
+    char *text = malloc(len + count + 1);
+    ck_assert_ptr_nonnull(text);
+    memcpy(text, start, len);
+    memset(text + len, 'a', count);
+    text[len + count] = '\0';
+    return text;
+}
+
+START_TEST(bounds_of_url_and_path)
+{
+    _cleanup_free_ char *longest = padded("url=http://h/", API_URL_MAX - strlen("http://h/"));
+    _cleanup_free_ char *longer = padded("url=http://h/", API_URL_MAX + 1 - strlen("http://h/"));
+    expect_with("POST /add", "", longest, 200, ADDED);
+    expect_with("POST /add", "", longer, 400,
+                "{\"code\": \"bad_request\", \"message\": \"url is longer than 8192 bytes\"}");
+    _cleanup_free_ char *path = padded("url=http://h/&path=/", API_PATH_MAX - 1);
+    _cleanup_free_ char *longer_path = padded("url=http://h/&path=/", API_PATH_MAX);
+    expect_with("POST /add", "", path, 200, ADDED);
+    expect_with("POST /add", "", longer_path, 400,
+                "{\"code\": \"bad_request\", \"message\": \"path is longer than 4095 bytes\"}");
+}
+END_TEST
+
+START_TEST(bad_parameters)
+{
+    unsigned before = calls();
+    expect("POST /add?url=http://h/&path=", 400, NULL);
+    expect("POST /add?url=http://h/&path=a/b", 400, NULL);
+    expect("POST /add?url=http://h/&path=~bob/x", 400, NULL);
+    expect("POST /add?url=http://h/&path=/a%0Ab", 400, NULL);
+    expect("POST /add?url=http://h/&path=/a%00b", 400, NULL);
+    const char *seconds[] = {"0",        "-1",  "abc",  "",
+                             "31536001", "1.5", "%201", "99999999999999999999"};
+    for (size_t i = 0; i < sizeof seconds / sizeof *seconds; i++) {
+        char line[96];
+        snprintf(line, sizeof line, "POST /pause?seconds=%s", seconds[i]);
+        expect_error(line, 400, "bad_request", "seconds must be a whole number from 1 to 31536000");
+    }
+    const char *numbers[] = {"0", "-1", "1001", "abc", ""};
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+        char line[96];
+        snprintf(line, sizeof line, "POST /maxtasks?max_tasks_number=%s", numbers[i]);
+        expect_error(line, 400, "bad_request",
+                     "max_tasks_number must be a whole number from 1 to 1000");
+    }
+    expect_error("POST /maxtasks", 400, "bad_request", "max_tasks_number is missing");
+    expect_error("GET /status", 400, "bad_request", "task_id is missing");
+    expect("GET /status?task_id=abc", 404, NOT_FOUND);
+    expect("GET /status?task_id=", 404, NOT_FOUND);
+    expect("GET /status?task_id=xyz-123", 404, NOT_FOUND);
+    expect("GET /status?task_id=" ID "0", 404, NOT_FOUND);
+    expect_error("GET /clear?scope=bob", 400, "bad_request", "scope is own or all");
+    ck_assert_uint_eq(calls(), before);
+}
+END_TEST
+
+START_TEST(broken_encoding)
+{
+    unsigned before = calls();
+    const char *bad = "{\"code\": \"bad_request\", \"message\": \"broken percent-encoding in the ";
+    char body[200];
+    snprintf(body, sizeof body, "%squery: \\\"%%zz\\\"\"}", bad);
+    expect("POST /add?url=http://h/%zz", 400, body);
+    expect("GET /stats?x=%zz", 400, body);
+    snprintf(body, sizeof body, "%squery: \\\"%%4\\\"\"}", bad);
+    expect("GET /stats?x=%4", 400, body);
+    snprintf(body, sizeof body, "%sbody: \\\"%%4g\\\"\"}", bad);
+    expect_with("POST /add", "", "url=%4g", 400, body);
+    snprintf(body, sizeof body, "%spath: \\\"%%zz\\\"\"}", bad);
+    expect("GET /%zz", 400, body);
+    struct buf line;
+    buf_init(&line, 4096);
+    buf_add_string(&line, "GET /stats?");
+    for (int i = 0; i < 65; i++)
+        buf_printf(&line, "a%d=&", i);
+    expect_error(line.data, 400, "bad_request", "more than 64 parameters");
+    buf_release(&line);
+    ck_assert_uint_eq(calls(), before);
+}
+END_TEST
+
+START_TEST(routes_and_methods)
+{
+    expect_error("GET /", 404, "not_found",
+                 "there is no /; the paths are listed in autodl-service(8)");
+    expect("POST /add/", 404, NULL);
+    expect("GET //stats", 404, NULL);
+    expect("GET /stats%00", 404, NULL);
+    expect("GET http://localhost/stats", 404, NULL);
+    expect("GET /%73tats", 200, STATS);
+    static const struct {
+        const char *line, *allow;
+    } wrong[] = {
+        {"GET /add",                 "POST"     },
+        {"HEAD /add",                "POST"     },
+        {"POST /status?task_id=" ID, "GET, HEAD"},
+        {"HEAD /clear",              "GET, POST"},
+        {"PUT /pause",               "GET, POST"},
+        {"DELETE /resume",           "GET, POST"},
+        {"OPTIONS /stats",           "GET, HEAD"},
+        {"get /stats",               "GET, HEAD"},
+        {"GET /maxtasks",            "POST"     },
+    };
+    unsigned before = calls();
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        char allow[64];
+        snprintf(allow, sizeof allow, "\r\nAllow: %s\r\n", wrong[i].allow);
+        _cleanup_free_ char *answer = ask(UNIX, wrong[i].line, NULL, "", NULL);
+        check_answer(answer, 405, NULL, wrong[i].line);
+        ck_assert_msg(strstr(answer, allow), "%s: %s", wrong[i].line, answer);
+    }
+    ck_assert_uint_eq(calls(), before);
+}
+END_TEST
+
+START_TEST(broken_heads)
+{
+    unsigned before = calls();
+#define POST "POST /add?url=http://h/ HTTP/1.1\r\n"
+    expect_raw(POST "\r\n", 400,
+               "{\"code\": \"bad_request\", \"message\": \"the request has no Host field\"}");
+    expect_raw(POST "Host: a\r\nHost: a\r\n\r\n", 400, NULL);
+    expect_raw(POST "Host: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+               400, NULL);
+    expect_raw(POST "Host: a\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\na", 400, NULL);
+    expect_raw(POST "Host: a\r\nContent-Length: 0\r\nContent-Length: 5\r\n\r\n", 400, NULL);
+    expect_raw(POST "Host: a\r\nContent-Length: abc\r\n\r\n", 400, NULL);
+    expect_raw(POST "Host: a\r\nContent-Length: -1\r\n\r\n", 400, NULL);
+    expect_raw(POST "Host: a\r\nTransfer-Encoding: gzip\r\n\r\n", 400, NULL);
+    ck_assert_uint_eq(calls(), before);
+    expect_raw("POST /add?url=http://h/ HTTP/1.0\r\n\r\n", 200, ADDED);
+}
+END_TEST
+
+START_TEST(foreign_hosts_and_origins)
+{
+    static const struct {
+        const char *host, *extra;
+        int status;
+    } cases[] = {
+        {"localhost",              "",                                200},
+        {"LocalHost:1",            "",                                200},
+        {"localhost.",             "",                                200},
+        {"127.0.0.1:6736",         "",                                200},
+        {"127.0.0.2",              "",                                421},
+        {"[::1]",                  "",                                421},
+        {"dl.lan",                 "",                                421},
+        {"dl.example:80",          "",                                200},
+        {"localhost.evil.example", "",                                421},
+        {"",                       "",                                400},
+        {"a:b",                    "",                                400},
+        {"[::1",                   "",                                400},
+        {"localhost:1",            "Origin: http://localhost:1\r\n",  200},
+        {"localhost:1",            "Origin: http://localhost:2\r\n",  403},
+        {"localhost",              "Origin: https://localhost\r\n",   403},
+        {"localhost",              "Origin: null\r\n",                403},
+        {"localhost",              "Origin: http://evil.example\r\n", 403},
+        {"localhost",              "Sec-Fetch-Site: same-origin\r\n", 200},
+        {"localhost",              "Sec-Fetch-Site: none\r\n",        200},
+        {"localhost",              "Sec-Fetch-Site: cross-site\r\n",  403},
+        {"localhost",              "Sec-Fetch-Site: same-site\r\n",   403},
+    };
+    char pair[300];
+    snprintf(pair, sizeof pair, "%s:", own_name);
+    _cleanup_free_ char *code = base64(pair);
+    set("host-names", "dl.example");
+    http_reload(http, &settings);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char text[600];
+        unsigned before = calls();
+        snprintf(text, sizeof text,
+                 "GET /clear HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n%sAuthorization: Basic "
+                 "%s\r\n\r\n",
+                 cases[i].host, cases[i].extra, code);
+        _cleanup_free_ char *answer = exchange(TCP, text);
+        check_answer(
+            answer, cases[i].status,
+            strcmp(cases[i].host, "dl.lan") == 0
+                ? "{\"code\": \"misdirected\", \"message\": \"this service does not answer "
+                  "to the name \\\"dl.lan\\\"; add host-names = dl.lan to autodl.conf\"}"
+                : NULL,
+            text);
+        ck_assert_uint_eq(calls() - before, cases[i].status == 200);
+    }
+    expect_raw("GET /clear HTTP/1.1\r\nHost: any.thing\r\nConnection: close\r\n\r\n", 200, NULL);
+    expect_raw("GET /clear HTTP/1.1\r\nHost: a\r\nOrigin: http://b\r\n\r\n"
+               "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+               403, NULL);
+}
+END_TEST
+
+/* --- bodies --- */
+
+START_TEST(body_types)
+{
+    unsigned before = calls();
+    expect_with("POST /add?url=http://h/", "Content-Type: application/json\r\n", "{}", 415, NULL);
+    expect_with("POST /add?url=http://h/", "Content-Type: application/x-www-form-urlencodedx\r\n",
+                "a=b", 415, NULL);
+    ck_assert_uint_eq(calls(), before);
+    expect_with("POST /add?url=http://h/", "Content-Type: application/json\r\n", "", 200, ADDED);
+    expect_raw("POST /add HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 12\r\n\r\n"
+               "url=http://h",
+               415, NULL);
+    expect_raw(
+        "POST /add HTTP/1.1\r\nHost: a\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n"
+        "Content-Type: application/x-www-form-urlencoded\r\n\r\n"
+        "4\r\nurl=\r\n8\r\nhttp://h\r\n0\r\n\r\n",
+        200, ADDED);
+}
+END_TEST
+
+#define TOO_LARGE "{\"code\": \"too_large\", \"message\": \"the body is larger than 65536 bytes\"}"
+
+/* `chunk` 0: with Content-Length, else in chunks, `ended` by the last one or not. That all can be
+ * sent and the stream then ends well means that no reset can eat the answer. */
+static char *send_large(enum way way, size_t size, size_t chunk, bool ended)
+{
+    struct buf text;
+    char head[200];
+    _cleanup_free_ char *filler = padded("", chunk ? chunk : size);
+    snprintf(head, sizeof head, "Transfer-Encoding: chunked\r\n");
+    if (!chunk)
+        snprintf(head, sizeof head, "Content-Length: %zu\r\n", size);
+    char pair[300];
+    snprintf(pair, sizeof pair, "%s:", own_name);
+    _cleanup_free_ char *authorization = base64(pair);
+    buf_init(&text, 32 << 20);
+    buf_printf(&text,
+               "POST /add?url=http://h/ HTTP/1.1\r\nHost: localhost\r\nAuthorization: Basic %s\r\n"
+               "Content-Type: application/x-www-form-urlencoded\r\nConnection: close\r\n%s\r\n",
+               authorization, head);
+    for (size_t sent = 0; chunk && sent < size; sent += chunk)
+        buf_printf(&text, "%zx\r\n%s\r\n", chunk, filler);
+    buf_add_string(&text, !chunk ? filler : ended ? "0\r\n\r\n" : "");
+    ck_assert_int_eq(text.error, 0);
+    _cleanup_close_ int fd = connect_to(way);
+    ck_assert(send_text(fd, text.data));
+    buf_release(&text);
+    return read_all(fd);
+}
+
+START_TEST(large_bodies)
+{
+    unsigned before = calls();
+    for (int way = UNIX; way <= (port6 ? TCP6 : TCP); way++) {
+        for (int round = 0; round < 5; round++) {
+            static const size_t kinds[][2] = {
+                {10 << 20, 0    },
+                {65537,    0    },
+                {10 << 20, 65536},
+                {10 << 20, 1000 },
+                {131072,   8192 }
+            };
+            for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+                _cleanup_free_ char *answer =
+                    send_large((enum way)way, kinds[i][0], kinds[i][1], true);
+                check_answer(answer, 413, TOO_LARGE, "large body");
+            }
+        }
+    }
+    _cleanup_free_ char *endless = send_large(TCP, 2 << 20, 4096, false);
+    check_answer(endless, 413, TOO_LARGE, "a body without end");
+    ck_assert_uint_eq(calls(), before);
+    _cleanup_free_ char *fits = send_large(UNIX, 65536, 0, true);
+    check_answer(fits, 200, ADDED, "a body of 64 KiB");
+}
+END_TEST
+
+/* Said as soon as the head is there, a client that waits for 100 Continue included. */
+START_TEST(refused_before_the_body)
+{
+    expect_raw("POST /add HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n"
+               "Content-Length: 10485760\r\n\r\n",
+               413, TOO_LARGE);
+    expect_raw("POST /none HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n", 404, NULL);
+    _cleanup_free_ char *answer =
+        exchange(TCP, "POST /add HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n");
+    check_answer(answer, 401, NULL, "no name on TCP");
+    ck_assert_ptr_nonnull(strstr(answer, "\r\nWWW-Authenticate: Basic realm=\"autodl\"\r\n"));
+}
+END_TEST
+
+/* --- what the manager says --- */
+
+START_TEST(errors_of_the_manager)
+{
+    static const struct {
+        int error;
+        const char *message;
+        int status;
+        const char *body;
+    } cases[] = {
+        {-EACCES,       "/root: Permission denied", 403,
+         "{\"code\": \"forbidden\", \"message\": \"/root: Permission denied\"}"                                             },
+        {-EROFS,        NULL,                       403, "{\"code\": \"forbidden\", \"message\": \"Read-only file system\"}"},
+        {-ENOTDIR,      NULL,                       403, NULL                                                               },
+        {-ENAMETOOLONG, NULL,                       403, NULL                                                               },
+        {-ENOSPC,       "the disk is full",         503,
+         "{\"code\": \"unavailable\", \"message\": \"the disk is full\"}"                                                   },
+        {-EIO,          NULL,                       503, NULL                                                               },
+        {-ESHUTDOWN,    NULL,                       503, NULL                                                               },
+        {-ENOMEM,       NULL,                       503, NULL                                                               },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        set_reply(cases[i].error, cases[i].message);
+        expect("POST /add?url=http://h/", cases[i].status, cases[i].body);
+        _cleanup_free_ char *answer = ask(UNIX, "POST /add?url=http://h/", NULL, "", NULL);
+        ck_assert_int_eq(strstr(answer, "\r\nRetry-After: ") != NULL, cases[i].status == 503);
+    }
+    set_reply(-ENOENT, NULL);
+    expect("GET /status?task_id=" ID, 404, NOT_FOUND);
+    expect("HEAD /status?task_id=" ID, 404, "");
+    set_reply(-EMLINK, NULL);
+    expect("GET /status?task_id=5b0c", 409, NULL);
+    set_reply(-EIO, NULL);
+    expect("GET /clear", 503, NULL);
+    expect("GET /pause", 503, NULL);
+    expect("GET /resume", 503, NULL);
+    expect("POST /maxtasks?max_tasks_number=3", 503, NULL);
+}
+END_TEST
+
+/* --- answers from another thread --- */
+
+START_TEST(answers_come_later)
+{
+    int fds[24];
+    set_hold(true);
+    _cleanup_free_ char *text = request_text("GET /clear", own_name, "", NULL);
+    for (int i = 0; i < 24; i++) {
+        fds[i] = connect_to(i % 2 ? TCP : UNIX);
+        send_text(fds[i], text);
+    }
+    wait_for_held(24);
+    set_hold(false);
+    expect("GET /stats", 200, STATS); /* those that wait are in nobody's way */
+    pthread_t thread;
+    ck_assert_int_eq(pthread_create(&thread, NULL, release_replies, NULL), 0);
+    for (int i = 0; i < 24; i++) {
+        _cleanup_free_ char *answer = read_all(fds[i]);
+        check_answer(answer, 200, "{\"message\": \"Enqueued tasks cleared\"}", "a late answer");
+        close(fds[i]);
+    }
+    pthread_join(thread, NULL);
+}
+END_TEST
+
+START_TEST(client_leaves_while_it_waits)
+{
+    set_hold(true);
+    _cleanup_free_ char *text = request_text("POST /add?url=http://h/", own_name, "", NULL);
+    for (int i = 0; i < 10; i++) {
+        int fd = connect_to(i % 2 ? TCP : UNIX);
+        send_text(fd, text);
+        wait_for_held((unsigned)i + 1);
+        close(fd);
+    }
+    set_hold(false);
+    release_replies(NULL);
+    expect("GET /stats", 200, STATS);
+}
+END_TEST
+
+static void *destroy(void *data)
+{
+    http_destroy(data);
+    return NULL;
+}
+
+START_TEST(stops_with_requests_waiting)
+{
+    set_hold(true);
+    _cleanup_free_ char *text = request_text("GET /clear", own_name, "", NULL);
+    _cleanup_close_ int waiting = connect_to(TCP);
+    _cleanup_close_ int idle = connect_to(UNIX);
+    _cleanup_close_ int halfway = connect_to(UNIX);
+    send_text(idle, "GET /stats HTTP/1.1\r\nHost: a\r\n\r\n");
+    char start[12];
+    ck_assert_int_eq(recv(idle, start, sizeof start, MSG_WAITALL), sizeof start);
+    send_text(halfway, "GET /stats HT");
+    send_text(waiting, text);
+    wait_for_held(1);
+
+    http_quiesce(http);
+    ck_assert_int_ne(access(socket_path, F_OK), 0);
+    ck_assert_int_lt(connect_to(TCP), 0);
+    ck_assert_int_lt(connect_to(UNIX), 0);
+    send_text(halfway, "TP/1.1\r\nHost: a\r\n\r\n");
+    _cleanup_free_ char *refused = read_all(halfway);
+    check_answer(refused, 503,
+                 "{\"code\": \"unavailable\", \"message\": \"the service is stopping; try again "
+                 "later\"}",
+                 "while stopping");
+    ck_assert_ptr_nonnull(strstr(refused, "\r\nConnection: close\r\n"));
+    ck_assert_ptr_nonnull(strstr(refused, "\r\nRetry-After: "));
+
+    pthread_t thread;
+    ck_assert_int_eq(pthread_create(&thread, NULL, destroy, TAKE_PTR(http)), 0);
+    struct pollfd still = {.fd = waiting, .events = POLLIN};
+    ck_assert_int_eq(poll(&still, 1, 2500), 0); /* it waits for the manager, however long */
+    set_reply(-ESHUTDOWN, NULL);
+    release_replies(NULL);
+    _cleanup_free_ char *answer = read_all(waiting);
+    check_answer(answer, 503, NULL, "unfinished at the stop");
+    pthread_join(thread, NULL);
+}
+END_TEST
+
+/* --- who is asking --- */
+
+START_TEST(names_in_user_mode)
+{
+    char body[400];
+    unsigned before = calls();
+    snprintf(body, sizeof body,
+             "{\"code\": \"forbidden\", \"message\": \"you are %s; only root may act for bob\"}",
+             own_name);
+    _cleanup_free_ char *other = ask(UNIX, "GET /clear", "bob", "", NULL);
+    check_answer(other, 403, body, "another name on the unix socket");
+    _cleanup_free_ char *other_tcp = ask(TCP, "GET /clear", "bob", "", NULL);
+    check_answer(other_tcp, 401, NULL, "another name on TCP");
+    _cleanup_free_ char *none = ask(TCP, "GET /clear", NULL, "", NULL);
+    check_answer(none, 401, NULL, "no name on TCP");
+    _cleanup_free_ char *bearer =
+        ask(UNIX, "GET /clear", NULL, "Authorization: Bearer abc\r\n", NULL);
+    check_answer(bearer, 401, NULL, "another scheme");
+    _cleanup_free_ char *broken = ask(UNIX, "GET /clear", NULL, "Authorization: Basic ?\r\n", NULL);
+    check_answer(broken, 401, NULL, "broken base64");
+    ck_assert_uint_eq(calls(), before);
+    _cleanup_free_ char *self = ask(UNIX, "GET /clear", own_name, "", NULL);
+    check_answer(self, 200, NULL, "one's own name on the unix socket");
+}
+END_TEST
+
+/* Nobody is vouched for by a socket that its owner has closed already. */
+START_TEST(send_and_close)
+{
+    int busy[2];
+    pthread_mutex_lock(&manager.lock);
+    manager.block = true;
+    pthread_mutex_unlock(&manager.lock);
+    _cleanup_free_ char *stats = request_text("GET /stats", own_name, "", NULL);
+    _cleanup_free_ char *clear = request_text("GET /clear", own_name, "", NULL);
+    for (unsigned i = 0; i < 2; i++) { /* both threads of the listener */
+        busy[i] = connect_to(TCP);
+        send_text(busy[i], stats);
+        pthread_mutex_lock(&manager.lock);
+        while (manager.blocked <= i)
+            pthread_cond_wait(&manager.changed, &manager.lock);
+        pthread_mutex_unlock(&manager.lock);
+    }
+    unsigned before = calls();
+    for (int i = 0; i < 20; i++) {
+        int fd = connect_to(TCP);
+        send_text(fd, clear);
+        close(fd);
+    }
+    pthread_mutex_lock(&manager.lock);
+    manager.block = false;
+    pthread_cond_broadcast(&manager.changed);
+    pthread_mutex_unlock(&manager.lock);
+    for (int i = 0; i < 2; i++) {
+        _cleanup_free_ char *answer = read_all(busy[i]);
+        check_answer(answer, 200, STATS, "the one that was in the way");
+        close(busy[i]);
+    }
+    http_destroy(TAKE_PTR(http));
+    ck_assert_uint_eq(calls(), before);
+}
+END_TEST
+
+/* --- listeners --- */
+
+START_TEST(listeners_that_cannot_be_had)
+{
+    char busy[32], path[200], shut[100];
+    snprintf(busy, sizeof busy, "127.0.0.1:%u", port);
+    snprintf(shut, sizeof shut, "%s/none/socket", directory);
+    memset(path, 'a', sizeof path - 1);
+    path[0] = '/';
+    path[sizeof path - 1] = '\0';
+    const struct {
+        const char *listen, *path;
+        int error;
+    } cases[] = {
+        {busy,             NULL,      -EADDRINUSE   },
+        {"127.0.0.1",      NULL,      -EINVAL       },
+        {"::1:80",         NULL,      -EINVAL       },
+        {"[127.0.0.1]:80", NULL,      -EINVAL       },
+        {"localhost:80",   NULL,      -EINVAL       },
+        {"192.0.2.1:0",    NULL,      -EADDRNOTAVAIL},
+        {"none",           path,      -ENAMETOOLONG },
+        {"none",           directory, -EEXIST       },
+        {"none",           shut,      -ENOENT       },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct settings other;
+        char message[256];
+        ck_assert_int_eq(settings_init(&other, "/dev/null"), 0);
+        if (settings_set(&other, "listen", cases[i].listen, message) == 0) {
+            struct http_options options = {.settings = &other,
+                                           .socket = cases[i].path,
+                                           .user_mode = true,
+                                           .auth = auth,
+                                           .routes = routes_classic,
+                                           .data = &routes};
+            struct http *none = NULL;
+            ck_assert_int_eq(http_create(&options, &none), cases[i].error);
+            ck_assert_ptr_null(none);
+        }
+        settings_release(&other);
+    }
+}
+END_TEST
+
+/* The next start takes the place of a socket that was left behind; others may connect to it. */
+START_TEST(stale_unix_socket)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    http_destroy(TAKE_PTR(http));
+    memcpy(address.sun_path, socket_path, strlen(socket_path));
+    _cleanup_close_ int stale = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    ck_assert_int_eq(bind(stale, (struct sockaddr *)&address, sizeof address), 0);
+    struct http_options options = {.settings = &settings,
+                                   .socket = socket_path,
+                                   .user_mode = true,
+                                   .auth = auth,
+                                   .routes = routes_classic,
+                                   .data = &routes};
+    ck_assert_int_eq(http_create(&options, &http), 0);
+    struct stat there;
+    ck_assert_int_eq(stat(socket_path, &there), 0);
+    ck_assert_uint_eq(there.st_mode & 07777, 0666);
+    _cleanup_free_ char *answer = ask(UNIX, "GET /stats", NULL, "", NULL);
+    check_answer(answer, 200, STATS, "after a stale socket");
+}
+END_TEST
+
+/* --- several users; root alone --- */
+
+/* The answer that a process with this uid gets. The caller frees it. */
+static char *ask_as(uid_t uid, enum way way, const char *line, const char *user)
+{
+    int answer[2];
+    ck_assert_int_eq(pipe(answer), 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        close(answer[0]);
+        if (setgroups(0, NULL) < 0 || setresgid(uid, uid, uid) < 0 || setresuid(uid, uid, uid) < 0)
+            _exit(1);
+        char *text = ask(way, line, user, "", NULL);
+        (void)!write(answer[1], text, strlen(text));
+        _exit(0);
+    }
+    close(answer[1]);
+    char *text = read_all(answer[0]);
+    close(answer[0]);
+    waitpid(pid, NULL, 0);
+    return text;
+}
+
+static void expect_as(uid_t uid, enum way way, const char *line, const char *user, int status,
+                      const char *message)
+{
+    _cleanup_free_ char *answer = ask_as(uid, way, line, user);
+    char what[200];
+    snprintf(what, sizeof what, "uid %u as %s: %s", (unsigned)uid, user ? user : "-", line);
+    check_answer(answer, status, NULL, what);
+    if (message)
+        ck_assert_msg(strstr(answer, message), "%s: %s is not in %s", what, message, answer);
+}
+
+START_TEST(users_on_the_unix_socket)
+{
+    expect_as(1, UNIX, "GET /clear", NULL, 200, NULL);
+    ck_assert_uint_eq(seen()->scope, 1);
+    expect_as(1, UNIX, "GET /clear", "daemon", 200, NULL);
+    expect_as(1, UNIX, "GET /clear", "bin", 403, "you are daemon; only root may act for bin");
+    expect_as(1, UNIX, "GET /clear", "root", 403, "you are daemon; only root may act for root");
+    expect_as(1, UNIX, "GET /clear?scope=all", NULL, 403,
+              "only operators may use scope=all; an administrator can make you one: adduser daemon "
+              "bin");
+    expect_as(1, UNIX, "POST /maxtasks?max_tasks_number=2", NULL, 403,
+              "only operators may change max_tasks_num; an administrator can make you one: adduser "
+              "daemon bin");
+    expect_as(1, UNIX, "GET /stats", NULL, 200, NULL);
+    expect_as(1, UNIX, "GET /status?task_id=" ID, NULL, 200, "http://h/a b");
+    ck_assert_uint_eq(seen()->scope, 1);
+    expect_as(2, UNIX, "GET /clear", NULL, 200, NULL);
+    ck_assert_uint_eq(seen()->scope, 2);
+    expect_as(2, UNIX, "GET /clear?scope=all", NULL, 200, NULL);
+    ck_assert_uint_eq(seen()->scope, (uid_t)-1);
+    expect_as(2, UNIX, "POST /maxtasks?max_tasks_number=2", NULL, 200, NULL);
+    expect_as(STRANGER, UNIX, "GET /clear", NULL, 403, "uid 12345 has no account on this machine");
+    expect_as(65534, UNIX, "GET /clear", NULL, 403, "is a system account");
+}
+END_TEST
+
+START_TEST(urls_in_other_eyes)
+{
+    pthread_mutex_lock(&manager.lock);
+    manager.task.url = (char *)"http://u:secret@h/a?key=secret#secret";
+    pthread_mutex_unlock(&manager.lock);
+    _cleanup_free_ char *own = ask_as(1, UNIX, "GET /status?task_id=" ID, NULL);
+    ck_assert_ptr_nonnull(strstr(own, "http://u:secret@h/a?key=secret#secret"));
+    _cleanup_free_ char *operator= ask_as(2, UNIX, "GET /status?task_id=" ID, NULL);
+    ck_assert_ptr_null(strstr(operator, "secret"));
+    ck_assert_ptr_nonnull(strstr(operator, "http://h/a\\\""));
+    ck_assert_uint_eq(seen()->scope, (uid_t)-1);
+}
+END_TEST
+
+START_TEST(root_on_the_unix_socket)
+{
+    expect_as(
+        0, UNIX, "POST /add?url=http://h/", NULL, 403,
+        "{\"code\": \"forbidden\", \"message\": \"root has no downloads here; use -u USER\"}");
+    expect_as(0, UNIX, "POST /add?url=http://h/", "daemon", 200, NULL);
+    ck_assert_uint_eq(seen()->scope, 1);
+    ck_assert_str_eq(seen()->user, "daemon");
+    expect_as(0, UNIX, "GET /clear", NULL, 200, NULL);
+    ck_assert_uint_eq(seen()->scope, (uid_t)-1);
+    expect_as(0, UNIX, "GET /clear", "root", 200, NULL);
+    expect_as(0, UNIX, "GET /clear", "daemon", 200, NULL);
+    ck_assert_uint_eq(seen()->scope, 1);
+    expect_as(0, UNIX, "GET /clear?scope=all", "daemon", 403, "only operators");
+    expect_as(0, UNIX, "GET /clear", "no-such-user", 403, "there is no user no-such-user");
+    expect_as(0, UNIX, "POST /maxtasks?max_tasks_number=2", NULL, 200, NULL);
+}
+END_TEST
+
+START_TEST(users_on_tcp)
+{
+    for (int way = TCP; way <= (port6 ? TCP6 : TCP); way++) {
+        expect_as(1, (enum way)way, "GET /clear", "daemon", 200, NULL);
+        ck_assert_uint_eq(seen()->scope, 1);
+        unsigned before = calls();
+        expect_as(1, (enum way)way, "GET /clear", "bin", 401, "WWW-Authenticate");
+        expect_as(1, (enum way)way, "GET /clear", "root", 401, NULL);
+        expect_as(1, (enum way)way, "GET /clear", "no-such-user", 401, NULL);
+        expect_as(1, (enum way)way, "GET /clear", NULL, 401, NULL);
+        expect_as(0, (enum way)way, "GET /clear", "root", 401, NULL);
+        expect_as(0, (enum way)way, "GET /clear", "daemon", 401, NULL);
+        ck_assert_uint_eq(calls(), before);
+    }
+}
+END_TEST
+
+START_TEST(who_is_served)
+{
+    settings_new_layer(&settings);
+    set("first-uid", "2");
+    auth_reload(auth, &settings);
+    expect_as(1, UNIX, "GET /stats", NULL, 403,
+              "daemon (uid 1) is a system account; this service is for uids from 2");
+    expect_as(1, TCP, "GET /stats", "daemon", 403, "is a system account");
+    expect_as(0, UNIX, "GET /stats", "daemon", 403, "is a system account");
+    expect_as(2, UNIX, "GET /stats", NULL, 200, NULL);
+    set("first-uid", "1");
+    set("allow-users", "daemon");
+    set("operators", "daemon");
+    auth_reload(auth, &settings);
+    expect_as(1, UNIX, "POST /maxtasks?max_tasks_number=2", NULL, 200, NULL);
+    expect_as(2, UNIX, "GET /stats", NULL, 403, "allow-users = bin");
+    expect_as(0, UNIX, "GET /stats", NULL, 200, NULL);
+}
+END_TEST
+
+/* A relay of root's, like docker-proxy: what daemon sends through it comes from root's socket. */
+START_TEST(relay_of_root)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET};
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t len = sizeof address;
+    _cleanup_close_ int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    ck_assert_int_eq(bind(listener, (struct sockaddr *)&address, len), 0);
+    ck_assert_int_eq(listen(listener, 4), 0);
+    ck_assert_int_eq(getsockname(listener, (struct sockaddr *)&address, &len), 0);
+    unsigned before = calls();
+    const char *names[] = {"daemon", "root", "bin"};
+    for (size_t i = 0; i < 3; i++) {
+        _cleanup_close_ int up = connect_to(TCP);
+        unsigned real = port;
+        port = ntohs(address.sin_port);
+        _cleanup_free_ char *text = request_text("GET /clear", names[i], "", NULL);
+        pid_t pid = fork();
+        if (pid == 0) {
+            if (setresuid(1, 1, 1) < 0)
+                _exit(1);
+            _cleanup_free_ char *answer = exchange(TCP, text);
+            _exit(strncmp(answer, "HTTP/1.1 401 ", 13) == 0 ? 0 : 2);
+        }
+        port = real;
+        _cleanup_close_ int down = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+        char piece[4096];
+        for (size_t got = 0; got < strlen(text);) {
+            ssize_t n = recv(down, piece, sizeof piece, 0);
+            ck_assert_int_gt(n, 0);
+            ck_assert_int_eq(send(up, piece, (size_t)n, MSG_NOSIGNAL), n);
+            got += (size_t)n;
+        }
+        _cleanup_free_ char *answer = read_all(up);
+        send_text(down, answer);
+        shutdown(down, SHUT_RDWR);
+        int status;
+        waitpid(pid, &status, 0);
+        ck_assert_int_eq(status, 0);
+    }
+    ck_assert_uint_eq(calls(), before);
+}
+END_TEST
+
+/* --- --- */
+
+static void add_tests(Suite *suite, const char *name, void (*start)(void),
+                      const TTest *const *tests)
+{
+    TCase *cases = tcase_create(name);
+    tcase_set_timeout(cases, 120);
+    tcase_add_checked_fixture(cases, start, stop_server);
+    for (; *tests; tests++)
+        tcase_add_test(cases, *tests);
+    suite_add_tcase(suite, cases);
+}
+
+static Suite *suite(void)
+{
+    const TTest *const own[] = {add_answers_to_the_byte,
+                                add_takes_multipart,
+                                the_others_answer_to_the_byte,
+                                answers_carry_the_headers,
+                                bad_urls,
+                                bounds_of_url_and_path,
+                                bad_parameters,
+                                broken_encoding,
+                                routes_and_methods,
+                                broken_heads,
+                                foreign_hosts_and_origins,
+                                body_types,
+                                large_bodies,
+                                refused_before_the_body,
+                                errors_of_the_manager,
+                                answers_come_later,
+                                client_leaves_while_it_waits,
+                                stops_with_requests_waiting,
+                                names_in_user_mode,
+                                send_and_close,
+                                listeners_that_cannot_be_had,
+                                stale_unix_socket,
+                                NULL};
+    const TTest *const system[] = {users_on_the_unix_socket,
+                                   urls_in_other_eyes,
+                                   root_on_the_unix_socket,
+                                   users_on_tcp,
+                                   who_is_served,
+                                   relay_of_root,
+                                   NULL};
+    Suite *all = suite_create("routes_classic");
+    add_tests(all, "own", start_own, own);
+    if (geteuid() == 0)
+        add_tests(all, "system", start_system, system);
+    else
+        printf("# several users: skipped, since that needs root\n");
+    return all;
+}
+
+int main(void)
+{
+    return tap_main(suite());
+}
