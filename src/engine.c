@@ -142,8 +142,8 @@ void engine_move(struct engine *engine, struct task *task, enum task_verb verb)
     int r = task_next(task->state, verb, &next);
     assert(r == 0);
     (void)r;
+    set_active(engine, task->row, next); /* first: nobody sees the counters ahead of the task */
     stats_move(engine->stats, task->state, next, 1);
-    set_active(engine, task->row, next);
     task->state = next;
     if (task_state_ended(next) && next != TASK_FINISHED)
         atomic_fetch_add(&engine->names_freed, 1);

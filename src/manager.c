@@ -416,8 +416,6 @@ static int create_rooms(struct manager *manager)
     manager->rooms = (struct attempt_rooms){engine, manager->admission, manager->finisher};
     if (r == 0)
         r = workers_create(engine->queue, attempt_run, &manager->rooms, &manager->workers);
-    if (r == 0)
-        r = timer_start(on_time, manager, &manager->timer);
     return r;
 }
 
@@ -436,6 +434,8 @@ int manager_create(const struct settings *settings, struct privsep *privsep,
         r = create_rooms(manager);
     if (r == 0)
         r = recover_all(manager);
+    if (r == 0) /* after the pauses: it has to know of them */
+        r = timer_start(on_time, manager, &manager->timer);
     if (r < 0) {
         manager_stop(manager);
         manager_destroy(manager);

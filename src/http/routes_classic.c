@@ -138,7 +138,7 @@ static bool check_path(const char *path, char message[static 512])
     else if (strchr(path, '\n'))
         snprintf(message, 512, "path holds a newline");
     else if (*path == '~' && path[1] && path[1] != '/')
-        snprintf(message, 512, "%.*s: only your own ~/ is understood; write the directory in full",
+        snprintf(message, 512, "path %.*s: only your own ~/ is understood; write the directory in full",
                  shown(path), path);
     else if (*path != '/' && *path != '~')
         snprintf(message, 512,

@@ -322,7 +322,7 @@ static void *watcher_thread(void *data)
     for (;;) {
         struct epoll_event event = {.data.u64 = WAKE_ID};
         int n = epoll_wait(files->epoll, &event, 1, timeout);
-        uid_t uid;
+        uid_t uid = 0;
         int late = -1;
         pthread_mutex_lock(&files->lock);
         bool ending = files->ending;
