@@ -1,0 +1,103 @@
+#!/bin/sh
+# What the programs say of themselves, the manual pages and README agree.
+set -u
+: "${AUTODL_SOURCE:=$(cd "$(dirname "$0")/.." && pwd)}"
+: "${AUTODL_BUILD:=.}"
+# shellcheck source=tests/tap.sh disable=SC1091
+. "$AUTODL_SOURCE/tests/tap.sh"
+man=$AUTODL_SOURCE/man
+
+long_options() { # of help text
+    grep -Eo -- '(^|[[:space:],[(])--[a-z][a-z-]+' | sed 's/^.*--/--/' | LC_ALL=C sort -u
+}
+
+man_options() { # the tags of a manual page's lists
+    sed -n 's/^\.It \(Fl .*\)/\1/p' "$1" | grep -Eo 'Fl -[a-z][a-z-]+' | sed 's/^Fl -/--/' |
+        LC_ALL=C sort -u
+}
+
+man_keys() {
+    sed -n 's/^\.It Cm \([a-z-]*\).*/\1/p' "$1" | LC_ALL=C sort -u
+}
+
+man_commands() {
+    sed -n 's/^\.It \(Ic\|Cm\|Nm\|Sy\) \([a-z][a-z_-]*\).*/\2/p' "$1" | LC_ALL=C sort -u
+}
+
+help_commands() { # the first words of the list under "Commands:"
+    sed -n '/^Commands:/,/^$/s/^  *\([a-z_-]\{1,\}\).*/\1/p' | LC_ALL=C sort -u
+}
+
+same() { # description, one list, its name, the other, its name
+    scratch=$(mktemp -d) || exit 1
+    printf '%s\n' "$2" >"$scratch/one"
+    printf '%s\n' "$4" >"$scratch/other"
+    different=$(LC_ALL=C comm -23 "$scratch/one" "$scratch/other" | sed "s/\$/ is only in $3/"
+        LC_ALL=C comm -13 "$scratch/one" "$scratch/other" | sed "s/\$/ is only in $5/")
+    rm -r "$scratch"
+    if [ -z "$2" ]; then
+        not_ok "$1" "nothing was found in $3"
+    elif [ -z "$different" ]; then
+        ok "$1"
+    else
+        not_ok "$1" "$different"
+    fi
+}
+
+lint() {
+    if ! command -v mandoc >/dev/null 2>&1; then
+        skip "mandoc has nothing to say" "mandoc is not installed"
+        return
+    fi
+    for page in "$man"/*.[158]; do
+        # which other pages are installed is the machine's affair
+        said=$(mandoc -T lint "$page" 2>&1 |
+            sed -e '/referenced manual not found/d' -e '/outdated mandoc.db/d')
+        if [ -z "$said" ]; then
+            ok "mandoc has nothing to say about ${page##*/}"
+        else
+            not_ok "mandoc has nothing to say about ${page##*/}" "$said"
+        fi
+    done
+}
+
+client_help=$("$AUTODL_BUILD/autodl" --help)
+service_help=$("$AUTODL_BUILD/autodl-service" --help)
+service_options=$(echo "$service_help" | long_options)
+
+lint
+same "autodl --help and autodl(1) have the same options" \
+    "$(echo "$client_help" | long_options)" "autodl --help" \
+    "$(man_options "$man/autodl.1")" "autodl.1"
+same "autodl-service --help and autodl-service(8) have the same options" \
+    "$service_options" "autodl-service --help" \
+    "$(man_options "$man/autodl-service.8")" "autodl-service.8"
+same "each key of autodl.conf(5) is an option, and each option but some a key" \
+    "$(echo "$service_options" | sed -e 's/^--//' -e '/^config$/d' -e '/^help$/d' \
+        -e '/^usage$/d' -e '/^version$/d')" "autodl-service --help" \
+    "$(man_keys "$man/autodl.conf.5")" "autodl.conf.5"
+
+commands=$(echo "$client_help" | help_commands)
+[ -n "$commands" ] || not_ok "autodl --help lists commands" "$client_help"
+for command in $commands; do
+    if grep -Eq "^\.It (Nm|Ic|Cm|Sy)? ?$command( |\$)" "$man/autodl.1"; then
+        ok "autodl(1) has the command $command"
+    else
+        not_ok "autodl(1) has the command $command"
+    fi
+    if said=$("$AUTODL_BUILD/autodl" "$command" --help 2>&1) && [ -n "$said" ]; then
+        ok "autodl $command --help"
+    else
+        not_ok "autodl $command --help" "$said"
+    fi
+    [ "$command" = help ] && continue
+    if grep -qw "$command" "$AUTODL_SOURCE/README"; then
+        ok "README mentions $command"
+    else
+        not_ok "README mentions $command"
+    fi
+done
+same "autodl(1) has no other commands" \
+    "$commands" "autodl --help" \
+    "$(man_commands "$man/autodl.1")" "autodl.1"
+tap_end

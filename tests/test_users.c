@@ -1,0 +1,568 @@
+/*
+ * Several users: the service as root starts it, in a mount namespace of our own with its own
+ * /etc/passwd, group and shadow. Who may do what to whose tasks, and as whom each process runs.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+#include "harness.h"
+#include "origin.h"
+
+#define SOON 30000 /* ms */
+
+#define SERVICE_UID 951
+#define ALICE_UID   51001
+#define BOB_UID     51002
+#define DORA_UID    51003
+#define DAEMON_UID  952
+#define OPERATORS   953
+#define CREW        51010
+
+static const struct identity alice = {"alice", ALICE_UID, ALICE_UID};
+static const struct identity bob = {"bob", BOB_UID, BOB_UID};
+static const struct identity dora = {"dora", DORA_UID, DORA_UID}; /* an operator */
+static const struct identity somed = {"_somed", DAEMON_UID, DAEMON_UID};
+static const struct identity root = {"root", 0, 0};
+
+static struct service service;
+static struct origin *origin;
+
+/* --- the accounts --- */
+
+static const char *home_of(const struct identity *who)
+{
+    return textf("%s/home-%s", harness_dir(), who->name);
+}
+
+static int append(const char *from, const char *to, const char *lines)
+{
+    char buffer[4096];
+    size_t len;
+    FILE *in = fopen(from, "re"), *out = fopen(to, "we");
+    if (!in || !out)
+        return -errno;
+    while ((len = fread(buffer, 1, sizeof(buffer), in)) > 0)
+        fwrite(buffer, 1, len, out);
+    fputs(lines, out);
+    fclose(in);
+    return fclose(out) == 0 ? 0 : -errno;
+}
+
+static const char *replace_file(const char *path, const char *name, const char *lines)
+{
+    const char *copy = textf("%s/%s", harness_dir(), name);
+    int result = append(path, copy, lines);
+    if (result == 0 && mount(copy, path, NULL, MS_BIND, NULL) < 0)
+        result = -errno;
+    return result == 0 ? NULL : textf("%s cannot be replaced: %s", path, strerror(-result));
+}
+
+static const char *account_lines(void)
+{
+    const char *lines = textf("_autodl:x:%d:%d::/nonexistent:/usr/sbin/nologin\n"
+                              "_somed:x:%d:%d::/nonexistent:/usr/sbin/nologin\n",
+                              SERVICE_UID, SERVICE_UID, DAEMON_UID, DAEMON_UID);
+    const struct identity *people[] = {&alice, &bob, &dora};
+    for (unsigned i = 0; i < 3; i++)
+        lines = textf("%s%s:x:%u:%u::%s:/bin/sh\n", lines, people[i]->name, people[i]->uid,
+                      people[i]->gid, home_of(people[i]));
+    return lines;
+}
+
+static const char *group_lines(void)
+{
+    return textf("_autodl:x:%d:\n_somed:x:%d:\nautodl:x:%d:dora\nalice:x:%d:\nbob:x:%d:\n"
+                 "dora:x:%d:\ncrew:x:%d:alice\n",
+                 SERVICE_UID, DAEMON_UID, OPERATORS, ALICE_UID, BOB_UID, DORA_UID, CREW);
+}
+
+/* NULL, or why it cannot be done here. */
+static const char *make_accounts(void)
+{
+    const struct identity *people[] = {&alice, &bob, &dora};
+    if (geteuid() != 0)
+        return "several users need root";
+    if (unshare(CLONE_NEWNS) < 0)
+        return textf("no mount namespace of our own: %s", strerror(errno));
+    if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+        return textf("mounts cannot be made private: %s", strerror(errno));
+    for (unsigned i = 0; i < 3; i++)
+        if (mkdir(home_of(people[i]), 0700) < 0 ||
+            chown(home_of(people[i]), people[i]->uid, people[i]->gid) < 0)
+            return textf("%s: %s", home_of(people[i]), strerror(errno));
+    const char *why = replace_file("/etc/passwd", "passwd", account_lines());
+    if (!why)
+        why = replace_file("/etc/group", "group", group_lines());
+    if (!why)
+        why = replace_file("/etc/shadow", "shadow",
+                           "alice:!:19000::::::\nbob:!:19000::::::\ndora:!:19000::::::\n");
+    return why;
+}
+
+/* --- steps --- */
+
+static void start(void)
+{
+    service_start(&service, "--state-dir", textf("%s/lib", service.dir), "--socket", service.socket,
+                  "--umask", "022", NULL);
+}
+
+static void set_up(void)
+{
+    ck_assert_int_eq(origin_start(&origin), 0);
+    service_init(&service);
+    service.system_mode = true;
+    service.socket = textf("%s/system-run/autodl.sock", service.dir);
+    ck_assert_int_eq(chown(service.dir, 0, 0), 0);
+    start();
+}
+
+static void tear_down(void)
+{
+    service_release(&service);
+    origin_stop(origin);
+    const struct identity *people[] = {&alice, &bob, &dora};
+    for (unsigned i = 0; i < 3; i++)
+        remove_tree(textf("%s/autodl-storage", home_of(people[i])));
+}
+
+static void add(const struct identity *who, const char *path, struct task_view *ret_view)
+{
+    ck_assert_int_eq(add_task(&service, who, origin_url(origin, path), NULL, ret_view), 200);
+}
+
+static int status_for(const struct identity *who, const char *id)
+{
+    _cleanup_view_ struct task_view view = {0};
+    return get_task(&service, who, id, &view);
+}
+
+/* A request whose refusal is of interest. */
+static void expect_refusal(const struct identity *who, const char *method, const char *target,
+                           int status, const char *says)
+{
+    _cleanup_answer_ struct answer answer = {0};
+    http_unix(&service, who, http_request_text(method, target, NULL, NULL), &answer);
+    ck_assert_msg(answer.status == status, "%s %s by %s: %d, not %d: %s", method, target, who->name,
+                  answer.status, status, answer.body);
+    const char *message = answer_string(&answer, "message");
+    ck_assert_msg(message && strstr(message, says), "no \"%s\" in: %s", says, answer.body);
+}
+
+static void expect_owner(const char *path, const struct identity *who, mode_t mode)
+{
+    struct stat status;
+    ck_assert_msg(stat(path, &status) == 0, "%s: %s", path, strerror(errno));
+    ck_assert_uint_eq(status.st_uid, who->uid);
+    ck_assert_uint_eq(status.st_gid, who->gid);
+    ck_assert_uint_eq(status.st_mode & 07777, mode);
+}
+
+/* --- files are their user's --- */
+
+START_TEST(files_belong_to_who_added)
+{
+    _cleanup_view_ struct task_view task = {0};
+
+    add(&alice, "/bytes/100000/a", &task);
+    ck_assert_str_eq(task.dest, textf("%s/autodl-storage/a", home_of(&alice)));
+    wait_state(&service, &alice, task.id, "FINISHED", SOON);
+    ck_assert_int_eq(origin_expect_file(task.dest, "/bytes/100000/a"), 0);
+    expect_owner(task.dest, &alice, 0644);
+    expect_owner(textf("%s/autodl-storage", home_of(&alice)), &alice, 0755);
+}
+END_TEST
+
+START_TEST(not_into_the_home_of_another)
+{
+    _cleanup_answer_ struct answer answer = {0};
+    _cleanup_free_ char *before = read_stats(&service);
+    const char *body = textf("url=http://127.0.0.1/a&path=%s/in", home_of(&bob));
+
+    http_unix(&service, &alice, http_request_text("POST", "/add", NULL, body), &answer);
+    ck_assert_int_eq(answer.status, 403);
+    const char *message = answer_string(&answer, "message");
+    ck_assert_msg(message && strstr(message, "Permission denied"), "%s", answer.body);
+    _cleanup_free_ char *after = read_stats(&service);
+    ck_assert_str_eq(before, after);
+    ck_assert_uint_eq(count_names(home_of(&bob), NULL), 0);
+}
+END_TEST
+
+START_TEST(no_filers_for_system_users)
+{
+    _cleanup_view_ struct task_view view = {0};
+    ck_assert_int_eq(add_task(&service, &somed, "http://127.0.0.1/a", "/tmp", &view), 403);
+    ck_assert_int_eq(read_count(&service, "ENQUEUED"), 0);
+}
+END_TEST
+
+/* --- tasks are their user's --- */
+
+START_TEST(tasks_of_others_are_not_there)
+{
+    _cleanup_view_ struct task_view task = {0};
+    _cleanup_output_ struct output output = {0};
+
+    call(&service, &dora, "POST", "/pause?scope=all");
+    add(&alice, "/bytes/1000/a", &task);
+    ck_assert_int_eq(status_for(&alice, task.id), 200);
+    ck_assert_int_eq(status_for(&dora, task.id), 200);
+    ck_assert_int_eq(status_for(&root, task.id), 200);
+    ck_assert_int_eq(status_for(&bob, task.id), 404);
+    cli_as(&service, &bob, &output, "status", task.id, NULL);
+    ck_assert_int_eq(output.status, 3);
+    ck_assert_str_eq(output.out, "{\"message\": \"Not Found\"}\n");
+
+    call(&service, &bob, "POST", "/clear");
+    call(&service, &bob, "POST", "/resume");
+    call(&service, &dora, "POST", "/clear"); /* an operator's own */
+    ck_assert_int_eq(read_count(&service, "ENQUEUED"), 1);
+    ck_assert_uint_eq(origin_requests(origin), 0);
+    call(&service, &dora, "POST", "/resume?scope=all");
+    wait_state(&service, &alice, task.id, "FINISHED", SOON);
+}
+END_TEST
+
+START_TEST(operators)
+{
+    _cleanup_view_ struct task_view task = {0}, more = {0};
+
+    call(&service, &root, "POST", "/pause"); /* root: everybody's */
+    add(&alice, "/bytes/1000/a", &task);
+    expect_refusal(&bob, "POST", "/clear?scope=all", 403, "operator");
+    expect_refusal(&alice, "POST", "/pause?scope=all", 403, "operator");
+    expect_refusal(&alice, "POST", "/resume?scope=all", 403, "operator");
+    expect_refusal(&alice, "POST", "/maxtasks?max_tasks_number=3", 403,
+                   "only operators may change max_tasks_num; an administrator can make you one: "
+                   "adduser alice autodl");
+    ck_assert_int_eq(read_count(&service, "ENQUEUED"), 1);
+    call(&service, &dora, "POST", "/maxtasks?max_tasks_number=3");
+    call(&service, &dora, "POST", "/clear?scope=all");
+    ck_assert_int_eq(read_count(&service, "CLEARED"), 1);
+
+    add(&bob, "/bytes/1000/b", &more);
+    call(&service, &root, "POST", "/clear");
+    ck_assert_int_eq(read_count(&service, "CLEARED"), 2);
+    call(&service, &root, "POST", "/resume");
+}
+END_TEST
+
+START_TEST(a_pause_is_the_users_own)
+{
+    _cleanup_view_ struct task_view hers = {0}, his = {0};
+
+    call(&service, &alice, "POST", "/pause");
+    add(&alice, "/bytes/1000/a", &hers);
+    add(&bob, "/bytes/1000/b", &his);
+    wait_state(&service, &bob, his.id, "FINISHED", SOON);
+    ck_assert_int_eq(read_count(&service, "ENQUEUED"), 1);
+    call(&service, &bob, "POST", "/resume"); /* not hers */
+    ck_assert_int_eq(read_count(&service, "ENQUEUED"), 1);
+    call(&service, &alice, "POST", "/resume");
+    wait_state(&service, &alice, hers.id, "FINISHED", SOON);
+    expect_owner(his.dest, &bob, 0644);
+}
+END_TEST
+
+/* --- who is asking --- */
+
+START_TEST(root_acts_for_others_on_the_socket)
+{
+    _cleanup_output_ struct output output = {0}, without = {0}, other = {0};
+    _cleanup_view_ struct task_view task = {0};
+    const char *url = origin_url(origin, "/bytes/1000/a");
+
+    cli_as(&service, &root, &output, "-u", "alice", "add", url, NULL);
+    ck_assert_msg(output.status == 0, "%d: %s", output.status, output.err);
+    task_parse(output.out, &task);
+    wait_state(&service, &alice, task.id, "FINISHED", SOON);
+    expect_owner(task.dest, &alice, 0644);
+
+    cli_as(&service, &root, &without, "add", url, NULL);
+    ck_assert_int_eq(without.status, 4);
+    ck_assert_msg(strstr(without.err, "root has no downloads here; use -u USER") ||
+                      strstr(without.out, "root has no downloads here; use -u USER"),
+                  "%s%s", without.out, without.err);
+    cli_as(&service, &bob, &other, "-u", "alice", "add", url, NULL);
+    ck_assert_int_eq(other.status, 4);
+    ck_assert_msg(strstr(other.out, "you are bob; only root may act for alice") ||
+                      strstr(other.err, "you are bob; only root may act for alice"),
+                  "%s%s", other.out, other.err);
+    ck_assert_int_eq(read_count(&service, "FINISHED"), 1);
+}
+END_TEST
+
+static const char *add_as(const char *name, const char *password)
+{
+    return http_request_text("POST", "/add", http_basic(name, password),
+                             textf("url=%s", origin_url(origin, "/bytes/10/tcp")));
+}
+
+static int status_over(unsigned port, const struct identity *who, const char *request)
+{
+    _cleanup_answer_ struct answer answer = {0};
+    http_exchange(connect_tcp(port, who), request, strlen(request), &answer);
+    return answer.status;
+}
+
+START_TEST(the_kernel_vouches_on_loopback)
+{
+    const unsigned port = service.port;
+    ck_assert_int_eq(status_over(port, &alice, add_as("alice", "x")), 200);
+    ck_assert_int_eq(status_over(port, &alice, add_as("alice", "another")), 200);
+    wait_count(&service, "FINISHED", 2, SOON);
+    ck_assert_int_eq(status_over(port, &bob, add_as("alice", "x")), 401);
+    ck_assert_int_eq(status_over(port, &alice, add_as("root", "")), 401);
+    ck_assert_int_eq(status_over(port, &root, add_as("alice", "x")), 401);
+    ck_assert_int_eq(status_over(port, &root, add_as("root", "")), 401);
+    ck_assert_int_eq(status_over(port, &alice, add_as("nosuchuser", "x")), 401);
+    ck_assert_int_eq(status_over(port, &alice, http_request_text("GET", "/stats", NULL, NULL)),
+                     401);
+    ck_assert_int_eq(read_count(&service, "FINISHED"), 2);
+    ck_assert_int_eq(read_count(&service, "ENQUEUED"), 0);
+    expect_owner(textf("%s/autodl-storage/tcp-1", home_of(&alice)), &alice, 0644);
+}
+END_TEST
+
+/* Connections to the service that it has not closed yet. */
+static bool no_open_connections(void *data)
+{
+    char line[512];
+    unsigned port, state, open = 0;
+    FILE *file = fopen("/proc/net/tcp", "re");
+    (void)data;
+    ck_assert_ptr_nonnull(file);
+    while (fgets(line, sizeof(line), file))
+        if (sscanf(line, "%*u: %*x:%x %*x:%*x %x", &port, &state) == 2 && port == service.port &&
+            state != 0x0a && state != 0x06) /* LISTEN, TIME_WAIT */
+            open++;
+    fclose(file);
+    return open == 0;
+}
+
+/* Whoever is gone before the look-up cannot be told from anybody: it must be nobody. */
+START_TEST(sends_and_closes_at_once)
+{
+    const char *request = add_as("alice", "x");
+    for (unsigned i = 0; i < 200; i++) {
+        int fd = connect_tcp(service.port, i % 3 ? &bob : &root);
+        struct linger reset = {.l_onoff = i % 2, .l_linger = 0};
+        ck_assert_int_eq(setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset)), 0);
+        ck_assert_int_eq(send(fd, request, strlen(request), MSG_NOSIGNAL),
+                         (ssize_t)strlen(request));
+        close(fd);
+    }
+    wait_until(no_open_connections, NULL, SOON, "the service closes all connections");
+    static const char *const states[] = {"ENQUEUED", "DOWNLOADING", "FINISHING", "FINISHED",
+                                         "FAILED"};
+    for (unsigned i = 0; i < 5; i++)
+        ck_assert_int_eq(read_count(&service, states[i]), 0);
+    ck_assert_uint_eq(count_names(home_of(&alice), NULL), 0);
+}
+END_TEST
+
+/* --- a relay --- */
+
+static void pass_on(int from, int to)
+{
+    char buffer[16384];
+    ssize_t len = recv(from, buffer, sizeof(buffer), 0);
+    if (len <= 0 || send(to, buffer, (size_t)len, MSG_NOSIGNAL) != len)
+        _exit(0);
+}
+
+/* Serves one connection after the other, each by a child, until it is killed. */
+static void relay(int listener)
+{
+    struct sockaddr_in target = {.sin_family = AF_INET,
+                                 .sin_port = htons((uint16_t)service.port),
+                                 .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    signal(SIGCHLD, SIG_IGN);
+    for (;;) {
+        int client = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+        if (client < 0)
+            _exit(1);
+        if (fork() == 0) {
+            int server = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+            if (connect(server, (struct sockaddr *)&target, sizeof(target)) < 0)
+                _exit(1);
+            pass_on(client, server); /* the request is one small message */
+            for (;;)
+                pass_on(server, client);
+        }
+        close(client);
+    }
+}
+
+static unsigned start_relay(pid_t *ret_pid)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof(address);
+    int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    ck_assert_int_eq(bind(listener, (struct sockaddr *)&address, size), 0);
+    ck_assert_int_eq(listen(listener, 16), 0);
+    ck_assert_int_eq(getsockname(listener, (struct sockaddr *)&address, &size), 0);
+    *ret_pid = fork();
+    ck_assert_int_ge(*ret_pid, 0);
+    if (*ret_pid == 0)
+        relay(listener);
+    close(listener);
+    return ntohs(address.sin_port);
+}
+
+START_TEST(a_relay_of_root_vouches_for_nobody)
+{
+    pid_t pid;
+    unsigned port = start_relay(&pid);
+    ck_assert_int_eq(status_over(port, &alice, add_as("alice", "x")), 401);
+    ck_assert_int_eq(status_over(port, &bob, add_as("alice", "x")), 401);
+    ck_assert_int_eq(status_over(port, &bob, add_as("root", "x")), 401);
+    ck_assert_int_eq(status_over(port, &root, add_as("root", "x")), 401);
+    service_kill(pid);
+    wait_exit(pid, SOON);
+    ck_assert_int_eq(read_count(&service, "ENQUEUED"), 0);
+    ck_assert_int_eq(read_count(&service, "FINISHED"), 0);
+}
+END_TEST
+
+/* --- processes --- */
+
+static void expect_status(pid_t pid, const char *field, const char *value)
+{
+    const char *is = process_status(pid, field);
+    size_t len = strlen(is);
+    while (len > 0 && (is[len - 1] == ' ' || is[len - 1] == '\t'))
+        len--;
+    ck_assert_msg(len == strlen(value) && strncmp(is, value, len) == 0,
+                  "%s of process %d is \"%s\", not \"%s\"", field, (int)pid, is, value);
+}
+
+static void expect_uid(pid_t pid, unsigned uid)
+{
+    const char *four = textf("%u\t%u\t%u\t%u", uid, uid, uid, uid);
+    expect_status(pid, "Uid", four);
+    expect_status(pid, "Gid", four); /* each account here has a group of the same number */
+}
+
+static void expect_powerless(pid_t pid)
+{
+    static const char *const sets[] = {"CapInh", "CapPrm", "CapEff", "CapAmb"};
+    for (unsigned i = 0; i < 4; i++)
+        expect_status(pid, sets[i], "0000000000000000");
+    expect_status(pid, "NoNewPrivs", "1");
+}
+
+START_TEST(what_the_processes_are)
+{
+    _cleanup_view_ struct task_view task = {0};
+    pid_t filers[8];
+
+    add(&alice, "/gate/a", &task);
+    wait_state(&service, &alice, task.id, "DOWNLOADING", SOON);
+    ck_assert_uint_eq(service_filers(&service, ALICE_UID, filers, 8), 1);
+    expect_uid(filers[0], ALICE_UID);
+    expect_status(filers[0], "Groups", textf("%d %d", ALICE_UID, CREW));
+    expect_powerless(filers[0]);
+
+    pid_t pid = service_process(&service);
+    expect_uid(pid, SERVICE_UID);
+    expect_powerless(pid);
+    ck_assert_ptr_null(strstr(textf(" %s ", process_status(pid, "Groups")), " 0 "));
+
+    expect_uid(service.monitor, SERVICE_UID);
+    expect_status(service.monitor, "CapPrm", "00000000000000c0"); /* SETGID and SETUID */
+    expect_status(service.monitor, "CapEff", "00000000000000c0");
+    expect_status(service.monitor, "Threads", "1");
+    origin_open_gate(origin, "a");
+    wait_state(&service, &alice, task.id, "FINISHED", SOON);
+}
+END_TEST
+
+/* --- one user's trouble is not another's --- */
+
+START_TEST(a_dead_file_system_delays_its_user_alone)
+{
+    _cleanup_view_ struct task_view before = {0}, hers = {0}, his = {0}, end = {0};
+    _cleanup_answer_ struct answer answer = {0};
+    pid_t filers[8];
+
+    add(&alice, "/bytes/1000/before", &before);
+    wait_state(&service, &alice, before.id, "FINISHED", SOON);
+    unsigned count = service_filers(&service, ALICE_UID, filers, 8);
+    ck_assert_uint_ge(count, 1);
+    for (unsigned i = 0; i < count; i++)
+        ck_assert_int_eq(kill(filers[i], SIGSTOP), 0);
+
+    int64_t begin = harness_now();
+    const char *request = http_request_text(
+        "POST", "/add", NULL, textf("url=%s", origin_url(origin, "/bytes/1000/hers")));
+    int fd = connect_unix(service.socket, &alice);
+    ck_assert_int_eq(write(fd, request, strlen(request)), (ssize_t)strlen(request));
+    add(&bob, "/bytes/1000/his", &his); /* meanwhile */
+    wait_state(&service, &bob, his.id, "FINISHED", 4000);
+    ck_assert_int_lt(harness_now() - begin, 4000);
+
+    http_exchange(fd, "", 0, &answer);
+    ck_assert_int_eq(answer.status, 200);
+    ck_assert_int_ge(harness_now() - begin, 4000);
+    ck_assert_int_le(harness_now() - begin, 10000);
+    task_parse(answer.body, &hers);
+    ck_assert_int_eq(read_count(&service, "ENQUEUED"), 1);
+    for (unsigned i = 0; i < count; i++)
+        ck_assert_int_eq(kill(filers[i], SIGCONT), 0);
+    wait_state(&service, &alice, hers.id, "FINISHED", SOON);
+    ck_assert_int_eq(get_task(&service, &alice, hers.id, &end), 200); /* dest was a guess */
+    expect_owner(end.dest, &alice, 0644);
+}
+END_TEST
+
+START_TEST(everybody_is_there_after_a_crash)
+{
+    _cleanup_view_ struct task_view hers = {0}, his = {0};
+
+    call(&service, &root, "POST", "/pause");
+    add(&alice, "/bytes/1000/a", &hers);
+    add(&bob, "/bytes/1000/b", &his);
+    service_kill_all(&service);
+    start();
+    call(&service, &root, "POST", "/resume");
+    wait_state(&service, &alice, hers.id, "FINISHED", SOON);
+    wait_state(&service, &bob, his.id, "FINISHED", SOON);
+    expect_owner(hers.dest, &alice, 0644);
+    expect_owner(his.dest, &bob, 0644);
+}
+END_TEST
+
+int main(void)
+{
+    const char *why = make_accounts();
+    if (why)
+        return harness_skip(why);
+    Suite *suite = suite_create("users");
+    TCase *tcase = tcase_create("users");
+    tcase_add_checked_fixture(tcase, set_up, tear_down);
+    tcase_set_timeout(tcase, 120);
+    tcase_add_test(tcase, files_belong_to_who_added);
+    tcase_add_test(tcase, not_into_the_home_of_another);
+    tcase_add_test(tcase, no_filers_for_system_users);
+    tcase_add_test(tcase, tasks_of_others_are_not_there);
+    tcase_add_test(tcase, operators);
+    tcase_add_test(tcase, a_pause_is_the_users_own);
+    tcase_add_test(tcase, root_acts_for_others_on_the_socket);
+    tcase_add_test(tcase, the_kernel_vouches_on_loopback);
+    tcase_add_test(tcase, sends_and_closes_at_once);
+    tcase_add_test(tcase, a_relay_of_root_vouches_for_nobody);
+    tcase_add_test(tcase, what_the_processes_are);
+    tcase_add_test(tcase, a_dead_file_system_delays_its_user_alone);
+    tcase_add_test(tcase, everybody_is_there_after_a_crash);
+    suite_add_tcase(suite, tcase);
+    return harness_main(suite);
+}
