@@ -49,7 +49,7 @@ struct verb {
     uid_t scope;
     int64_t *rows; /* clear */
     size_t count;
-    bool pausing; /* pause, not resume */
+    int64_t until; /* pause: boot time, 0: until resumed */
     manager_done done;
     void *data;
 };
@@ -213,50 +213,49 @@ void manager_clear(struct manager *manager, uid_t scope, manager_done done, void
     pthread_rwlock_unlock(&manager->gate);
 }
 
-/* --- pause and resume --- */
+/* --- pause and resume: the queue follows the store, in the order of its commits --- */
 
-static void on_pause_stored(void *data, int result)
+static void on_paused(void *data, int result)
 {
     struct verb *verb = data;
-    if (result < 0 && verb->pausing) /* refused means not done */
-        queue_resume(verb->manager->engine.queue, verb->scope);
+    if (result == 0)
+        result = queue_pause(verb->manager->engine.queue, verb->scope, verb->until);
+    timer_kick(verb->manager->timer);
     verb_end(verb, result);
 }
 
 void manager_pause(struct manager *manager, uid_t scope, unsigned seconds, manager_done done,
                    void *data)
 {
-    struct engine *engine = &manager->engine;
     struct verb *verb = verb_begin(manager, scope, done, data);
     if (!verb)
         return;
-    verb->pausing = true;
     struct store_pause pause = {.uid = scope};
-    int64_t until = 0;
     if (seconds > 0) {
         pause.length = (int64_t)seconds * 1000;
         pause.until = units_now_realtime() + pause.length;
-        until = units_now_boottime() + pause.length;
+        verb->until = units_now_boottime() + pause.length;
     }
-    int r = queue_pause(engine->queue, scope, until);
-    timer_kick(manager->timer);
-    if (r == 0)
-        r = store_set_pause(engine->store, &pause, on_pause_stored, verb);
-    if (r < 0)
-        on_pause_stored(verb, r);
+    if (store_set_pause(manager->engine.store, &pause, on_paused, verb) < 0)
+        verb_end(verb, -ENOMEM);
     pthread_rwlock_unlock(&manager->gate);
+}
+
+static void on_resumed(void *data, int result)
+{
+    struct verb *verb = data;
+    if (result == 0)
+        queue_resume(verb->manager->engine.queue, verb->scope);
+    verb_end(verb, result);
 }
 
 void manager_resume(struct manager *manager, uid_t scope, manager_done done, void *data)
 {
-    struct engine *engine = &manager->engine;
     struct verb *verb = verb_begin(manager, scope, done, data);
     if (!verb)
         return;
-    queue_resume(engine->queue, scope);
-    int r = store_end_pause(engine->store, scope, on_pause_stored, verb);
-    if (r < 0)
-        on_pause_stored(verb, r);
+    if (store_end_pause(manager->engine.store, scope, on_resumed, verb) < 0)
+        verb_end(verb, -ENOMEM);
     pthread_rwlock_unlock(&manager->gate);
 }
 

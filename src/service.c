@@ -10,6 +10,7 @@
 #include <sys/eventfd.h>
 #include <sys/file.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
@@ -60,11 +61,32 @@ static void say_running(int fd, const char *state_dir)
               pid[0] ? pid : "unknown", state_dir);
 }
 
+/* Others who could write there could have the service write files as anybody. */
+static int check_state_dir(const char *state_dir)
+{
+    struct stat stat;
+    _cleanup_close_ int fd = open(state_dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0 || fstat(fd, &stat) < 0) {
+        log_error("%s: %s; it has to be a directory that this service may write", state_dir,
+                  strerror(errno));
+        return -errno;
+    }
+    if (stat.st_uid == geteuid() && (stat.st_mode & (S_IWGRP | S_IWOTH)) == 0)
+        return 0;
+    log_error("%s: others may write there; make it the service's alone: chown %u '%s' && chmod 700 "
+              "'%s'",
+              state_dir, (unsigned)geteuid(), state_dir, state_dir);
+    return -EPERM;
+}
+
 /* A service that is just ending is waited for. The lock goes with the process. */
 static int lock_instance(struct service *service)
 {
     const char *state_dir = service->options->settings->state_dir;
     char path[API_PATH_MAX + 1];
+    int r = check_state_dir(state_dir);
+    if (r < 0)
+        return r;
     snprintf(path, sizeof path, "%s/lock", state_dir);
     service->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (service->lock < 0) {
@@ -106,7 +128,7 @@ static int start_http(struct service *service)
     service->routes = (struct routes_classic){service->manager, service->auth};
     struct http_options http = {
         .settings = options->settings,
-        .socket = options->settings->socket,
+        .socket = options->settings->socket[0] ? options->settings->socket : NULL,
         .auth = service->auth,
         .routes = routes_classic,
         .data = &service->routes,

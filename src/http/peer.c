@@ -200,6 +200,11 @@ static int uid_over_tcp(struct peers *peers, int socket, uid_t *ret_uid)
      * relay that anybody speaks through. */
     if (answer.idiag_state != TCP_ESTABLISHED || answer.idiag_inode == 0 || answer.idiag_uid == 0)
         return -ENOENT;
+    /* Asked last: while our end is connected, nobody else can have had the addresses that we asked about.
+     * A peer that resets the connection, for another to take its port, is not mistaken for that other. */
+    peer_len = sizeof peer;
+    if (getpeername(socket, &peer.any, &peer_len) < 0)
+        return -ENOENT;
     if (memcmp(&answer.id.idiag_sport, &question.body.id.idiag_sport, sizeof(__be16)) != 0 ||
         memcmp(&answer.id.idiag_dport, &question.body.id.idiag_dport, sizeof(__be16)) != 0)
         return -ENOENT;

@@ -593,6 +593,23 @@ static int exchange(struct files_channel *channel, const struct wire_request *re
     return 0;
 }
 
+/* The user's file system may fail as it likes, but not in words that mean something of ours. */
+static int user_error(int error)
+{
+    switch (error) {
+    case -ETIMEDOUT:
+    case -ESHUTDOWN:
+    case -ECANCELED:
+    case -EPIPE:
+    case -EPROTO:
+    case -EHOSTDOWN:
+    case -ENOMEM:
+        return -EIO;
+    default:
+        return error;
+    }
+}
+
 /* One request and its answer; once more when the filer ended meanwhile. Then 0 means that `reply`
  * is filled and reports success. */
 static int call(struct files_channel *channel, const struct wire_request *request, int timeout,
@@ -606,7 +623,7 @@ static int call(struct files_channel *channel, const struct wire_request *reques
     int r = exchange(channel, request, reply, ret_fd, deadline);
     if (r == -EPIPE)
         r = exchange(channel, request, reply, ret_fd, deadline);
-    return r < 0 ? r : reply->error;
+    return r < 0 ? r : user_error(reply->error);
 }
 
 static int copy_string(char *to, size_t size, const char *from)

@@ -137,7 +137,7 @@ static int reduce_privileges(const struct monitor *monitor)
 /* A child keeps 0 (made /dev/null), 1, 2 and `fd`, which becomes 3 and is returned. */
 static int begin_child(const struct monitor *monitor, const char *name, int fd)
 {
-    static const int ignored[] = {SIGINT, SIGTERM, SIGHUP, SIGPIPE};
+    static const int ignored[] = {SIGINT, SIGTERM, SIGHUP, SIGPIPE, SIGXFSZ};
     static const char *const for_monitor[] = {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID",
                                               "LISTEN_FDS",    "LISTEN_PID",    "LISTEN_FDNAMES"};
     if ((fd != 3 && dup3(fd, 3, O_CLOEXEC) < 0) || close_range(4, ~0U, 0) < 0)
