@@ -17,6 +17,7 @@ UNIT_TESTS = \
 	tests/check_json \
 	tests/check_log \
 	tests/check_naming \
+	tests/check_peer \
 	tests/check_queue \
 	tests/check_routes_classic \
 	tests/check_settings \
@@ -61,6 +62,11 @@ tests_check_log_LDADD = $(TEST_LIBS)
 tests_check_naming_SOURCES = tests/check_naming.c
 tests_check_naming_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_check_naming_LDADD = $(TEST_LIBS)
+
+tests_check_peer_SOURCES = tests/check_peer.c
+tests_check_peer_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_check_peer_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=send
+tests_check_peer_LDADD = $(TEST_LIBS)
 
 tests_check_queue_SOURCES = tests/check_queue.c
 tests_check_queue_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
