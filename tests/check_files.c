@@ -18,6 +18,7 @@
 #include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -274,6 +275,23 @@ static pid_t the_filer(void)
     return pid;
 }
 
+/* Those of the one filer, until its channels are closed but standard streams, control and epoll. */
+static unsigned open_filer_descriptors(void)
+{
+    char path[64];
+    unsigned count = 0;
+    snprintf(path, sizeof(path), "/proc/%d/fd", (int)the_filer());
+    for (int i = 0; i < SOON && count != 5; i++) {
+        DIR *dir = opendir(path);
+        CHECK(dir);
+        for (count = 0; readdir(dir); count++)
+            ;
+        closedir(dir);
+        count -= 2; /* . and .. */
+    }
+    return count;
+}
+
 static struct files_channel *channel_open(void)
 {
     struct files_channel *channel;
@@ -390,7 +408,7 @@ static void open_part(void)
 {
     struct files_channel *channel = channel_open();
     int fd = -1;
-    CHECK_INT(files_open_part(channel, base, "p.part", false, SOON, &fd), 0);
+    CHECK_INT(files_open_part(channel, base, "p.part", SOON, &fd), 0);
     CHECK_INT(fcntl(fd, F_GETFD), FD_CLOEXEC);
     CHECK_INT(fcntl(fd, F_GETFL) & (O_ACCMODE | O_NONBLOCK | O_APPEND), O_RDWR);
     CHECK_INT(pwrite(fd, "hello", 5, 3), 5);
@@ -404,17 +422,14 @@ static void open_part(void)
     CHECK(st.dev == look("p.part").st_dev && st.ino == look("p.part").st_ino);
     CHECK_INT(files_stat(channel, base, "none", SOON, &st), -ENOENT);
 
-    CHECK_INT(files_open_part(channel, base, "p.part", false, SOON, &fd), 0);
+    CHECK_INT(files_open_part(channel, base, "p.part", SOON, &fd), 0);
     close(fd);
-    CHECK_INT(look("p.part").st_size, 8);
-    CHECK_INT(files_open_part(channel, base, "p.part", true, SOON, &fd), 0);
-    close(fd);
-    CHECK_INT(look("p.part").st_size, 0);
-    CHECK_INT(files_open_part(channel, in_base("none"), "p.part", true, SOON, &fd), -ENOENT);
-    CHECK_INT(files_open_part(channel, base, "a/b", true, SOON, &fd), -EINVAL);
-    CHECK_INT(files_open_part(channel, base, "..", true, SOON, &fd), -EINVAL);
-    CHECK_INT(files_open_part(channel, base, ".bashrc", true, SOON, &fd), -EPERM);
-    CHECK_INT(files_open_part(channel, "~", "p.part", true, SOON, &fd), -EINVAL);
+    CHECK_INT(look("p.part").st_size, 8); /* opening changes nothing */
+    CHECK_INT(files_open_part(channel, in_base("none"), "p.part", SOON, &fd), -ENOENT);
+    CHECK_INT(files_open_part(channel, base, "a/b", SOON, &fd), -EINVAL);
+    CHECK_INT(files_open_part(channel, base, "..", SOON, &fd), -EINVAL);
+    CHECK_INT(files_open_part(channel, base, ".bashrc", SOON, &fd), -EPERM);
+    CHECK_INT(files_open_part(channel, "~", "p.part", SOON, &fd), -EINVAL);
     files_close(channel);
 }
 
@@ -436,7 +451,7 @@ static void planted(void)
     static const char *const names[] = {"fifo",     "symlink",   "dangling",
                                         "hardlink", "directory", "socket"};
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-        int r = files_open_part(channel, base, names[i], true, SOON, &fd);
+        int r = files_open_part(channel, base, names[i], SOON, &fd);
         if (r != -EEXIST)
             dprintf(STDERR_FILENO, "%s: %d\n", names[i], r);
         CHECK_INT(r, -EEXIST);
@@ -449,7 +464,7 @@ static void planted(void)
     CHECK_INT(files_stat(channel, base, "symlink", SOON, &st), 0);
     CHECK(S_ISLNK(st.mode));
     make_file("p", "");
-    CHECK_INT(files_rename(channel, base, "p", "dangling", 0, 0, SOON), -EEXIST);
+    CHECK_INT(files_rename(channel, base, "p", "dangling", false, 0, 0, SOON), -EEXIST);
     files_close(channel);
 }
 
@@ -459,19 +474,19 @@ static void rename_unlink_sync(void)
     make_file("a", "a");
     make_file("other", "other");
     struct stat a = look("a");
-    CHECK_INT(files_rename(channel, base, "a", "other", a.st_dev, a.st_ino, SOON), -EEXIST);
+    CHECK_INT(files_rename(channel, base, "a", "other", false, a.st_dev, a.st_ino, SOON), -EEXIST);
     CHECK_INT(look("other").st_size, 5);
-    CHECK_INT(files_rename(channel, base, "a", "b", a.st_dev, a.st_ino, SOON), 0);
+    CHECK_INT(files_rename(channel, base, "a", "b", false, a.st_dev, a.st_ino, SOON), 0);
     CHECK(look("b").st_ino == a.st_ino);
     /* Again: done already. To another name: not done. */
-    CHECK_INT(files_rename(channel, base, "a", "b", a.st_dev, a.st_ino, SOON), 0);
-    CHECK_INT(files_rename(channel, base, "a", "c", a.st_dev, a.st_ino, SOON), -ENOENT);
-    CHECK_INT(files_rename(channel, base, "a", "other", a.st_dev, a.st_ino, SOON), -ENOENT);
+    CHECK_INT(files_rename(channel, base, "a", "b", false, a.st_dev, a.st_ino, SOON), 0);
+    CHECK_INT(files_rename(channel, base, "a", "c", false, a.st_dev, a.st_ino, SOON), -ENOENT);
+    CHECK_INT(files_rename(channel, base, "a", "other", false, a.st_dev, a.st_ino, SOON), -ENOENT);
     /* Half done by link and unlink. */
     CHECK_INT(link(in_base("b"), in_base("b2")), 0);
-    CHECK_INT(files_rename(channel, base, "b", "b2", a.st_dev, a.st_ino, SOON), 0);
+    CHECK_INT(files_rename(channel, base, "b", "b2", false, a.st_dev, a.st_ino, SOON), 0);
     CHECK_INT(access(in_base("b"), F_OK), -1);
-    CHECK_INT(files_rename(channel, base, "b2", ".b", a.st_dev, a.st_ino, SOON), -EPERM);
+    CHECK_INT(files_rename(channel, base, "b2", ".b", false, a.st_dev, a.st_ino, SOON), -EPERM);
 
     CHECK_INT(files_unlink(channel, base, "b2", SOON), 0);
     CHECK_INT(access(in_base("b2"), F_OK), -1);
@@ -485,6 +500,107 @@ static void rename_unlink_sync(void)
     CHECK_INT(mkdir(in_base("dropbox"), 0333), 0);
     CHECK_INT(files_sync(channel, in_base("dropbox"), SOON), 0);
     files_close(channel);
+}
+
+static void rename_replaces(void)
+{
+    struct files_channel *channel = channel_open();
+    make_file("a", "new");
+    make_file("other", "other");
+    struct stat a = look("a");
+    CHECK_INT(files_rename(channel, base, "a", "other", true, a.st_dev, a.st_ino, SOON), 0);
+    CHECK(look("other").st_ino == a.st_ino);
+    /* Again: done already. To another name: not done. */
+    CHECK_INT(files_rename(channel, base, "a", "other", true, a.st_dev, a.st_ino, SOON), 0);
+    CHECK_INT(files_rename(channel, base, "a", "c", true, a.st_dev, a.st_ino, SOON), -ENOENT);
+    /* One that nobody has is fine as well. */
+    CHECK_INT(files_rename(channel, base, "other", "c", true, a.st_dev, a.st_ino, SOON), 0);
+
+    /* A link is replaced, not what it leads to; a directory never is. */
+    make_file("precious", "precious");
+    CHECK_INT(symlink("precious", in_base("link")), 0);
+    CHECK_INT(files_rename(channel, base, "c", "link", true, a.st_dev, a.st_ino, SOON), 0);
+    CHECK(look("link").st_ino == a.st_ino);
+    CHECK_INT(look("precious").st_size, 8);
+    CHECK_INT(mkdir(in_base("directory"), 0755), 0);
+    CHECK_INT(files_rename(channel, base, "link", "directory", true, a.st_dev, a.st_ino, SOON),
+              -EISDIR);
+    CHECK_INT(files_rename(channel, base, "link", "directory", false, a.st_dev, a.st_ino, SOON),
+              -EEXIST);
+    CHECK(S_ISDIR(look("directory").st_mode));
+    CHECK_INT(files_rename(channel, base, "link", ".x", true, a.st_dev, a.st_ino, SOON), -EPERM);
+    files_close(channel);
+}
+
+static void unlink_if(void)
+{
+    struct files_channel *channel = channel_open();
+    make_file("a", "12345");
+    make_file("b", "12345");
+    struct stat a = look("a");
+    struct stat b = look("b");
+    CHECK_INT(files_unlink_if(channel, base, "a", a.st_dev, b.st_ino, 5, SOON), -ESTALE);
+    CHECK_INT(files_unlink_if(channel, base, "a", a.st_dev + 1, a.st_ino, 5, SOON), -ESTALE);
+    CHECK_INT(files_unlink_if(channel, base, "a", a.st_dev, a.st_ino, 6, SOON), -ESTALE);
+    CHECK_INT(files_unlink_if(channel, base, "a", a.st_dev, a.st_ino, -1, SOON), -EINVAL);
+    CHECK_INT(symlink("a", in_base("link")), 0);
+    CHECK_INT(files_unlink_if(channel, base, "link", a.st_dev, a.st_ino, 5, SOON), -ESTALE);
+    struct stat link_st = look("link");
+    CHECK_INT(files_unlink_if(channel, base, "link", link_st.st_dev, link_st.st_ino,
+                              link_st.st_size, SOON),
+              -ESTALE);
+    CHECK_INT(look("a").st_size, 5);
+    CHECK_INT(files_unlink_if(channel, base, "a", a.st_dev, a.st_ino, 5, SOON), 0);
+    CHECK_INT(access(in_base("a"), F_OK), -1);
+    CHECK_INT(look("b").st_size, 5);
+    CHECK_INT(files_unlink_if(channel, base, "a", a.st_dev, a.st_ino, 5, SOON), 0);
+    CHECK_INT(files_unlink_if(channel, in_base("none"), "a", a.st_dev, a.st_ino, 5, SOON), 0);
+    CHECK_INT(files_unlink_if(channel, base, ".a", a.st_dev, a.st_ino, 5, SOON), -EPERM);
+    files_close(channel);
+}
+
+static void check_found(struct files_channel *channel, const char *suffix, const char *expected)
+{
+    _cleanup_free_ char *name = NULL;
+    CHECK_INT(files_find_part(channel, base, suffix, SOON, &name), 0);
+    CHECK(strcmp(name, expected) == 0);
+}
+
+static void find_part(void)
+{
+    struct files_channel *channel = channel_open();
+    char *name = (char *)"untouched";
+    static const char suffix[] = ".0123cdef.part";
+    CHECK_INT(files_find_part(channel, base, suffix, SOON, &name), -ENOENT);
+    /* What only looks like it. */
+    make_file("a.0123cdef.part.txt", "");
+    make_file("a.0123cdee.part", "");
+    make_file(".0123cdef.part", "");
+    make_file(".hidden.0123cdef.part", "");
+    CHECK_INT(mkdir(in_base("directory.0123cdef.part"), 0755), 0);
+    CHECK_INT(symlink("a.0123cdee.part", in_base("link.0123cdef.part")), 0);
+    CHECK_INT(mkfifo(in_base("fifo.0123cdef.part"), 0644), 0);
+    for (int i = 0; i < 3000; i++) {
+        char other[32];
+        snprintf(other, sizeof(other), "%d.%08x.part", i, (unsigned)i);
+        make_file(other, "");
+    }
+    CHECK_INT(files_find_part(channel, base, suffix, SOON, &name), -ENOENT);
+    make_file("a b \xff.0123cdef.part", "");
+    check_found(channel, suffix, "a b \xff.0123cdef.part");
+    check_found(channel, ".00000bb7.part", "2999.00000bb7.part");
+
+    CHECK_INT(files_find_part(channel, base, ".bashrc", SOON, &name), -EINVAL);
+    CHECK_INT(files_find_part(channel, base, "0123cdef.part", SOON, &name), -EINVAL);
+    CHECK_INT(files_find_part(channel, in_base("none"), suffix, SOON, &name), -ENOENT);
+    CHECK_INT(files_find_part(channel, in_base("a.0123cdee.part"), suffix, SOON, &name), -ENOTDIR);
+    CHECK_INT(mkdir(in_base(".ssh"), 0700), 0);
+    CHECK_INT(files_find_part(channel, in_base(".ssh"), suffix, SOON, &name), -EPERM);
+    CHECK_INT(mkdir(in_base("dropbox"), 0333), 0);
+    CHECK_INT(files_find_part(channel, in_base("dropbox"), suffix, SOON, &name), -EACCES);
+    CHECK(strcmp(name, "untouched") == 0);
+    files_close(channel);
+    CHECK_INT(open_filer_descriptors(), 5); /* no directory was left open */
 }
 
 static void other_users(void)
@@ -545,7 +661,7 @@ static void *caller_thread(void *data)
     struct caller *caller = data;
     int fd = -1;
     caller->thread = (int)syscall(SYS_gettid);
-    caller->result = files_open_part(caller->channel, base, "p.part", false, caller->timeout, &fd);
+    caller->result = files_open_part(caller->channel, base, "p.part", caller->timeout, &fd);
     if (caller->result == 0)
         close(fd);
     return NULL;
@@ -591,7 +707,7 @@ static void time_out(struct files_channel *channel)
 {
     int fd = -1;
     int64_t start = units_now_boottime();
-    CHECK_INT(files_open_part(channel, base, "late.part", false, 300, &fd), -ETIMEDOUT);
+    CHECK_INT(files_open_part(channel, base, "late.part", 300, &fd), -ETIMEDOUT);
     int64_t took = units_now_boottime() - start;
     CHECK(took >= 299 && took < 3000);
     CHECK_INT(fd, -1);
@@ -619,7 +735,7 @@ static void stopped(void)
     kill(the_filer(), SIGSTOP);
     time_out(channel);
     int fd;
-    CHECK_INT(files_open_part(channel, base, "x", false, -1, &fd), -ETIMEDOUT);
+    CHECK_INT(files_open_part(channel, base, "x", -1, &fd), -ETIMEDOUT);
     /* Others are served meanwhile. */
     other_users();
     struct files_channel *second = channel_open();
@@ -629,7 +745,7 @@ static void stopped(void)
     CHECK_INT(answers(), 0);
 
     kill(the_filer(), SIGCONT);
-    wait_answers(2);
+    wait_answers(1); /* once, when the last of them has been answered */
     /* The late descriptors were closed, and it works again. */
     CHECK_INT(open_descriptors(), before);
     CHECK_INT(access(in_base("late.part"), F_OK), 0);
@@ -771,13 +887,14 @@ static void *worker_thread(void *data)
         snprintf(name, sizeof(name), "%u-%d", number, i);
         int fd = -1;
         int r;
-        while ((r = files_open_part(channel, base, part, true, -1, &fd)) == -EPIPE && killing)
+        while ((r = files_open_part(channel, base, part, -1, &fd)) == -EHOSTDOWN && killing)
             ;
         CHECK_INT(r, 0);
         struct stat st;
         CHECK_INT(fstat(fd, &st), 0);
         close(fd);
-        while ((r = files_rename(channel, base, part, name, st.st_dev, st.st_ino, -1)) == -EPIPE &&
+        while ((r = files_rename(channel, base, part, name, false, st.st_dev, st.st_ino, -1)) ==
+                   -EHOSTDOWN &&
                killing)
             ;
         CHECK_INT(r, 0);
@@ -1013,6 +1130,9 @@ SCENARIO(prepare_refused)
 SCENARIO(open_part)
 SCENARIO(planted)
 SCENARIO(rename_unlink_sync)
+SCENARIO(rename_replaces)
+SCENARIO(unlink_if)
+SCENARIO(find_part)
 SCENARIO(other_users)
 SCENARIO(new_umask)
 SCENARIO(killed_between)
@@ -1140,6 +1260,9 @@ static Suite *files_suite(void)
         test_open_part,
         test_planted,
         test_rename_unlink_sync,
+        test_rename_replaces,
+        test_unlink_if,
+        test_find_part,
         test_other_users,
         test_new_umask,
         test_killed_between,

@@ -1,3 +1,4 @@
+#include <errno.h>
 #include <float.h>
 #include <locale.h>
 #include <stdio.h>
@@ -161,6 +162,193 @@ START_TEST(utf8_is_told_from_other_bytes)
 }
 END_TEST
 
+/* --- reading --- */
+
+static int read_text(const char *text, struct json_object **ret_object)
+{
+    char message[128] = "";
+    int r = json_read(text, strlen(text), ret_object, message);
+    ck_assert_msg(r == 0 || (r == -EBADMSG && message[0]), "%s: %d", text, r);
+    return r;
+}
+
+START_TEST(objects_are_read)
+{
+    static const char *const good[] = {
+        "{}",
+        " {\n}\r\n\t",
+        "{\"a\": -1, \"b\": [1, 2.5e3, \"x\", null, true, {}]}",
+        "{\"\\u00e9\\ud83d\\ude00\": \"\xc3\xa9\"}",
+        "{\"1\":{\"2\":{\"3\":{\"4\":{\"5\":{\"6\":{\"7\":1}}}}}}}",
+    };
+    for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+        struct json_object *object = NULL;
+        ck_assert_int_eq(read_text(good[i], &object), 0);
+        ck_assert(json_is_object(object));
+        json_release(object);
+    }
+    json_release(NULL);
+}
+END_TEST
+
+START_TEST(what_is_no_object_is_refused)
+{
+    static const char *const bad[] = {
+        "",
+        " ",
+        "{",
+        "}",
+        "{\"a\"",
+        "{\"a\":",
+        "{\"a\":1",
+        "{\"a\":\"",
+        "{\"a\":1,}",
+        "{,}",
+        "{\"a\":1}}",
+        "{\"a\":1}x",
+        "{} {}",
+        "[]",
+        "[{}]",
+        "null",
+        "1",
+        "\"a\"",
+        "true",
+        "{a:1}",
+        "{\"a\" 1}",
+        "{\"a\":01}",
+        "{\"a\":+1}",
+        "{\"a\":TRUE}",
+        "{\"a\":\"\\q\"}",
+        "{\"a\":\"\\u12\"}",
+        "{\"a\":\"\xff\"}",
+        "{\"a\":\"\xed\xa0\x80\"}",
+        "\xef\xbb\xbf{}",
+        "{/**/}",
+        "{}//",
+        "{\"1\":{\"2\":{\"3\":{\"4\":{\"5\":{\"6\":{\"7\":{\"8\":1}}}}}}}}",
+    };
+    char message[128];
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        struct json_object *object = NULL;
+        ck_assert_msg(read_text(bad[i], &object) == -EBADMSG, "%s", bad[i]);
+        ck_assert_ptr_null(object);
+    }
+    struct json_object *object = NULL;
+    ck_assert_int_eq(json_read("{}\0", 3, &object, message), -EBADMSG);
+    ck_assert_str_eq(message, "it holds a NUL");
+    ck_assert_ptr_null(object);
+}
+END_TEST
+
+static int note_name(void *data, const char *name, struct json_object *value)
+{
+    struct buf *names = data;
+    buf_printf(names, "%s%s ", name, value ? "" : "=null");
+    return strcmp(name, "stop") == 0 ? -ECANCELED : 0;
+}
+
+START_TEST(members_are_visited_in_order)
+{
+    struct buf names;
+    struct json_object *object = NULL;
+    buf_init(&names, 100);
+    ck_assert_int_eq(read_text("{\"b\":1,\"a\":null,\"c\":2}", &object), 0);
+    ck_assert_int_eq(json_each(object, note_name, &names), 0);
+    ck_assert_str_eq(names.data, "b a=null c ");
+    json_release(object);
+    buf_clear(&names);
+    ck_assert_int_eq(read_text("{\"b\":1,\"stop\":1,\"c\":2}", &object), 0);
+    ck_assert_int_eq(json_each(object, note_name, &names), -ECANCELED);
+    ck_assert_str_eq(names.data, "b stop ");
+    json_release(object);
+    buf_release(&names);
+}
+END_TEST
+
+/* Letters for what a value is taken for. */
+static int note_kind(void *data, const char *name, struct json_object *value)
+{
+    struct buf *kinds = data;
+    const char *text;
+    int64_t number;
+    bool truth;
+    int r = json_get_text(value, &text);
+    ck_assert(r == 0 || r == -EINVAL || r == -EILSEQ);
+    buf_printf(kinds, "%s%s%s%s%s%s ", name, r == 0 ? "T" : "", r == -EILSEQ ? "N" : "",
+               json_get_integer(value, &number) == 0 ? "I" : "",
+               json_get_bool(value, &truth) == 0 ? "B" : "", json_is_object(value) ? "O" : "");
+    return 0;
+}
+
+START_TEST(a_value_is_one_thing)
+{
+    struct buf kinds;
+    struct json_object *object = NULL;
+    buf_init(&kinds, 200);
+    ck_assert_int_eq(read_text("{\"a\":\"x\",\"b\":\"\",\"c\":\"x\\u0000y\",\"d\":1,\"e\":1.0,"
+                               "\"f\":true,\"g\":null,\"h\":{},\"i\":[],\"j\":\"1\",\"k\":1e3}",
+                               &object),
+                     0);
+    ck_assert_int_eq(json_each(object, note_kind, &kinds), 0);
+    ck_assert_str_eq(kinds.data, "aT bT cN dI e fB g hO i jT k ");
+    json_release(object);
+    buf_release(&kinds);
+}
+END_TEST
+
+static int add_number(void *data, const char *name, struct json_object *value)
+{
+    struct buf *numbers = data;
+    int64_t number = 0;
+    (void)name;
+    ck_assert_int_eq(json_get_integer(value, &number), 0);
+    return buf_printf(numbers, "%lld ", (long long)number);
+}
+
+START_TEST(numbers_stay_within_bounds)
+{
+    struct buf numbers;
+    struct json_object *object = NULL;
+    buf_init(&numbers, 200);
+    ck_assert_int_eq(read_text("{\"a\":-9223372036854775808,\"b\":9223372036854775807,"
+                               "\"c\":9223372036854775808,\"d\":99999999999999999999999,"
+                               "\"e\":-99999999999999999999999}",
+                               &object),
+                     0);
+    ck_assert_int_eq(json_each(object, add_number, &numbers), 0);
+    ck_assert_str_eq(numbers.data, "-9223372036854775808 9223372036854775807 9223372036854775807 "
+                                   "9223372036854775807 -9223372036854775808 ");
+    json_release(object);
+    buf_release(&numbers);
+}
+END_TEST
+
+/* Damaged texts: an answer, and no more. */
+START_TEST(any_bytes_are_survived)
+{
+    static const char good[] = "{\"url\": \"http://h/\\u00e9\", \"headers\": {\"A\": \"b\"}, "
+                               "\"retries\": 12, \"x\": [1.5, null, true]}";
+    unsigned seed = (unsigned)time(NULL);
+    printf("# seed %u\n", seed);
+    fflush(stdout);
+    srand(seed);
+    for (int i = 0; i < 20000; i++) {
+        char text[sizeof(good)], message[128];
+        size_t len = sizeof(good) - 1;
+        struct json_object *object = NULL;
+        memcpy(text, good, sizeof(good));
+        for (int changes = 1 + rand() % 3; changes > 0; changes--)
+            text[(size_t)rand() % len] = (char)(rand() % 256);
+        if (rand() % 4 == 0)
+            text[len = (size_t)rand() % len] = '\0';
+        int r = json_read(text, len, &object, message);
+        ck_assert_msg(r == 0 || r == -EBADMSG, "seed %u: %d", seed, r);
+        ck_assert_msg((r == 0) == (object != NULL), "seed %u", seed);
+        json_release(object);
+    }
+}
+END_TEST
+
 static Suite *suite(void)
 {
     Suite *suite = suite_create("json");
@@ -171,6 +359,12 @@ static Suite *suite(void)
     tcase_add_test(tcase, float_reads_back);
     tcase_add_test(tcase, float_does_not_follow_the_locale);
     tcase_add_test(tcase, utf8_is_told_from_other_bytes);
+    tcase_add_test(tcase, objects_are_read);
+    tcase_add_test(tcase, what_is_no_object_is_refused);
+    tcase_add_test(tcase, members_are_visited_in_order);
+    tcase_add_test(tcase, a_value_is_one_thing);
+    tcase_add_test(tcase, numbers_stay_within_bounds);
+    tcase_add_test(tcase, any_bytes_are_survived);
     suite_add_tcase(suite, tcase);
     return suite;
 }

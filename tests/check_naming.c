@@ -1,4 +1,5 @@
-/* File names from URLs: a table of cases, then random URLs against a validator of its own. */
+/* File names from URLs and Content-Disposition: tables of cases, then random ones against a
+ * validator of its own. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -319,14 +320,18 @@ static void assert_valid(const char *name, size_t limit, bool allow_hidden, cons
         ck_abort_msg("%s: \"%s\" from \"%s\"", why, name, url);
 }
 
-START_TEST(test_random)
+static void seed_random(void)
 {
     const char *given = getenv("AUTODL_SEED");
     unsigned seed = given ? (unsigned)strtoul(given, NULL, 10) : (unsigned)time(NULL);
     printf("# check_naming: AUTODL_SEED=%u\n", seed);
     fflush(stdout);
     srandom(seed);
+}
 
+START_TEST(test_random)
+{
+    seed_random();
     for (int i = 0; i < 100000; i++) {
         char url[1024];
         bool hidden = random() % 2;
@@ -337,6 +342,260 @@ START_TEST(test_random)
         assert_valid(name, NAME_LIMIT, hidden, url);
         assert_valid(unique, NAME_LIMIT, hidden, url);
         assert_valid(numbered, NUMBERED_LIMIT, hidden, url);
+    }
+}
+END_TEST
+
+/* Content-Disposition. */
+
+#define UTF8_NAME                                                                                  \
+    "b\xc3\xbc"                                                                                    \
+    "cher.pdf"
+
+static const struct {
+    const char *value;
+    const char *name; /* NULL: none */
+} dispositions[] = {
+  /* as it should be */
+    {"attachment; filename=\"a.iso\"",                                         "a.iso"           },
+    {"attachment; filename=a.iso",                                             "a.iso"           },
+    {"inline; filename=\"a.iso\"",                                             "a.iso"           },
+    {"attachment;filename=\"a.iso\"",                                          "a.iso"           },
+    {"Attachment ; FileName = \"a.iso\" ; size=5",                             "a.iso"           },
+    {"attachment; size=5; filename=a.iso; foo=\"b\"",                          "a.iso"           },
+    {"attachment; foo=\"x; filename=evil\"; filename=a.iso",                   "a.iso"           },
+    {"attachment; foo=\"\\\"; filename=evil\"; filename=a.iso",                "a.iso"           },
+    {"attachment; filename=\"a \\\"quoted\\\" b\"",                            "a \"quoted\" b"  },
+    {"attachment; filename=\"f\\oo.html\"",                                    "foo.html"        },
+    {"attachment; filename=\"a;b=c.txt\"",                                     "a;b=c.txt"       },
+    {"attachment; filename='a.iso'",                                           "'a.iso'"         },
+    {"attachment; filename=\"b\xc3\xbc"
+     "cher.pdf\"",                                                        UTF8_NAME         },
+    {"attachment; filename=\"b\xfc"
+     "cher.pdf\"",                                                        UTF8_NAME         },
+    {"attachment; filename=\"a%20b%2F.txt\"",                                  "a%20b%2F.txt"    },
+    {"attachment; filename=\"=?UTF-8?B?YQ==?=\"",                              "=?UTF-8?B?YQ==?="},
+    {"attachment; filename*=UTF-8''b%C3%BCcher.pdf",                           UTF8_NAME         },
+    {"attachment; filename*=utf-8'de'b%c3%bccher.pdf",                         UTF8_NAME         },
+    {"attachment; FILENAME*=ISO-8859-1'en'b%FCcher.pdf",                       UTF8_NAME         },
+    {"attachment; filename*=iso-8859-1''%A3.txt",                              "\xc2\xa3.txt"    },
+    {"attachment; filename*=UTF-8''%E6%97%A5.txt",                             "\xe6\x97\xa5.txt"},
+    {"attachment; filename*=UTF-8''it's.txt",                                  "it's.txt"        },
+    {"attachment; filename*=UTF-8''%2541.txt",                                 "%41.txt"         },
+ /* which one */
+    {"attachment; filename=\"plain\"; filename*=UTF-8''better",                "better"          },
+    {"attachment; filename*=UTF-8''better; filename=\"plain\"",                "better"          },
+    {"attachment; filename=first; filename=second",                            "first"           },
+    {"attachment; filename*=UTF-8''first; filename*=UTF-8''second",            "first"           },
+    {"attachment; filename=plain; filename*=UTF-8''",                          "plain"           },
+    {"attachment; filename=plain; filename*=UTF-16''a",                        "plain"           },
+    {"attachment; filename=plain; filename*=''a",                              "plain"           },
+    {"attachment; filename=plain; filename*=better",                           "plain"           },
+    {"attachment; filename=plain; filename*=UTF-8'better",                     "plain"           },
+    {"attachment; filename=plain; filename*=UTF-8''%",                         "plain"           },
+    {"attachment; filename=plain; filename*=UTF-8''a%2",                       "plain"           },
+    {"attachment; filename=plain; filename*=UTF-8''%zz",                       "plain"           },
+    {"attachment; filename=plain; filename*=UTF-8''b%FCcher",                  "plain"           },
+    {"attachment; filename=plain; filename*=UTF-8''%C0%AF",                    "plain"           },
+    {"attachment; filename=plain; filename*=UTF-8''%ED%A0%80",                 "plain"           },
+    {"attachment; filename=plain; filename*=UTF-8''%2e%2e",                    "plain"           },
+    {"attachment; filename=plain; filename*=UTF-8''dir%2F",                    "plain"           },
+    {"attachment; filename=plain; filename*=UTF-8''%00%01",                    "plain"           },
+    {"attachment; filename=plain; filename*0=no; filename*0*=UTF-8''no",       "plain"           },
+ /* sloppy servers */
+    {"filename=a.iso",                                                         "a.iso"           },
+    {"attachment; filename=my file.txt ; x=y",                                 "my file.txt"     },
+    {"attachment; filename=\"  a.iso  \"",                                     "a.iso"           },
+    {"attachment; filename=\"a.iso",                                           "a.iso"           },
+    {"attachment; filename=\"a.iso\\",                                         NULL              },
+    {"attachment; filename=\"a.iso\"junk; x=y",                                "a.iso"           },
+    {";;; ; filename=a.iso;;",                                                 "a.iso"           },
+    {"attachment; =x; ==; filename=a.iso",                                     "a.iso"           },
+    {"attachment; filename*=\"UTF-8''b%C3%BCcher.pdf\"",                       UTF8_NAME         },
+    {"attachment; filename==a",                                                "=a"              },
+ /* none */
+    {"",                                                                       NULL              },
+    {"attachment",                                                             NULL              },
+    {"attachment;",                                                            NULL              },
+    {"attachment; filename",                                                   NULL              },
+    {"attachment; filename=",                                                  NULL              },
+    {"attachment; filename=;",                                                 NULL              },
+    {"attachment; filename=\"\"",                                              NULL              },
+    {"attachment; filename=\"",                                                NULL              },
+    {"attachment; filename=\"\\",                                              NULL              },
+    {"attachment; filename=\"   \"",                                           NULL              },
+    {"attachment; xfilename=a",                                                NULL              },
+    {"attachment; filenamex=a",                                                NULL              },
+    {"attachment; filename*=a",                                                NULL              },
+    {"attachment; name=a",                                                     NULL              },
+    {"filename",                                                               NULL              },
+    {"\"filename=a\"",                                                         NULL              },
+ /* attacks */
+    {"attachment; filename=\"../../etc/passwd\"",                              "passwd"          },
+    {"attachment; filename=../../etc/passwd",                                  "passwd"          },
+    {"attachment; filename=\"/etc/passwd\"",                                   "passwd"          },
+    {"attachment; filename=\"..\\\\..\\\\autoexec.bat\"",                      "autoexec.bat"    },
+    {"attachment; filename=..\\..\\autoexec.bat",                              "autoexec.bat"    },
+    {"attachment; filename=\"C:\\\\dir\\\\a.exe\"",                            "a.exe"           },
+    {"attachment; filename=C:\\dir\\a.exe",                                    "a.exe"           },
+    {"attachment; filename=\"/a\\\\b/c\\\\d\"",                                "d"               },
+    {"attachment; filename=\"dir/\"",                                          NULL              },
+    {"attachment; filename=\"/\"",                                             NULL              },
+    {"attachment; filename=\"\\\\\"",                                          NULL              },
+    {"attachment; filename=\".\"",                                             NULL              },
+    {"attachment; filename=\"..\"",                                            NULL              },
+    {"attachment; filename=\"a/..\"",                                          NULL              },
+    {"attachment; filename=\".\x01.\"",                                        NULL              },
+    {"attachment; filename=\" .. \"",                                          NULL              },
+    {"attachment; filename*=UTF-8''..%2F..%2Fetc%2Fpasswd",                    "passwd"          },
+    {"attachment; filename*=UTF-8''..%5C..%5Ca.bat",                           "a.bat"           },
+    {"attachment; filename*=UTF-8''%2Fetc%2F.ssh",                             "_ssh"            },
+    {"attachment; filename*=ISO-8859-1''a%2Fb",                                "b"               },
+    {"attachment; filename=.bashrc",                                           "_bashrc"         },
+    {"attachment; filename=\" .bashrc\"",                                      "_bashrc"         },
+    {"attachment; filename=\"\x01.bashrc\"",                                   "_bashrc"         },
+    {"attachment; filename*=UTF-8''%E2%80%AE.bashrc",                          "_bashrc"         },
+    {"attachment; filename=\"...\"",                                           "_.."             },
+    {"attachment; filename=-rf",                                               "_rf"             },
+    {"attachment; filename=\"\x7f-rf\"",                                       "_rf"             },
+    {"attachment; filename=\"a\x01\x1b[31mb\tc\x7f\"",                         "a[31mbc"         },
+    {"attachment; filename=\"a\xc2\x9b"
+     "b\"",                                                               "ab"              },
+    {"attachment; filename=\"a\x9b\xff\"",                                     "a\xc3\xbf"       },
+    {"attachment; filename*=ISO-8859-1''a%9Bb%85",                             "ab"              },
+    {"attachment; filename*=UTF-8''a%00b%0A%0Dc",                              "abc"             },
+    {"attachment; filename*=UTF-8''a%E2%80%AEgpj.exe",                         "agpj.exe"        },
+    {"attachment; filename=\"a\xe2\x80\xaegpj.exe\"",                          "agpj.exe"        },
+    {"attachment; filename=\"\xd8\x9c\xe2\x80\x8e\xe2\x81\xa6x\xe2\x81\xa9\"", "x"               },
+    {"attachment; filename=\"\xc0\xaf"
+     "a\"",                                                               "\xc3\x80\xc2\xaf"
+     "a"                                                                         },
+};
+
+START_TEST(test_disposition)
+{
+    _cleanup_free_ char *name = naming_from_disposition(dispositions[_i].value, false);
+    ck_assert_pstr_eq(name, dispositions[_i].name);
+}
+END_TEST
+
+START_TEST(test_disposition_hidden)
+{
+    _cleanup_free_ char *hidden = naming_from_disposition("attachment; filename=.bashrc", true);
+    ck_assert_str_eq(hidden, ".bashrc");
+    _cleanup_free_ char *option = naming_from_disposition("attachment; filename=-x", true);
+    ck_assert_str_eq(option, "_x");
+    ck_assert_ptr_null(naming_from_disposition("attachment; filename=..", true));
+}
+END_TEST
+
+/* Overlong: cut as names from URLs are. */
+START_TEST(test_disposition_cut)
+{
+    char value[4096];
+    char *end = stpcpy(value, "attachment; filename*=UTF-8''");
+    for (int i = 0; i < 300; i++)
+        end = stpcpy(end, "%C3%BC");
+    stpcpy(end, ".iso");
+    _cleanup_free_ char *name = naming_from_disposition(value, false);
+    ck_assert_uint_eq(strlen(name), NAME_LIMIT - 1);
+    ck_assert_str_eq(name + strlen(name) - 6, "\xc3\xbc.iso");
+
+    /* Each byte of ISO-8859-1 becomes two. */
+    end = stpcpy(value, "attachment; filename=\"");
+    memset(end, 0xfc, 2000);
+    stpcpy(end + 2000, ".iso\"");
+    _cleanup_free_ char *latin = naming_from_disposition(value, false);
+    ck_assert_str_eq(latin, name);
+}
+END_TEST
+
+static void random_disposition(char *value, size_t size)
+{
+    static const char *const pieces[] = {"filename=",
+                                         "filename*=",
+                                         "filename*=UTF-8''",
+                                         "filename*=iso-8859-1''",
+                                         ";",
+                                         "; ",
+                                         "\"",
+                                         "\\",
+                                         "\\\"",
+                                         "'",
+                                         "=",
+                                         "../",
+                                         "..\\",
+                                         "C:\\",
+                                         "attachment; ",
+                                         " ",
+                                         "\t"};
+    char *end = value;
+    *value = '\0';
+    for (long count = random() % 40; count > 0; count--) {
+        char piece[64];
+        size_t len = random_piece(piece);
+        if (random() % 2)
+            len =
+                (size_t)(stpcpy(piece, pieces[random() % (long)(sizeof pieces / sizeof *pieces)]) -
+                         piece);
+        if ((size_t)(end - value) + len + 1 > size)
+            return;
+        end = stpcpy(end, piece);
+    }
+}
+
+/* `text` in both notations of the header. */
+static void write_both(const char *text, char quoted[static 512], char extended[static 512])
+{
+    char *q = stpcpy(quoted, "attachment; filename=\"");
+    char *e = stpcpy(extended, "attachment; filename=no; filename*=UTF-8''");
+    for (; *text; text++) {
+        if (*text == '"' || *text == '\\')
+            *q++ = '\\';
+        *q++ = *text;
+        e += snprintf(e, 4, "%%%02x", (unsigned char)*text);
+    }
+    stpcpy(q, "\"; filename=no");
+    *e = '\0';
+}
+
+START_TEST(test_random_disposition)
+{
+    seed_random();
+    int named = 0;
+    for (int i = 0; i < 100000; i++) {
+        char value[1024];
+        bool hidden = random() % 2;
+        random_disposition(value, sizeof value);
+        _cleanup_free_ char *name = naming_from_disposition(value, hidden);
+        named += name != NULL;
+        if (name)
+            assert_valid(name, NAME_LIMIT, hidden, value);
+    }
+    printf("# check_naming: %d of 100000 gave a name\n", named);
+    ck_assert_int_gt(named, 10000);
+}
+END_TEST
+
+/* A name that is fit comes through both notations as it is. */
+START_TEST(test_round_trip)
+{
+    static const char *const pieces[] = {
+        "a", ".tar", "\xc3\xbc", "\xf0\x9f\x90\xa7", "\"", ";", "'", "%41", "=", " ", "*", "x-"};
+    seed_random();
+    for (int i = 0; i < 20000; i++) {
+        char name[128], quoted[512], extended[512];
+        char *end = stpcpy(name, "n");
+        for (long count = random() % 20; count > 0; count--)
+            end = stpcpy(end, pieces[random() % (long)(sizeof pieces / sizeof *pieces)]);
+        stpcpy(end, "m");
+        write_both(name, quoted, extended);
+        _cleanup_free_ char *from_quoted = naming_from_disposition(quoted, false);
+        _cleanup_free_ char *from_extended = naming_from_disposition(extended, false);
+        if (!from_quoted || strcmp(from_quoted, name) != 0)
+            ck_abort_msg("\"%s\" from %s", from_quoted, quoted);
+        if (!from_extended || strcmp(from_extended, name) != 0)
+            ck_abort_msg("\"%s\" from %s", from_extended, extended);
     }
 }
 END_TEST
@@ -353,6 +612,12 @@ static Suite *suite(void)
     tcase_add_test(tests, test_unique);
     tcase_add_test(tests, test_validator);
     tcase_add_test(tests, test_random);
+    tcase_add_loop_test(tests, test_disposition, 0,
+                        (int)(sizeof dispositions / sizeof *dispositions));
+    tcase_add_test(tests, test_disposition_hidden);
+    tcase_add_test(tests, test_disposition_cut);
+    tcase_add_test(tests, test_random_disposition);
+    tcase_add_test(tests, test_round_trip);
     suite_add_tcase(s, tests);
     return s;
 }

@@ -34,7 +34,8 @@ static void tear_down(void)
 
 static unsigned print_seed(void)
 {
-    unsigned seed = (unsigned)time(NULL);
+    const char *given = getenv("AUTODL_SEED");
+    unsigned seed = given ? (unsigned)strtoul(given, NULL, 10) : (unsigned)time(NULL);
     printf("# seed %u\n", seed);
     fflush(stdout);
     return seed;
@@ -405,6 +406,212 @@ START_TEST(fewer_slots_send_workers_away)
 }
 END_TEST
 
+static void push_later(uid_t uid, int64_t row, int64_t at, enum queue_reason reason)
+{
+    ck_assert_int_eq(queue_push_later(queue, uid, row, at, reason), 0);
+}
+
+static void why_is(uid_t uid, int64_t row, enum queue_reason reason, int64_t until)
+{
+    enum queue_reason got_reason = (enum queue_reason)77;
+    int64_t got_until = 77;
+    ck_assert_int_eq(queue_why(queue, uid, row, &got_reason, &got_until), 0);
+    ck_assert_int_eq(got_reason, reason);
+    ck_assert_int_eq(got_until, until);
+}
+
+static void waits_not(uid_t uid, int64_t row)
+{
+    enum queue_reason reason = (enum queue_reason)77;
+    int64_t until = 77;
+    ck_assert_int_eq(queue_why(queue, uid, row, &reason, &until), -ENOENT);
+    ck_assert(reason == (enum queue_reason)77 && until == 77);
+    ck_assert_int_eq(queue_remove(queue, uid, row), -ENOENT);
+}
+
+START_TEST(later_ones_wait_for_their_time)
+{
+    push_later(ALICE, 1, 3000, QUEUE_RETRY);
+    push_later(ALICE, 2, 2000, QUEUE_HOST);
+    push_later(BOB, 11, 5000, QUEUE_DISK);
+    ck_assert_uint_eq(queue_length(queue, ALICE), 2);
+    ck_assert_uint_eq(queue_length(queue, QUEUE_EVERYBODY), 3);
+    ck_assert_int_eq(queue_tick(queue), 2000);
+    push(ALICE, 3); /* what can run goes by */
+    pops(ALICE, 3);
+    start_waiter(1);
+    now = 1999;
+    ck_assert_int_eq(queue_tick(queue), 2000);
+    ck_assert_uint_eq(queue_length(queue, ALICE), 2);
+    now = 2000;
+    ck_assert_int_eq(queue_tick(queue), 3000);
+    waiter_ends(1, 0, 2);
+    ck_assert_int_eq(queue_pause(queue, BOB, 4000), 0);
+    now = 3500;
+    ck_assert_int_eq(queue_tick(queue), 4000);
+    pops(ALICE, 1);
+    now = 4000;
+    ck_assert_int_eq(queue_tick(queue), 5000);
+    now = 5000;
+    ck_assert_int_eq(queue_tick(queue), 0);
+    pops(BOB, 11);
+    ck_assert_uint_eq(queue_length(queue, QUEUE_EVERYBODY), 0);
+}
+END_TEST
+
+START_TEST(due_ones_go_to_the_head_in_their_order)
+{
+    for (int64_t row = 1; row <= 3; row++)
+        push(ALICE, row);
+    for (int64_t row = 29; row >= 10; row--)
+        push_later(ALICE, row, 2000 + row / 2, QUEUE_RETRY); /* two at a time */
+    now = 9000;
+    push_later(ALICE, 9, 1000, QUEUE_RETRY); /* its time has come: at once */
+    for (int64_t row = 9; row < 30; row++)
+        pops(ALICE, row);
+    for (int64_t row = 1; row <= 3; row++)
+        pops(ALICE, row);
+}
+END_TEST
+
+/* Between two ticks: whoever looks for work finds it, and a worker that waits is told too. */
+START_TEST(pop_looks_at_the_time_itself)
+{
+    push_later(ALICE, 1, 2000, QUEUE_RETRY);
+    push_later(ALICE, 2, 2000, QUEUE_RETRY);
+    start_waiter(1);
+    now = 2000;
+    pops(ALICE, 1);
+    waiter_ends(1, 0, 2);
+    queue_release(queue, ALICE);
+    queue_release(queue, ALICE);
+    start_waiter(1);
+    push_later(BOB, 3, 2000, QUEUE_DISK);
+    waiter_ends(1, 0, 3);
+}
+END_TEST
+
+START_TEST(later_ones_are_still_held_back)
+{
+    push_later(ALICE, 1, 2000, QUEUE_RETRY);
+    ck_assert_int_eq(queue_pause(queue, ALICE, 0), 0);
+    push(BOB, 2);
+    now = 2000;
+    ck_assert_int_eq(queue_tick(queue), 0);
+    pops(BOB, 2);
+    ck_assert_int_eq(queue_hold(queue, ALICE, QUEUE_HOLD_STORAGE, true), 0);
+    ck_assert(queue_resume(queue, ALICE));
+    start_waiter(1);
+    ck_assert_uint_eq(queue_length(queue, ALICE), 1);
+    ck_assert_int_eq(queue_hold(queue, ALICE, QUEUE_HOLD_STORAGE, false), 0);
+    waiter_ends(1, 0, 1);
+}
+END_TEST
+
+START_TEST(removed_ones_do_not_come)
+{
+    waits_not(ALICE, 1);
+    for (int64_t row = 1; row <= 8; row++)
+        push(ALICE, row);
+    for (int64_t row = 1; row <= 3; row++)
+        pops(ALICE, row);
+    for (int64_t row = 9; row <= 11; row++)
+        push(ALICE, row); /* round the end of the ring */
+    for (int64_t row = 20; row < 30; row++)
+        push_later(BOB, row, row * 100, QUEUE_RETRY);
+    static const int64_t removed[] = {4, 11, 8, 9, 6};
+    for (size_t i = 0; i < 5; i++) {
+        ck_assert_int_eq(queue_remove(queue, ALICE, removed[i]), 0);
+        waits_not(ALICE, removed[i]);
+        waits_not(BOB, removed[i]);
+    }
+    for (int64_t row = 20; row < 30; row += 3)
+        ck_assert_int_eq(queue_remove(queue, BOB, row), 0);
+    ck_assert_uint_eq(queue_length(queue, ALICE), 3);
+    ck_assert_uint_eq(queue_length(queue, BOB), 6);
+    waits_not(BOB, 20);
+    waits_not(ALICE, 21); /* another's */
+    waits_not(ALICE, 1);  /* it runs */
+    pops(ALICE, 5);
+    pops(ALICE, 7);
+    pops(ALICE, 10);
+    now = 2500;
+    ck_assert_int_eq(queue_tick(queue), 2700);
+    for (int64_t row = 21; row < 26; row++)
+        if (row != 23)
+            pops(BOB, row);
+    ck_assert_int_eq(queue_remove(queue, BOB, 27), 0);
+    ck_assert_int_eq(queue_remove(queue, BOB, 28), 0);
+    ck_assert_int_eq(queue_tick(queue), 0);
+    ck_assert_uint_eq(queue_length(queue, QUEUE_EVERYBODY), 0);
+}
+END_TEST
+
+START_TEST(why_tells_the_strongest_reason)
+{
+    queue_set_slots(queue, 0);
+    push(ALICE, 1);
+    push_later(ALICE, 2, 2000, QUEUE_DISK);
+    push_later(ALICE, 3, 3000, QUEUE_HOST);
+    why_is(ALICE, 1, QUEUE_SLOT, 0);
+    why_is(ALICE, 2, QUEUE_DISK, 2000);
+    why_is(ALICE, 3, QUEUE_HOST, 3000);
+    waits_not(BOB, 1);
+    ck_assert_int_eq(queue_hold(queue, ALICE, QUEUE_HOLD_FINISHING, true), 0);
+    why_is(ALICE, 1, QUEUE_STORAGE, 0);
+    why_is(ALICE, 2, QUEUE_STORAGE, 0);
+    ck_assert_int_eq(queue_pause(queue, ALICE, 5000), 0);
+    why_is(ALICE, 1, QUEUE_PAUSED, 5000);
+    ck_assert_int_eq(queue_pause(queue, QUEUE_EVERYBODY, 7000), 0);
+    why_is(ALICE, 2, QUEUE_PAUSED, 7000);
+    ck_assert_int_eq(queue_pause(queue, ALICE, 0), 0);
+    why_is(ALICE, 2, QUEUE_PAUSED, 0);
+    ck_assert(queue_resume(queue, ALICE));
+    why_is(ALICE, 3, QUEUE_PAUSED, 7000);
+    now = 7000; /* pause and times are over, tick or no tick */
+    why_is(ALICE, 3, QUEUE_STORAGE, 0);
+    ck_assert_int_eq(queue_hold(queue, ALICE, QUEUE_HOLD_FINISHING, false), 0);
+    why_is(ALICE, 3, QUEUE_SLOT, 0);
+    queue_set_slots(queue, 9);
+    pops(ALICE, 2);
+    waits_not(ALICE, 2);
+}
+END_TEST
+
+START_TEST(clear_takes_later_ones_too)
+{
+    push_later(ALICE, 5, 5000, QUEUE_RETRY);
+    push_later(BOB, 12, 3000, QUEUE_RETRY);
+    push_later(ALICE, 4, 4000, QUEUE_RETRY);
+    push_later(BOB, 11, 6000, QUEUE_RETRY);
+    push_later(CAROL, 21, 3500, QUEUE_RETRY);
+    push(ALICE, 9);
+    push(ALICE, 1);
+    clears(ALICE, (int64_t[]){9, 1, 4, 5}, 4);
+    ck_assert_uint_eq(queue_length(queue, QUEUE_EVERYBODY), 3);
+    ck_assert_int_eq(queue_tick(queue), 3000);
+    clears(ALICE, NULL, 0);
+    push(BOB, 10);
+    clears(QUEUE_EVERYBODY, (int64_t[]){10, 12, 21, 11}, 4);
+    for (int64_t row = 39; row >= 30; row--)
+        push_later(row % 3 ? ALICE : BOB, row, 2000 + row * 7 % 10, QUEUE_RETRY);
+    clears(ALICE, (int64_t[]){32, 35, 38, 31, 34, 37}, 6);
+    ck_assert_int_eq(queue_tick(queue), 2000);
+    clears(QUEUE_EVERYBODY, (int64_t[]){30, 33, 36, 39}, 4);
+    ck_assert_uint_eq(queue_length(queue, QUEUE_EVERYBODY), 0);
+    ck_assert_int_eq(queue_tick(queue), 0);
+}
+END_TEST
+
+START_TEST(closed_takes_no_later_ones)
+{
+    push_later(ALICE, 1, 2000, QUEUE_RETRY);
+    queue_close(queue);
+    ck_assert_int_eq(queue_push_later(queue, ALICE, 2, 2000, QUEUE_RETRY), -ESHUTDOWN);
+    ck_assert_uint_eq(queue_length(queue, ALICE), 1);
+}
+END_TEST
+
 /*
  * Every operation at random beside a model so simple that it is seen to be right. One thread pops:
  * whenever the model says that a task may start it must get just this one, and otherwise wait.
@@ -419,6 +626,11 @@ static struct model {
         bool known;
         int64_t line[MODEL_LINE];
         int length;
+        struct {
+            int64_t row, at;
+            enum queue_reason reason;
+        } later[MODEL_LINE];
+        int laters;
         int running;
         uint64_t turn;
         bool paused;
@@ -495,8 +707,8 @@ static void model_know(int i)
 
 static void model_forget(int i)
 {
-    if (model.user[i].length == 0 && model.user[i].running == 0 && !model.user[i].paused &&
-        !model.user[i].held)
+    if (model.user[i].length == 0 && model.user[i].laters == 0 && model.user[i].running == 0 &&
+        !model.user[i].paused && !model.user[i].held)
         model.user[i].known = false;
 }
 
@@ -518,6 +730,33 @@ static int64_t model_remove_first(int i)
     return row;
 }
 
+static void model_drop_later(int i, int at)
+{
+    model.user[i].laters--;
+    memmove(&model.user[i].later[at], &model.user[i].later[at + 1],
+            (size_t)(model.user[i].laters - at) * sizeof(model.user[i].later[0]));
+}
+
+/* The latest of those whose time has come, again and again, so that the earliest ends foremost. */
+static void model_move_due(int i)
+{
+    for (;;) {
+        int last = -1;
+        for (int j = 0; j < model.user[i].laters; j++) {
+            if (model.user[i].later[j].at > now)
+                continue;
+            if (last < 0 || model.user[i].later[j].at > model.user[i].later[last].at ||
+                (model.user[i].later[j].at == model.user[i].later[last].at &&
+                 model.user[i].later[j].row > model.user[i].later[last].row))
+                last = j;
+        }
+        if (last < 0)
+            return;
+        model_insert(i, 0, model.user[i].later[last].row);
+        model_drop_later(i, last);
+    }
+}
+
 static uid_t model_uid(int i)
 {
     return i == MODEL_USERS ? QUEUE_EVERYBODY : (uid_t)(1000 + i);
@@ -525,13 +764,96 @@ static uid_t model_uid(int i)
 
 static void try_push(int i, int64_t row)
 {
-    if (model.user[i].length == MODEL_LINE)
+    if (model.user[i].length + model.user[i].laters == MODEL_LINE)
         return;
     bool front = rand() % 8 == 0;
     model_insert(i, front ? 0 : model.user[i].length, row);
     ck_assert_int_eq(front ? queue_push_front(queue, model_uid(i), row)
                            : queue_push(queue, model_uid(i), row),
                      0);
+}
+
+static void try_push_later(int i, int64_t row)
+{
+    if (model.user[i].length + model.user[i].laters == MODEL_LINE)
+        return;
+    int64_t at = now + rand() % 120 - 5;
+    enum queue_reason reason = (enum queue_reason)(rand() % QUEUE_SLOT);
+    int last = model.user[i].laters++;
+    model_know(i);
+    model.user[i].later[last].row = row;
+    model.user[i].later[last].at = at;
+    model.user[i].later[last].reason = reason;
+    model_move_due(i);
+    ck_assert_int_eq(queue_push_later(queue, model_uid(i), row, at, reason), 0);
+}
+
+static int model_find(int i, int64_t row)
+{
+    for (int j = 0; j < model.user[i].length; j++)
+        if (model.user[i].line[j] == row)
+            return j;
+    return -1;
+}
+
+static int model_find_later(int i, int64_t row)
+{
+    for (int j = 0; j < model.user[i].laters; j++)
+        if (model.user[i].later[j].row == row)
+            return j;
+    return -1;
+}
+
+/* One that waits, mostly. */
+static int64_t any_row(int i)
+{
+    int length = model.user[i].length, laters = model.user[i].laters;
+    int j = rand() % (length + laters + 1);
+    if (j < length)
+        return model.user[i].line[j];
+    return j < length + laters ? model.user[i].later[j - length].row : -7;
+}
+
+static void try_remove(int i)
+{
+    int64_t row = any_row(i);
+    int j = model_find(i, row), later = model_find_later(i, row);
+    if (j >= 0) {
+        model.user[i].length--;
+        memmove(&model.user[i].line[j], &model.user[i].line[j + 1],
+                (size_t)(model.user[i].length - j) * sizeof(row));
+    } else if (later >= 0) {
+        model_drop_later(i, later);
+    }
+    model_forget(i);
+    ck_assert_int_eq(queue_remove(queue, model_uid(i), row), j >= 0 || later >= 0 ? 0 : -ENOENT);
+}
+
+static void try_why(int i)
+{
+    int64_t row = any_row(i), until = 0, got_until;
+    int later = model_find_later(i, row);
+    enum queue_reason reason = QUEUE_SLOT, got_reason;
+    if (later < 0 && model_find(i, row) < 0) {
+        ck_assert_int_eq(queue_why(queue, model_uid(i), row, &got_reason, &got_until), -ENOENT);
+        return;
+    }
+    bool own = model_paused(i), common = model_paused(MODEL_USERS);
+    int64_t own_until = model.user[i].until, common_until = model.user[MODEL_USERS].until;
+    if (own && common) {
+        bool endless = own_until == 0 || common_until == 0;
+        until = endless ? 0 : own_until > common_until ? own_until : common_until;
+    } else if (own || common) {
+        until = own ? own_until : common_until;
+    } else if (later >= 0 && !model.user[i].held) {
+        until = model.user[i].later[later].at;
+        reason = model.user[i].later[later].reason;
+    }
+    if (own || common)
+        reason = QUEUE_PAUSED;
+    else if (model.user[i].held)
+        reason = QUEUE_STORAGE;
+    why_is(model_uid(i), row, reason, until);
 }
 
 static void try_release(int i)
@@ -553,13 +875,18 @@ static void try_clear(int i)
     for (int u = 0; u < MODEL_USERS; u++) {
         if (i != MODEL_USERS && i != u)
             continue;
-        for (int j = 0; j < model.user[u].length; j++, expected++) {
+        int all = model.user[u].length + model.user[u].laters;
+        for (int j = 0; j < all; j++, expected++) {
+            int64_t row = j < model.user[u].length
+                              ? model.user[u].line[j]
+                              : model.user[u].later[j - model.user[u].length].row;
             bool found = false;
             for (size_t k = 0; k < count; k++)
-                found = found || rows[k] == model.user[u].line[j];
+                found = found || rows[k] == row;
             ck_assert(found);
         }
         model.user[u].length = 0;
+        model.user[u].laters = 0;
         model_forget(u);
     }
     ck_assert_uint_eq(count, expected);
@@ -586,6 +913,12 @@ static void try_tick(void)
 {
     int64_t next = 0;
     now += rand() % 60;
+    for (int i = 0; i < MODEL_USERS; i++) {
+        model_move_due(i);
+        for (int j = 0; j < model.user[i].laters; j++)
+            if (next == 0 || model.user[i].later[j].at < next)
+                next = model.user[i].later[j].at;
+    }
     for (int i = 0; i <= MODEL_USERS; i++) {
         if (!model.user[i].paused || model.user[i].until == 0)
             continue;
@@ -610,8 +943,14 @@ static void try_hold(int i, bool on)
 static void try_anything(int64_t row)
 {
     int user = rand() % MODEL_USERS, scope = rand() % 4 ? user : MODEL_USERS, what = rand() % 100;
-    if (what < 35) {
+    if (what < 20) {
         try_push(user, row);
+    } else if (what < 28) {
+        try_push_later(user, row);
+    } else if (what < 32) {
+        try_remove(user);
+    } else if (what < 35) {
+        try_why(user);
     } else if (what < 72) {
         try_release(user);
     } else if (what < 74) {
@@ -673,9 +1012,10 @@ START_TEST(agrees_with_a_model)
         check_popper_locked();
         pthread_mutex_unlock(&popper.lock);
         for (int i = 0; i < MODEL_USERS; i++)
-            total += (size_t)model.user[i].length;
+            total += (size_t)(model.user[i].length + model.user[i].laters);
         ck_assert_uint_eq(queue_length(queue, QUEUE_EVERYBODY), total);
-        ck_assert_uint_eq(queue_length(queue, model_uid(0)), (size_t)model.user[0].length);
+        ck_assert_uint_eq(queue_length(queue, model_uid(0)),
+                          (size_t)(model.user[0].length + model.user[0].laters));
     }
     queue_close(queue);
     pthread_mutex_lock(&popper.lock);
@@ -689,7 +1029,8 @@ START_TEST(agrees_with_a_model)
 END_TEST
 
 /*
- * Threads at once: pushing, popping, putting back, clearing, pausing, resizing. Each row comes out
+ * Threads at once: pushing, popping, putting back, putting off, removing, clearing, pausing,
+ * resizing. Each row comes out
  * exactly once, and while the number of slots stands no more run than that.
  */
 
@@ -703,6 +1044,7 @@ static struct {
     atomic_int running;
     atomic_uint limit;
     atomic_uint generation; /* odd: the number of slots is about to change */
+    bool time_goes_by;
 } crowd;
 
 static void end_row(int64_t row)
@@ -748,6 +1090,8 @@ static void *run_worker(void *data)
             sched_yield();
         if (turn % 10 == 0)
             ck_assert_int_eq(queue_push_front(queue, uid, row), 0);
+        else if (turn % 10 == 5 && crowd.time_goes_by)
+            ck_assert_int_eq(queue_push_later(queue, uid, row, now + turn % 64, QUEUE_RETRY), 0);
         else
             end_row(row);
         atomic_fetch_sub(&crowd.running, 1);
@@ -768,6 +1112,33 @@ static void *run_clearer(void *unused)
         for (size_t j = 0; j < count; j++)
             end_row(rows[j]);
         free(rows);
+    }
+    return NULL;
+}
+
+static void *run_remover(void *unused)
+{
+    (void)unused;
+    enum queue_reason reason;
+    int64_t until;
+    for (int64_t row = 0; crowd.left > 0; row = (row + 7919) % ROWS) {
+        uid_t uid = (uid_t)(1000 + row % 5);
+        if (queue_why(queue, uid, row, &reason, &until) == 0 && row % 3 == 0 &&
+            queue_remove(queue, uid, row) == 0)
+            end_row(row);
+        sched_yield();
+    }
+    return NULL;
+}
+
+/* What waits for its time never runs, if nobody ticks. */
+static void *run_ticker(void *unused)
+{
+    (void)unused;
+    while (crowd.left > 0) {
+        int64_t next = queue_tick(queue);
+        now += next && next < now + 16 ? next - now : 16;
+        sched_yield();
     }
     return NULL;
 }
@@ -801,10 +1172,12 @@ static void *run_disturber(void *unused)
 
 START_TEST(every_row_comes_out_once)
 {
-    pthread_t pushers[PUSHERS], workers[WORKERS], clearer, disturber;
+    pthread_t pushers[PUSHERS], workers[WORKERS], others[4];
+    void *(*const other_runs[4])(void *) = {run_clearer, run_remover, run_ticker, run_disturber};
     int firsts[PUSHERS];
     unsigned numbers[WORKERS];
     crowd.left = ROWS;
+    crowd.time_goes_by = true;
     change_slots(WORKERS);
     for (unsigned i = 0; i < WORKERS; i++) {
         numbers[i] = i;
@@ -814,12 +1187,12 @@ START_TEST(every_row_comes_out_once)
         firsts[i] = i;
         ck_assert_int_eq(pthread_create(&pushers[i], NULL, run_pusher, &firsts[i]), 0);
     }
-    ck_assert_int_eq(pthread_create(&clearer, NULL, run_clearer, NULL), 0);
-    ck_assert_int_eq(pthread_create(&disturber, NULL, run_disturber, NULL), 0);
+    for (int i = 0; i < 4; i++)
+        ck_assert_int_eq(pthread_create(&others[i], NULL, other_runs[i], NULL), 0);
     for (int i = 0; i < PUSHERS; i++)
         pthread_join(pushers[i], NULL);
-    pthread_join(clearer, NULL);
-    pthread_join(disturber, NULL);
+    for (int i = 0; i < 4; i++)
+        pthread_join(others[i], NULL);
     queue_close(queue);
     for (int i = 0; i < WORKERS; i++)
         pthread_join(workers[i], NULL);
@@ -874,6 +1247,14 @@ static Suite *suite(void)
     tcase_add_test(tcase, clear_gives_the_rows_in_order);
     tcase_add_test(tcase, close_wakes_everybody);
     tcase_add_test(tcase, fewer_slots_send_workers_away);
+    tcase_add_test(tcase, later_ones_wait_for_their_time);
+    tcase_add_test(tcase, due_ones_go_to_the_head_in_their_order);
+    tcase_add_test(tcase, pop_looks_at_the_time_itself);
+    tcase_add_test(tcase, later_ones_are_still_held_back);
+    tcase_add_test(tcase, removed_ones_do_not_come);
+    tcase_add_test(tcase, why_tells_the_strongest_reason);
+    tcase_add_test(tcase, clear_takes_later_ones_too);
+    tcase_add_test(tcase, closed_takes_no_later_ones);
     tcase_add_test(tcase, agrees_with_a_model);
     tcase_add_test(tcase, every_row_comes_out_once);
     tcase_add_test(tcase, no_wake_up_is_lost);

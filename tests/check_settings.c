@@ -93,6 +93,14 @@ START_TEST(defaults)
     ck_assert_str_eq(settings.operators, "autodl");
     ck_assert_int_eq(settings.connect_timeout, 30000);
     ck_assert_int_eq(settings.stall_timeout, 60000);
+    ck_assert_uint_eq(settings.retries, 8);
+    ck_assert_int_eq(settings.retry_wait, 1000);
+    ck_assert_int_eq(settings.retry_max_wait, 600000);
+    ck_assert_int_eq(settings.min_free, -1);
+    ck_assert_int_eq(settings.max_file_size, 0);
+    ck_assert_int_eq(settings.durability, DURABILITY_BATCH);
+    ck_assert_int_eq(settings.keep_history, INT64_C(30) * 86400 * 1000);
+    ck_assert_uint_eq(settings.keep_history_count, 100000);
     ck_assert(!settings.unique_names);
     ck_assert(!settings.allow_hidden);
     ck_assert_str_eq(settings.default_directory, "~/autodl-storage");
@@ -120,6 +128,13 @@ START_TEST(every_key_is_set_from_a_file)
           "operators = adm\n"
           "connect-timeout = 500ms\n"
           "stall-timeout = 2m\n"
+          "retries = 0\n"
+          "retry-wait = 100ms\n"
+          "retry-max-wait = 1h\n"
+          "min-free = 2G\n"
+          "max-file-size = 1T\n"
+          "durability = each\n"
+          "keep-history = 7d, 500\n"
           "unique-names = yes\n"
           "allow-hidden = on\n"
           "default-directory = /srv/downloads\n"
@@ -145,6 +160,14 @@ START_TEST(every_key_is_set_from_a_file)
     ck_assert_str_eq(settings.operators, "adm");
     ck_assert_int_eq(settings.connect_timeout, 500);
     ck_assert_int_eq(settings.stall_timeout, 120000);
+    ck_assert_uint_eq(settings.retries, 0);
+    ck_assert_int_eq(settings.retry_wait, 100);
+    ck_assert_int_eq(settings.retry_max_wait, 3600000);
+    ck_assert_int_eq(settings.min_free, INT64_C(2) << 30);
+    ck_assert_int_eq(settings.max_file_size, INT64_C(1) << 40);
+    ck_assert_int_eq(settings.durability, DURABILITY_EACH);
+    ck_assert_int_eq(settings.keep_history, INT64_C(7) * 86400 * 1000);
+    ck_assert_uint_eq(settings.keep_history_count, 500);
     ck_assert(settings.unique_names);
     ck_assert(settings.allow_hidden);
     ck_assert_str_eq(settings.default_directory, "/srv/downloads");
@@ -283,6 +306,15 @@ START_TEST(values_that_are_refused)
         {"operators",         {"a b", "a,b"}                                             },
         {"connect-timeout",   {"0", "0s", "soon", "2d", "-1s", "1.5s"}                   },
         {"stall-timeout",     {"0ms", "off"}                                             },
+        {"retries",           {"-1", "1001", "off"}                                      },
+        {"retry-wait",        {"0", "2d", "soon", "off"}                                 },
+        {"retry-max-wait",    {"0", "25h", "off"}                                        },
+        {"min-free",          {"-1", "1%", "5X", "Auto", "1.5G", "9999999999999999999"}  },
+        {"max-file-size",     {"0", "-1", "none", "auto", "1 G"}                         },
+        {"durability",        {"Batch", "0", "all", "batch,each"}                        },
+        {"keep-history",
+         {"off", ",", "30d,", ",5", "30d,40d", "5,6", "30d,5,6", "-1", "1000000001", "0d", "30d 5",
+          "99999999999999999999d"}                                                       },
         {"unique-names",      {"maybe", "YES", "2"}                                      },
         {"default-directory", {"downloads", "~", "~alice/x", "./x", "$HOME/x"}           },
         {"umask",             {"8", "1777", "u=rwx"}                                     },
@@ -311,6 +343,53 @@ START_TEST(values_that_are_refused)
     refuses("socket", text);
     text[107] = '\0';
     takes("socket", text);
+}
+END_TEST
+
+static void history_is(const char *value, int64_t ms, uint64_t count)
+{
+    takes("keep-history", value);
+    ck_assert_int_eq(settings.keep_history, ms);
+    ck_assert_uint_eq(settings.keep_history_count, count);
+}
+
+START_TEST(history_by_time_and_number)
+{
+    history_is("12h", 43200000, UINT64_MAX);
+    history_is("0", INT64_MAX, 0); /* a number without a unit is never a duration here */
+    history_is("30", INT64_MAX, 30);
+    history_is("1000000000,1ms", 1, 1000000000);
+    history_is(" 1d ,  7 ", 86400000, 7);
+    refuses("keep-history", "1h,x");
+    ck_assert_int_eq(settings.keep_history, 86400000);
+    ck_assert_uint_eq(settings.keep_history_count, 7);
+}
+END_TEST
+
+START_TEST(sizes_and_words)
+{
+    static const struct {
+        const char *text;
+        enum settings_durability value;
+    } words[] = {
+        {"none",  DURABILITY_NONE },
+        {"each",  DURABILITY_EACH },
+        {"batch", DURABILITY_BATCH}
+    };
+    for (size_t i = 0; i < COUNT(words); i++) {
+        takes("durability", words[i].text);
+        ck_assert_int_eq(settings.durability, words[i].value);
+    }
+    takes("min-free", "off");
+    ck_assert_int_eq(settings.min_free, 0);
+    takes("min-free", "64K");
+    ck_assert_int_eq(settings.min_free, 65536);
+    takes("min-free", "auto");
+    ck_assert_int_eq(settings.min_free, -1);
+    takes("max-file-size", "1");
+    ck_assert_int_eq(settings.max_file_size, 1);
+    takes("max-file-size", "off");
+    ck_assert_int_eq(settings.max_file_size, 0);
 }
 END_TEST
 
@@ -392,13 +471,13 @@ START_TEST(the_table_is_whole)
 {
     size_t count;
     const struct settings_key *keys = settings_keys(&count);
-    ck_assert_uint_eq(count, 20);
+    ck_assert_uint_eq(count, 27);
     for (size_t i = 0; i < count; i++) {
         ck_assert(keys[i].name && keys[i].expects && keys[i].help && keys[i].by_default);
         bool listener = strcmp(keys[i].name, "listen") == 0 ||
                         strncmp(keys[i].name, "socket", strlen("socket")) == 0;
-        bool fixed = listener || strcmp(keys[i].name, "state-dir") == 0 ||
-                     strcmp(keys[i].name, "run-as") == 0;
+        bool fixed = listener || strcmp(keys[i].name, "allow-hidden") == 0 ||
+                     strcmp(keys[i].name, "state-dir") == 0 || strcmp(keys[i].name, "run-as") == 0;
         ck_assert_int_eq(keys[i].on_reload, !fixed);
         if (keys[i].by_default[0] != '(')
             takes(keys[i].name, keys[i].by_default);
@@ -422,6 +501,8 @@ static Suite *suite(void)
     tcase_add_test(tcase, long_lines);
     tcase_add_test(tcase, files_that_cannot_be_read);
     tcase_add_test(tcase, values_that_are_refused);
+    tcase_add_test(tcase, history_by_time_and_number);
+    tcase_add_test(tcase, sizes_and_words);
     tcase_add_test(tcase, a_refused_value_changes_nothing);
     tcase_add_test(tcase, a_stronger_layer_replaces_lists);
     tcase_add_test(tcase, none_empties);

@@ -51,6 +51,19 @@ START_TEST(counts_tasks)
 }
 END_TEST
 
+/* One ended in this run, the other one before it. */
+START_TEST(retried_ones_of_an_earlier_run)
+{
+    struct stats_snapshot snapshot;
+    stats_enter(stats, TASK_FAILED, 1);
+    stats_move(stats, TASK_FAILED, TASK_ENQUEUED, 1);
+    stats_move(stats, TASK_FAILED, TASK_ENQUEUED, 1);
+    stats_read(stats, 0, &snapshot);
+    ck_assert_uint_eq(snapshot.tasks[TASK_FAILED], 0);
+    ck_assert_uint_eq(snapshot.tasks[TASK_ENQUEUED], 2);
+}
+END_TEST
+
 START_TEST(window_has_exact_edges)
 {
     const int64_t start = 1000000 * (int64_t)1000;
@@ -216,6 +229,7 @@ static Suite *suite(void)
     tcase_set_timeout(tcase, 60);
     tcase_add_test(tcase, starts_empty);
     tcase_add_test(tcase, counts_tasks);
+    tcase_add_test(tcase, retried_ones_of_an_earlier_run);
     tcase_add_test(tcase, window_has_exact_edges);
     tcase_add_test(tcase, window_slides_second_by_second);
     tcase_add_test(tcase, a_long_silence_empties_it);

@@ -3,6 +3,7 @@
 #include <limits.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sqlite3.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -147,6 +148,20 @@ static int update_now(const struct task *task)
     return wait_for(&waiter);
 }
 
+static int forget_now(int64_t row)
+{
+    struct waiter waiter = WAITER(1);
+    ck_assert_int_eq(store_forget(store, row, on_done, &waiter), 0);
+    return wait_for(&waiter);
+}
+
+static int prune_now(int64_t before, uint64_t keep, unsigned max)
+{
+    struct waiter waiter = WAITER(1);
+    ck_assert_int_eq(store_prune(store, before, keep, max, on_done, &waiter), 0);
+    return wait_for(&waiter);
+}
+
 static int pause_now(uid_t uid, int64_t until, int64_t length)
 {
     struct waiter waiter = WAITER(1);
@@ -186,6 +201,22 @@ static void assert_same(const struct task *a, const struct task *b)
     ck_assert_int_eq(a->http_status, b->http_status);
     ck_assert(same_text(a->error_code, b->error_code));
     ck_assert(same_text(a->error_message, b->error_message));
+    ck_assert_int_eq(a->if_exists, b->if_exists);
+    ck_assert(a->name_is_final == b->name_is_final);
+    ck_assert_int_eq(a->retries, b->retries);
+    ck_assert(same_text(a->checksum, b->checksum));
+    ck_assert(same_text(a->headers, b->headers));
+    ck_assert_int_eq(a->attempts, b->attempts);
+    ck_assert_int_eq(a->failures, b->failures);
+    ck_assert_int_eq(a->wait, b->wait);
+    ck_assert_int_eq(a->not_before, b->not_before);
+    ck_assert_int_eq(a->written, b->written);
+    ck_assert_int_eq(a->durable, b->durable);
+    ck_assert(same_text(a->boot_id, b->boot_id));
+    ck_assert_uint_eq(a->file_dev, b->file_dev);
+    ck_assert_uint_eq(a->file_ino, b->file_ino);
+    ck_assert(same_text(a->etag, b->etag));
+    ck_assert(same_text(a->last_modified, b->last_modified));
 }
 
 static void assert_stored(const struct task *task)
@@ -193,6 +224,35 @@ static void assert_stored(const struct task *task)
     _cleanup_(task_release) struct task found = {0};
     ck_assert_int_eq(store_fetch(store, task->row, &found), 0);
     assert_same(task, &found);
+}
+
+static bool is_there(int64_t row)
+{
+    _cleanup_(task_release) struct task found = {0};
+    int result = store_fetch(store, row, &found);
+    ck_assert(result == 0 || result == -ENOENT);
+    return result == 0;
+}
+
+/* All that came with schema 2, with values of its own each. */
+static void set_the_newer_fields(struct task *task)
+{
+    task->if_exists = TASK_OVERWRITE;
+    task->name_is_final = true;
+    task->retries = -1;
+    task->attempts = 5;
+    task->failures = 6;
+    task->wait = TASK_WAIT_DISK;
+    task->not_before = 7;
+    task->written = INT64_MAX - 8;
+    task->durable = INT64_MAX - 9;
+    task->file_dev = UINT64_MAX;
+    task->file_ino = UINT64_MAX - 1;
+    set_text(&task->checksum, "md5=00");
+    set_text(&task->headers, "Cookie: a=b\nX: y\n");
+    set_text(&task->boot_id, "a boot");
+    set_text(&task->etag, "\"an etag\"");
+    set_text(&task->last_modified, "a date");
 }
 
 static int state_of(int64_t row)
@@ -211,6 +271,7 @@ START_TEST(adds_and_keeps)
     second.bytes_done = INT64_MAX;
     second.http_status = 206;
     second.has_part = true;
+    set_the_newer_fields(&second);
     ck_assert_int_eq(add_now(&first), 0);
     ck_assert_int_eq(add_now(&second), 0);
     ck_assert_int_gt(first.row, 0);
@@ -261,6 +322,7 @@ START_TEST(updates_what_can_change)
     task.bytes_done = 3;
     task.bytes_total = 4;
     task.http_status = 404;
+    set_the_newer_fields(&task);
     ck_assert_int_eq(update_now(&task), 0);
     assert_stored(&task);
 
@@ -344,6 +406,34 @@ START_TEST(fails_alone)
 }
 END_TEST
 
+/* Nothing of what a record says no more is left in the file. */
+START_TEST(wipes_secrets)
+{
+    static const char secret[] = "Cookie: id=open sesame 4711\n";
+    _cleanup_(task_release) struct task task = make_task(ALICE, "/d", "a");
+    _cleanup_(task_release) struct task other = make_task(ALICE, "/d", "b");
+    set_text(&task.headers, secret);
+    set_text(&other.headers, secret);
+    other.state = TASK_FAILED;
+    ck_assert_int_eq(add_now(&task), 0);
+    ck_assert_int_eq(add_now(&other), 0);
+    reopen_store(); /* into the file itself */
+    set_text(&task.headers, NULL);
+    task.state = TASK_FINISHED;
+    ck_assert_int_eq(update_now(&task), 0);
+    ck_assert_int_eq(forget_now(other.row), 0);
+    reopen_store();
+    assert_stored(&task);
+
+    static char content[1 << 20];
+    _cleanup_close_ int fd = open(path_of("autodl.db"), O_RDONLY | O_CLOEXEC);
+    ssize_t length = read(fd, content, sizeof(content));
+    ck_assert_int_gt(length, 0);
+    ck_assert_ptr_nonnull(memmem(content, (size_t)length, task.url, strlen(task.url)));
+    ck_assert_ptr_null(memmem(content, (size_t)length, "open sesame", strlen("open sesame")));
+}
+END_TEST
+
 static int64_t wait_until_stored(int64_t row, int64_t bytes_done)
 {
     int64_t start = now_ms();
@@ -364,7 +454,7 @@ START_TEST(lazy_updates_wait_for_company)
     task.bytes_done = 1;
     ck_assert_int_eq(store_update_lazily(store, &task), 0);
     wait_until_stored(task.row, 1);
-    ck_assert_int_ge(now_ms() - start, 990);
+    ck_assert_int_ge(now_ms() - start, 490);
     ck_assert_int_lt(now_ms() - start, 5000);
 
     /* with company it goes at once, and in order */
@@ -400,7 +490,8 @@ static void on_part(void *data, const struct task *task)
     struct cleared *cleared = data;
     cleared->parts++;
     if (cleared->waiter.pending != 1 || !task->has_part || task->state != TASK_CLEARED ||
-        task->row <= cleared->last_row || task->ended_at != 42 || strcmp(task->user, "alice") != 0)
+        task->row <= cleared->last_row || task->ended_at != 42 || task->wait || task->not_before ||
+        strcmp(task->user, "alice") != 0)
         cleared->wrong = true;
     cleared->last_row = task->row;
 }
@@ -421,6 +512,8 @@ START_TEST(clears_what_is_enqueued)
         _cleanup_(task_release) struct task task = make_task(ALICE, "/d", name);
         task.has_part = i % 7 == 0;
         task.state = i % 5 == 0 ? TASK_DOWNLOADING : TASK_ENQUEUED;
+        task.wait = TASK_WAIT_RETRY;
+        task.not_before = 77;
         store_add(store, &task, &rows[i], on_done, &added);
     }
     ck_assert_int_eq(wait_for(&added), 0);
@@ -446,6 +539,123 @@ START_TEST(clears_what_is_enqueued)
     ck_assert_int_eq(store_clear(store, NULL, 0, 44, on_part, on_cleared, &nothing), 0);
     ck_assert_int_eq(wait_for(&nothing.waiter), 0);
     ck_assert_int_eq(store_clear(store, rows, COUNT, 45, NULL, NULL, NULL), 0);
+}
+END_TEST
+
+/* --- forgetting and pruning --- */
+
+static void add_ended(struct task *task, const char *name, enum task_state state, int64_t ended_at)
+{
+    *task = make_task(ALICE, "/d", name);
+    task->state = state;
+    task->ended_at = ended_at;
+    ck_assert_int_eq(add_now(task), 0);
+}
+
+START_TEST(forgets_what_has_ended)
+{
+    _cleanup_(task_release) struct task task = make_task(ALICE, "/d", "a");
+    ck_assert_int_eq(forget_now(1), -ENOENT);
+    ck_assert_int_eq(add_now(&task), 0);
+    for (int state = 0; state < TASK_STATES; state++) {
+        task.state = (enum task_state)state;
+        if (task_state_ended(task.state))
+            continue;
+        ck_assert_int_eq(update_now(&task), 0);
+        ck_assert_int_eq(forget_now(task.row), -EBUSY);
+        assert_stored(&task);
+    }
+    task.state = TASK_PAUSED; /* the last one that was not ended */
+    const enum task_state ended[] = {TASK_FINISHED, TASK_FAILED, TASK_CLEARED, TASK_CANCELLED};
+    for (size_t i = 0; i < sizeof(ended) / sizeof(ended[0]); i++) {
+        _cleanup_(task_release) struct task old = {0};
+        add_ended(&old, "b", ended[i], 5);
+        ck_assert_int_eq(forget_now(old.row), 0);
+        ck_assert(!is_there(old.row));
+        ck_assert_int_eq(forget_now(old.row), -ENOENT);
+        ck_assert_int_eq(update_now(&old), -ENOENT);
+    }
+    assert_stored(&task);
+
+    /* One that is refused takes nothing of its group along. */
+    _cleanup_(task_release) struct task next = make_task(ALICE, "/d", "c");
+    int64_t row = 0;
+    struct waiter refused = WAITER(1), added = WAITER(1);
+    ck_assert_int_eq(store_forget(store, task.row, on_done, &refused), 0);
+    ck_assert_int_eq(store_add(store, &next, &row, on_done, &added), 0);
+    ck_assert_int_eq(wait_for(&refused), -EBUSY);
+    ck_assert_int_eq(wait_for(&added), 0);
+    ck_assert(is_there(row));
+}
+END_TEST
+
+/* Which of ten tasks are there: a digit each. */
+static void assert_left(const struct task tasks[10], const char *expected)
+{
+    char left[11] = "";
+    for (int i = 0; i < 10; i++)
+        left[i] = is_there(tasks[i].row) ? (char)('0' + i) : '.';
+    ck_assert_str_eq(left, expected);
+}
+
+START_TEST(prunes_by_age_and_number)
+{
+    static const struct {
+        enum task_state state;
+        int64_t ended_at;
+    } cases[10] = {
+        {TASK_FINISHED,    50},
+        {TASK_ENQUEUED,    0 },
+        {TASK_FAILED,      10},
+        {TASK_CLEARED,     30},
+        {TASK_PAUSED,      20},
+        {TASK_CANCELLED,   20},
+        {TASK_FINISHED,    40},
+        {TASK_DOWNLOADING, 0 },
+        {TASK_FINISHED,    20},
+        {TASK_FINISHED,    60}
+    };
+    struct task tasks[10];
+    for (int i = 0; i < 10; i++) {
+        char name[2] = {(char)('0' + i), '\0'};
+        add_ended(&tasks[i], name, cases[i].state, cases[i].ended_at);
+    }
+    ck_assert_int_eq(prune_now(INT64_MIN, UINT64_MAX, 1000), 0);
+    ck_assert_int_eq(prune_now(10, 7, 1000), 0);
+    ck_assert_int_eq(prune_now(INT64_MAX, 0, 0), 0);
+    assert_left(tasks, "0123456789");
+    ck_assert_int_eq(prune_now(21, UINT64_MAX, 2), 0); /* the oldest first */
+    assert_left(tasks, "01.34.6789");
+    ck_assert_int_eq(prune_now(21, UINT64_MAX, 1000), 0);
+    assert_left(tasks, "01.34.67.9");
+    ck_assert_int_eq(prune_now(0, 3, 1000), 0);
+    assert_left(tasks, "01..4.67.9");
+    ck_assert_int_eq(prune_now(0, 3, 1000), 0);
+    assert_left(tasks, "01..4.67.9");
+
+    /* It keeps count: what ends now, is forgotten, or does not end after all. */
+    tasks[1].state = TASK_FINISHED;
+    tasks[1].ended_at = 70;
+    ck_assert_int_eq(update_now(&tasks[1]), 0);
+    ck_assert_int_eq(forget_now(tasks[9].row), 0);
+    ck_assert_int_eq(prune_now(0, 3, 1000), 0);
+    assert_left(tasks, "01..4.67..");
+    tasks[6].state = TASK_ENQUEUED;
+    tasks[6].ended_at = 0;
+    ck_assert_int_eq(update_now(&tasks[6]), 0);
+    ck_assert_int_eq(prune_now(0, 2, 1000), 0);
+    assert_left(tasks, "01..4.67..");
+    struct waiter cleared = WAITER(1);
+    ck_assert_int_eq(store_clear(store, &tasks[6].row, 1, 80, NULL, on_done, &cleared), 0);
+    ck_assert_int_eq(wait_for(&cleared), 0);
+    ck_assert_int_eq(prune_now(51, 1, 1), 0); /* by age, and that was one already */
+    assert_left(tasks, ".1..4.67..");
+    ck_assert_int_eq(prune_now(0, 0, 1), 0);
+    assert_left(tasks, "....4.67..");
+    ck_assert_int_eq(prune_now(0, 0, 9), 0);
+    assert_left(tasks, "....4..7..");
+    for (int i = 0; i < 10; i++)
+        task_release(&tasks[i]);
 }
 END_TEST
 
@@ -511,6 +721,28 @@ START_TEST(finds_by_prefix)
 }
 END_TEST
 
+START_TEST(finds_who_has_a_dest)
+{
+    _cleanup_(task_release) struct task task = make_task(ALICE, "/d", "a");
+    _cleanup_(task_release) struct task other = make_task(BOB, "/d", "b");
+    struct task none = {.row = 77};
+    ck_assert_int_eq(store_find_dest(store, "/d", "a", &none), -ENOENT);
+    set_the_newer_fields(&task);
+    other.admitted = false;
+    ck_assert_int_eq(add_now(&task), 0);
+    ck_assert_int_eq(add_now(&other), 0);
+    ck_assert_int_eq(store_find_dest(store, "/d", "b", &none), -ENOENT);
+    ck_assert_int_eq(store_find_dest(store, "/", "a", &none), -ENOENT);
+    ck_assert_int_eq(none.row, 77);
+    _cleanup_(task_release) struct task found = {0};
+    ck_assert_int_eq(store_find_dest(store, "/d", "a", &found), 0);
+    assert_same(&task, &found);
+    task.state = TASK_FINISHED;
+    ck_assert_int_eq(update_now(&task), 0);
+    ck_assert_int_eq(store_find_dest(store, "/d", "a", &none), -ENOENT);
+}
+END_TEST
+
 struct walk {
     int64_t last;
     int count;
@@ -552,6 +784,14 @@ START_TEST(walks_the_unfinished)
     ck_assert_int_eq(stopped.count, 300);
 }
 END_TEST
+
+static int on_old_unfinished(void *data, int64_t row, uid_t uid, enum task_state state)
+{
+    struct walk *walk = data;
+    walk->last = row;
+    walk->count++;
+    return uid == ALICE && state == TASK_DOWNLOADING ? 0 : -1;
+}
 
 START_TEST(keeps_pauses)
 {
@@ -627,8 +867,8 @@ START_TEST(refuses_strange_files)
     store_close(TAKE_PTR(store));
     write_file("\0\0\0\7", 4, 60); /* user_version in the header of an SQLite file */
     assert_refused(-EUCLEAN,
-                   "autodl.db was written by a newer autodl (schema 7, this one knows 1)");
-    write_file("\0\0\0\1", 4, 60);
+                   "autodl.db was written by a newer autodl (schema 7, this one knows 2)");
+    write_file("\0\0\0\2", 4, 60);
     write_file("GPKG", 4, 68); /* application_id */
     assert_refused(-EUCLEAN, "another program's");
     write_file("AuDl", 4, 68);
@@ -650,6 +890,90 @@ START_TEST(refuses_strange_files)
     memcpy(end, "/no", 4);
     assert_refused(-ENOENT, "No such file");
     *end = '\0';
+}
+END_TEST
+
+/* What version 1 of the schema was, and some rows of its time. */
+static const char version_1[] =
+    "PRAGMA journal_mode = WAL; BEGIN;"
+    "CREATE TABLE tasks (row INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE,"
+    "    uid INTEGER NOT NULL, user TEXT NOT NULL, url TEXT NOT NULL, directory TEXT NOT NULL,"
+    "    name TEXT NOT NULL, state INTEGER NOT NULL, admitted INTEGER NOT NULL,"
+    "    has_part INTEGER NOT NULL, created_at INTEGER NOT NULL, started_at INTEGER NOT NULL,"
+    "    ended_at INTEGER NOT NULL, bytes_done INTEGER NOT NULL, bytes_total INTEGER NOT NULL,"
+    "    http_status INTEGER NOT NULL, error_code TEXT, error_message TEXT) STRICT;"
+    "CREATE UNIQUE INDEX tasks_dest ON tasks (directory, name)"
+    "    WHERE admitted AND state NOT IN (3, 4, 5, 8);"
+    "CREATE INDEX tasks_unfinished ON tasks (row, uid, state) WHERE state NOT IN (3, 4, 5, 8);"
+    "CREATE TABLE pauses (uid INTEGER PRIMARY KEY, until INTEGER NOT NULL,"
+    "    length INTEGER NOT NULL) STRICT;"
+    "INSERT INTO tasks VALUES (3, '00000003-0000-4000-8000-000000000000', 1000, 'alice', "
+    "'http://a/',"
+    "    '/d', 'a', 2, 1, 1, 11, 12, 0, 13, 14, 200, NULL, NULL);"
+    "INSERT INTO tasks VALUES (5, '00000005-0000-4000-8000-000000000000', 1001, 'bob', 'http://b/',"
+    "    '/d', 'b', 4, 1, 0, 21, 22, 23, 24, -1, 404, 'http', 'the server said 404');"
+    "INSERT INTO tasks VALUES (6, '00000006-0000-4000-8000-000000000000', 1000, 'alice', "
+    "'http://c/',"
+    "    '/d', 'c', 3, 1, 0, 31, 32, 33, 34, 34, 200, NULL, NULL);"
+    "INSERT INTO pauses VALUES (1000, 99, 98);"
+    "PRAGMA application_id = 1098204268; PRAGMA user_version = 1; COMMIT;";
+
+static void make_version_1(void)
+{
+    sqlite3 *connection;
+    char *error = NULL;
+    ck_assert_int_eq(sqlite3_open(path_of("autodl.db"), &connection), SQLITE_OK);
+    sqlite3_exec(connection, version_1, NULL, NULL, &error);
+    ck_assert_msg(!error, "%s", error);
+    ck_assert_int_eq(sqlite3_close(connection), SQLITE_OK);
+}
+
+START_TEST(brings_version_1_up_to_date)
+{
+    make_version_1();
+    for (int i = 0; i < 2; i++) {
+        open_store();
+        struct task a = {.row = 3,
+                         .id = "00000003-0000-4000-8000-000000000000",
+                         .uid = ALICE,
+                         .user = (char *)"alice",
+                         .url = (char *)"http://a/",
+                         .directory = (char *)"/d",
+                         .name = (char *)"a",
+                         .state = TASK_DOWNLOADING,
+                         .admitted = true,
+                         .has_part = true,
+                         .created_at = 11,
+                         .started_at = 12,
+                         .bytes_done = 13,
+                         .bytes_total = 14,
+                         .http_status = 200,
+                         .name_is_final = true,
+                         .retries = -1};
+        assert_stored(&a);
+        _cleanup_(task_release) struct task b = {0};
+        ck_assert_int_eq(store_find(store, BOB, "00000005", &b), 0);
+        ck_assert(b.state == TASK_FAILED && b.ended_at == 23 && b.retries == -1);
+        ck_assert_str_eq(b.error_message, "the server said 404");
+        ck_assert_int_eq(store_dest_taken(store, "/d", "a"), 1);
+        ck_assert_int_eq(store_dest_taken(store, "/d", "b"), 0);
+        struct walk walk = {0};
+        ck_assert_int_eq(store_each_unfinished(store, on_old_unfinished, &walk), 0);
+        ck_assert(walk.count == 1 && walk.last == 3);
+        _cleanup_free_ struct store_pause *pauses = NULL;
+        size_t count = 0;
+        ck_assert_int_eq(store_pauses(store, &pauses, &count), 0);
+        ck_assert(count == 1 && pauses[0].until == 99 && pauses[0].length == 98);
+        store_close(TAKE_PTR(store));
+    }
+    open_store();
+    _cleanup_(task_release) struct task task = make_task(ALICE, "/d", "n");
+    set_the_newer_fields(&task);
+    ck_assert_int_eq(add_now(&task), 0);
+    ck_assert_int_eq(task.row, 7);
+    assert_stored(&task);
+    ck_assert_int_eq(prune_now(0, 1, 10), 0); /* the index has the old rows too */
+    ck_assert(is_there(3) && !is_there(5) && is_there(6));
 }
 END_TEST
 
@@ -871,8 +1195,9 @@ enum {
 
 static struct model {
     struct task tasks[MODEL_OPS];
-    int count;  /* tasks that were added */
-    int stored; /* of these, those whose row is known: added in an earlier batch */
+    bool gone[MODEL_OPS]; /* forgotten or pruned */
+    int count;            /* tasks that were added */
+    int stored;           /* of these, those whose row is known: added in an earlier batch */
     struct store_pause pauses[4]; /* of everybody and three users */
     bool paused[4];
 } model;
@@ -933,6 +1258,22 @@ static void choose_fields(struct task *task)
     task->http_status = choose(600);
     set_text(&task->error_code, choose(2) ? "reset" : NULL);
     set_text(&task->error_message, choose(2) ? "the connection was reset" : NULL);
+    task->if_exists = (enum task_if_exists)choose(3);
+    task->name_is_final = choose(2);
+    task->retries = choose(9) - 1;
+    task->attempts = choose(99);
+    task->failures = choose(9);
+    task->wait = (enum task_wait)choose(4);
+    task->not_before = choose(1000);
+    task->written = choose(1 << 30);
+    task->durable = choose(1 << 30);
+    task->file_dev = (uint64_t)choose(99);
+    task->file_ino = (uint64_t)choose(1 << 30) << choose(34);
+    set_text(&task->checksum, choose(2) ? "sha-1=aa" : NULL);
+    set_text(&task->headers, choose(2) ? "A: b\n" : NULL);
+    set_text(&task->boot_id, choose(2) ? "boot" : NULL);
+    set_text(&task->etag, choose(2) ? "\"e\"" : NULL);
+    set_text(&task->last_modified, choose(2) ? "yesterday" : NULL);
 }
 
 static void on_model_done(void *data, int result)
@@ -964,7 +1305,7 @@ static void model_update(struct model_op *op, bool lazily)
     struct task task;
     ck_assert_int_eq(task_copy(&model.tasks[i], &task), 0);
     choose_fields(&task);
-    op->expected = model_conflicts(&task, i) ? -EEXIST : 0;
+    op->expected = model.gone[i] ? -ENOENT : model_conflicts(&task, i) ? -EEXIST : 0;
     if (lazily) {
         ck_assert_int_eq(store_update_lazily(store, &task), 0);
         on_model_done(op, op->expected);
@@ -989,9 +1330,49 @@ static void model_clear(struct model_op *op)
         if (task->state == TASK_ENQUEUED) {
             task->state = TASK_CLEARED;
             task->ended_at = 99;
+            task->wait = TASK_WAIT_NONE;
+            task->not_before = 0;
         }
     }
     ck_assert_int_eq(store_clear(store, rows, (size_t)count, 99, NULL, on_model_done, op), 0);
+}
+
+static void model_forget(struct model_op *op)
+{
+    int i = choose(model.stored);
+    bool ended = task_state_ended(model.tasks[i].state);
+    op->expected = model.gone[i] ? -ENOENT : ended ? 0 : -EBUSY;
+    model.gone[i] = model.gone[i] || ended;
+    ck_assert_int_eq(store_forget(store, model.tasks[i].row, on_model_done, op), 0);
+}
+
+/* How many have ended; the oldest of them. */
+static int model_ended(int *ret_oldest)
+{
+    int count = 0;
+    *ret_oldest = -1;
+    for (int i = 0; i < model.count; i++) {
+        if (model.gone[i] || !task_state_ended(model.tasks[i].state))
+            continue;
+        count++;
+        if (*ret_oldest < 0 || model.tasks[i].ended_at < model.tasks[*ret_oldest].ended_at)
+            *ret_oldest = i;
+    }
+    return count;
+}
+
+static void model_prune(struct model_op *op)
+{
+    int oldest, count = model_ended(&oldest), max = choose(20);
+    int before = choose(4) ? choose(40) : 0;
+    uint64_t keep = choose(3) ? (uint64_t)(count * 9 / 10 + choose(9)) : UINT64_MAX;
+    for (int left = max; left > 0; left--) {
+        count = model_ended(&oldest);
+        if (oldest < 0 || (model.tasks[oldest].ended_at >= before && (uint64_t)count <= keep))
+            break;
+        model.gone[oldest] = true;
+    }
+    ck_assert_int_eq(store_prune(store, before, keep, (unsigned)max, on_model_done, op), 0);
 }
 
 static void model_pause(struct model_op *op)
@@ -1015,8 +1396,12 @@ static void model_op(struct model_op *op)
         model_update(op, false);
     else if (kind < 85)
         model_update(op, true);
-    else if (kind < 95)
+    else if (kind < 92)
         model_clear(op);
+    else if (kind < 95)
+        model_forget(op);
+    else if (kind < 97)
+        model_prune(op);
     else
         model_pause(op);
 }
@@ -1041,6 +1426,14 @@ static void model_run_batch(int count)
     model.stored = model.count;
 }
 
+static void model_check_task(int i)
+{
+    if (model.gone[i])
+        ck_assert(!is_there(model.tasks[i].row));
+    else
+        assert_stored(&model.tasks[i]);
+}
+
 static void model_check_find(void)
 {
     const struct task *task = &model.tasks[choose(model.stored)];
@@ -1049,11 +1442,12 @@ static void model_check_find(void)
     uid_t uid = choose(2) ? STORE_EVERYBODY : task->uid;
     int matches = 0;
     for (int i = 0; i < model.count; i++)
-        matches += (uid == STORE_EVERYBODY || uid == model.tasks[i].uid) &&
+        matches += !model.gone[i] && (uid == STORE_EVERYBODY || uid == model.tasks[i].uid) &&
                    strncmp(model.tasks[i].id, prefix, strlen(prefix)) == 0;
     int64_t row;
-    ck_assert_int_eq(find_row(uid, prefix, &row), matches == 1 ? 0 : -EMLINK);
-    if (matches == 1)
+    int expected = matches == 0 ? -ENOENT : matches == 1 ? 0 : -EMLINK;
+    ck_assert_int_eq(find_row(uid, prefix, &row), expected);
+    if (matches == 1 && !model.gone[task - model.tasks])
         ck_assert_int_eq(row, task->row);
 }
 
@@ -1087,8 +1481,7 @@ static void model_check_pauses(void)
 static void model_check(void)
 {
     for (int i = 0; i < 30; i++) {
-        const struct task *task = &model.tasks[choose(model.stored)];
-        assert_stored(task);
+        model_check_task(choose(model.stored));
         model_check_find();
         struct task dest = {.admitted = true, .state = TASK_ENQUEUED};
         choose_dest(&dest);
@@ -1110,6 +1503,7 @@ START_TEST(does_what_the_model_does)
     printf("# AUTODL_SEED=%u\n", seed);
     fflush(stdout);
     model_seed = seed;
+    int gone = 0;
     for (int done = 0; done < MODEL_OPS;) {
         int count = 1 + choose(MODEL_BATCH);
         count = count < MODEL_OPS - done ? count : MODEL_OPS - done;
@@ -1120,9 +1514,13 @@ START_TEST(does_what_the_model_does)
         model_check();
     }
     for (int i = 0; i < model.count; i++) {
-        assert_stored(&model.tasks[i]);
+        model_check_task(i);
+        gone += model.gone[i];
         task_release(&model.tasks[i]);
     }
+    ck_assert_int_gt(gone, 0);
+    printf("# %d tasks, %d of them forgotten or pruned\n", model.count, gone);
+    fflush(stdout);
 }
 END_TEST
 
@@ -1137,9 +1535,13 @@ static Suite *suite(void)
     tcase_add_test(opened, updates_what_can_change);
     tcase_add_test(opened, one_unfinished_task_per_dest);
     tcase_add_test(opened, fails_alone);
+    tcase_add_test(opened, wipes_secrets);
     tcase_add_test(opened, lazy_updates_wait_for_company);
     tcase_add_test(opened, clears_what_is_enqueued);
+    tcase_add_test(opened, forgets_what_has_ended);
+    tcase_add_test(opened, prunes_by_age_and_number);
     tcase_add_test(opened, finds_by_prefix);
+    tcase_add_test(opened, finds_who_has_a_dest);
     tcase_add_test(opened, walks_the_unfinished);
     tcase_add_test(opened, keeps_pauses);
     tcase_add_test(opened, survives_a_damaged_page);
@@ -1155,6 +1557,7 @@ static Suite *suite(void)
     tcase_set_timeout(closed, 180);
     tcase_add_test(closed, makes_a_private_file);
     tcase_add_test(closed, refuses_strange_files);
+    tcase_add_test(closed, brings_version_1_up_to_date);
     tcase_add_test(closed, survives_kill);
     suite_add_tcase(store_suite, closed);
     return store_suite;

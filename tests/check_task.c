@@ -1,4 +1,5 @@
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -78,33 +79,70 @@ START_TEST(ids_are_random_uuids)
 }
 END_TEST
 
+/* Every string of a task, so that none is forgotten: a new one must be added here. */
+static void list_strings(struct task *task, char **strings[static 11])
+{
+    strings[0] = &task->user;
+    strings[1] = &task->url;
+    strings[2] = &task->directory;
+    strings[3] = &task->name;
+    strings[4] = &task->checksum;
+    strings[5] = &task->headers;
+    strings[6] = &task->boot_id;
+    strings[7] = &task->etag;
+    strings[8] = &task->last_modified;
+    strings[9] = &task->error_code;
+    strings[10] = &task->error_message;
+}
+
 START_TEST(copies_are_deep)
 {
     struct task copy, task = {
                           .row = 7,
                           .id = "5b0c9a1e-0000-4000-8000-000000000000",
                           .uid = 1000,
-                          .user = strdup("alice"),
-                          .url = strdup("https://example.org/a"),
-                          .directory = strdup("/home/alice"),
-                          .name = strdup("a"),
                           .state = TASK_FAILED,
-                          .error_code = strdup("http"),
                           .bytes_total = -1,
+                          .if_exists = TASK_SKIP,
+                          .retries = 3,
+                          .wait = TASK_WAIT_DISK,
+                          .not_before = 99,
+                          .file_ino = UINT64_MAX,
                       };
+    char **strings[11], **copies[11];
+    list_strings(&task, strings);
+    list_strings(&copy, copies);
+    for (int i = 0; i < 11; i++)
+        ck_assert_int_ge(asprintf(strings[i], "string %d", i), 0);
     ck_assert_int_eq(task_copy(&task, &copy), 0);
     task_release(&task);
-    ck_assert_ptr_null(task.url);
+    for (int i = 0; i < 11; i++) {
+        char text[32];
+        snprintf(text, sizeof(text), "string %d", i);
+        ck_assert_ptr_null(*strings[i]);
+        ck_assert_str_eq(*copies[i], text);
+    }
     ck_assert_int_eq(task.row, 0);
     ck_assert_int_eq(copy.row, 7);
     ck_assert_str_eq(copy.id, "5b0c9a1e-0000-4000-8000-000000000000");
-    ck_assert_str_eq(copy.user, "alice");
-    ck_assert_str_eq(copy.url, "https://example.org/a");
-    ck_assert_str_eq(copy.directory, "/home/alice");
-    ck_assert_str_eq(copy.name, "a");
-    ck_assert_str_eq(copy.error_code, "http");
-    ck_assert_ptr_null(copy.error_message);
+    ck_assert(copy.state == TASK_FAILED && copy.if_exists == TASK_SKIP && copy.retries == 3);
+    ck_assert(copy.wait == TASK_WAIT_DISK && copy.not_before == 99);
+    ck_assert(copy.file_ino == UINT64_MAX);
     task_release(&copy);
+}
+END_TEST
+
+START_TEST(copies_without_strings)
+{
+    struct task copy, task = {.url = strdup("https://example.org/a")};
+    char **copies[11];
+    list_strings(&copy, copies);
+    ck_assert_int_eq(task_copy(&task, &copy), 0);
+    for (int i = 0; i < 11; i++)
+        ck_assert(copies[i] == &copy.url ? *copies[i] && *copies[i] != task.url : !*copies[i]);
+    task_release(&copy);
+    task_release(&copy); /* fine */
+    task_release(&task);
 }
 END_TEST
 
@@ -191,6 +229,7 @@ static Suite *suite(void)
     tcase_add_loop_test(tcase, states_have_names_and_ends, 0, TASK_STATES);
     tcase_add_test(tcase, ids_are_random_uuids);
     tcase_add_test(tcase, copies_are_deep);
+    tcase_add_test(tcase, copies_without_strings);
     tcase_add_test(tcase, dest_joins_directory_and_name);
     tcase_add_test(tcase, part_names_fit_and_stay_utf8);
     tcase_add_test(tcase, names_that_need_no_cut_are_whole);

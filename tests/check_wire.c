@@ -227,6 +227,15 @@ START_TEST(reply_rules)
     ck_assert(!wire_reply_valid(&reply));
     reply.size = INT64_MAX;
     ck_assert(wire_reply_valid(&reply));
+    static const char *const names[] = {"a", "...", "/", "a/b", ".", ".."};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        snprintf(reply.name, sizeof(reply.name), "%s", names[i]);
+        ck_assert(wire_reply_valid(&reply) == (i < 2));
+    }
+    memset(reply.name, 'a', sizeof(reply.name));
+    ck_assert(!wire_reply_valid(&reply));
+    reply.name[API_NAME_MAX] = '\0';
+    ck_assert(wire_reply_valid(&reply));
     reply.directory[0] = '~';
     reply.directory[1] = '\0';
     ck_assert(!wire_reply_valid(&reply));
@@ -239,7 +248,6 @@ END_TEST
 
 struct request_case {
     enum wire_op op;
-    uint32_t truncate;
     const char *directory;
     const char *name;
     const char *name2;
@@ -247,57 +255,110 @@ struct request_case {
 };
 
 static const struct request_case request_cases[] = {
-    {WIRE_PREPARE,   0, "/",      "",     "",   true },
-    {WIRE_PREPARE,   0, "/a/./b", "",     "",   true },
-    {WIRE_PREPARE,   0, "~",      "",     "",   true },
-    {WIRE_PREPARE,   0, "~/a",    "",     "",   true },
-    {WIRE_PREPARE,   0, "~bob",   "",     "",   false},
-    {WIRE_PREPARE,   0, "",       "",     "",   false},
-    {WIRE_PREPARE,   0, "a",      "",     "",   false},
-    {WIRE_PREPARE,   0, "/",      "a",    "",   false},
-    {WIRE_PREPARE,   0, "/",      "",     "a",  false},
-    {WIRE_PREPARE,   1, "/",      "",     "",   false},
-    {WIRE_STAT,      0, "/",      "a",    "",   true },
-    {WIRE_STAT,      0, "/",      "",     "",   false},
-    {WIRE_STAT,      0, "~",      "a",    "",   false},
-    {WIRE_STAT,      0, "/",      "a",    "b",  false},
-    {WIRE_STAT,      1, "/",      "a",    "",   false},
-    {WIRE_OPEN_PART, 0, "/",      "a",    "",   true },
-    {WIRE_OPEN_PART, 1, "/",      "a",    "",   true },
-    {WIRE_OPEN_PART, 2, "/",      "a",    "",   false},
-    {WIRE_OPEN_PART, 0, "/",      "a/b",  "",   false},
-    {WIRE_OPEN_PART, 0, "/",      "/",    "",   false},
-    {WIRE_OPEN_PART, 0, "/",      ".",    "",   false},
-    {WIRE_OPEN_PART, 0, "/",      "..",   "",   false},
-    {WIRE_OPEN_PART, 0, "/",      "...",  "",   true },
-    {WIRE_OPEN_PART, 0, "/",      "../a", "",   false},
-    {WIRE_OPEN_PART, 0, "~/",     "a",    "",   false},
-    {WIRE_RENAME,    0, "/",      "a",    "b",  true },
-    {WIRE_RENAME,    0, "/",      "a",    "",   false},
-    {WIRE_RENAME,    0, "/",      "",     "b",  false},
-    {WIRE_RENAME,    0, "/",      "a",    "..", false},
-    {WIRE_RENAME,    0, "/",      "a",    "b/", false},
-    {WIRE_RENAME,    1, "/",      "a",    "b",  false},
-    {WIRE_UNLINK,    0, "/",      "a",    "",   true },
-    {WIRE_UNLINK,    0, "",       "a",    "",   false},
-    {WIRE_UNLINK,    0, "/",      "..",   "",   false},
-    {WIRE_SYNC,      0, "/",      "",     "",   true },
-    {WIRE_SYNC,      0, "/",      "a",    "",   false},
-    {WIRE_SYNC,      0, "~",      "",     "",   false},
-    {WIRE_OPS,       0, "/",      "",     "",   false},
+    {WIRE_PREPARE,   "/",      "",                "",   true },
+    {WIRE_PREPARE,   "/a/./b", "",                "",   true },
+    {WIRE_PREPARE,   "~",      "",                "",   true },
+    {WIRE_PREPARE,   "~/a",    "",                "",   true },
+    {WIRE_PREPARE,   "~bob",   "",                "",   false},
+    {WIRE_PREPARE,   "",       "",                "",   false},
+    {WIRE_PREPARE,   "a",      "",                "",   false},
+    {WIRE_PREPARE,   "/",      "a",               "",   false},
+    {WIRE_PREPARE,   "/",      "",                "a",  false},
+    {WIRE_STAT,      "/",      "a",               "",   true },
+    {WIRE_STAT,      "/",      "",                "",   false},
+    {WIRE_STAT,      "~",      "a",               "",   false},
+    {WIRE_STAT,      "/",      "a",               "b",  false},
+    {WIRE_OPEN_PART, "/",      "a",               "",   true },
+    {WIRE_OPEN_PART, "/",      "a/b",             "",   false},
+    {WIRE_OPEN_PART, "/",      "/",               "",   false},
+    {WIRE_OPEN_PART, "/",      ".",               "",   false},
+    {WIRE_OPEN_PART, "/",      "..",              "",   false},
+    {WIRE_OPEN_PART, "/",      "...",             "",   true },
+    {WIRE_OPEN_PART, "/",      "../a",            "",   false},
+    {WIRE_OPEN_PART, "~/",     "a",               "",   false},
+    {WIRE_RENAME,    "/",      "a",               "b",  true },
+    {WIRE_RENAME,    "/",      "a",               "",   false},
+    {WIRE_RENAME,    "/",      "",                "b",  false},
+    {WIRE_RENAME,    "/",      "a",               "..", false},
+    {WIRE_RENAME,    "/",      "a",               "b/", false},
+    {WIRE_UNLINK,    "/",      "a",               "",   true },
+    {WIRE_UNLINK,    "",       "a",               "",   false},
+    {WIRE_UNLINK,    "/",      "..",              "",   false},
+    {WIRE_SYNC,      "/",      "",                "",   true },
+    {WIRE_SYNC,      "/",      "a",               "",   false},
+    {WIRE_SYNC,      "~",      "",                "",   false},
+    {WIRE_FIND_PART, "/",      ".0123cdef.part",  "",   true },
+    {WIRE_FIND_PART, "/",      ".0123cdef.part",  "a",  false},
+    {WIRE_FIND_PART, "~",      ".0123cdef.part",  "",   false},
+    {WIRE_FIND_PART, "/",      "",                "",   false},
+    {WIRE_FIND_PART, "/",      ".part",           "",   false},
+    {WIRE_FIND_PART, "/",      "a.0123cdef.part", "",   false},
+    {WIRE_FIND_PART, "/",      ".0123cdeF.part",  "",   false},
+    {WIRE_FIND_PART, "/",      ".0123cde.part",   "",   false},
+    {WIRE_FIND_PART, "/",      ".0123cdef0.part", "",   false},
+    {WIRE_FIND_PART, "/",      ".0123cdef.parts", "",   false},
+    {WIRE_FIND_PART, "/",      "/0123cdef.part",  "",   false},
+    {WIRE_OPS,       "/",      "",                "",   false},
 };
 
 START_TEST(request_rules)
 {
     for (size_t i = 0; i < sizeof(request_cases) / sizeof(request_cases[0]); i++) {
         const struct request_case *c = &request_cases[i];
-        struct wire_request request = {.op = c->op, .truncate = c->truncate};
+        struct wire_request request = {.op = c->op};
         snprintf(request.directory, sizeof(request.directory), "%s", c->directory);
         snprintf(request.name, sizeof(request.name), "%s", c->name);
         snprintf(request.name2, sizeof(request.name2), "%s", c->name2);
         ck_assert_msg(wire_request_valid(&request) == c->valid, "op %d \"%s\" \"%s\" \"%s\"", c->op,
                       c->directory, c->name, c->name2);
     }
+}
+END_TEST
+
+/* Flags and numbers belong to their ops alone. */
+START_TEST(number_rules)
+{
+    for (uint32_t op = 0; op < WIRE_OPS; op++) {
+        bool named = op != WIRE_PREPARE && op != WIRE_SYNC;
+        struct wire_request plain = {.op = op, .directory = "/"}, request;
+        if (named)
+            snprintf(plain.name, sizeof(plain.name), ".0123cdef.part");
+        if (op == WIRE_RENAME)
+            plain.name2[0] = 'b';
+        ck_assert(wire_request_valid(&plain));
+        request = plain;
+        request.replace = 1;
+        ck_assert(wire_request_valid(&request) == (op == WIRE_RENAME));
+        request.replace = 2;
+        ck_assert(!wire_request_valid(&request));
+        for (uint32_t same = 0; same < 3; same++) {
+            request = plain;
+            request.same = same;
+            ck_assert(wire_request_valid(&request) ==
+                      (same == 0 || (same == 1 && op == WIRE_UNLINK)));
+            bool valid = same == 1 && op == WIRE_UNLINK;
+            request.dev = 1;
+            ck_assert(wire_request_valid(&request) == valid);
+            request.dev = 0;
+            request.ino = UINT64_MAX;
+            ck_assert(wire_request_valid(&request) == valid);
+            request.ino = 0;
+            request.size = INT64_MAX;
+            ck_assert(wire_request_valid(&request) == valid);
+            request.size = -1;
+            ck_assert(!wire_request_valid(&request));
+        }
+    }
+}
+END_TEST
+
+START_TEST(name_ends)
+{
+    ck_assert(wire_name_ends("a.part", ".part"));
+    ck_assert(!wire_name_ends(".part", ".part"));
+    ck_assert(!wire_name_ends("", ".part"));
+    ck_assert(!wire_name_ends("a.parts", ".part"));
+    ck_assert(!wire_name_ends("a", ".part"));
 }
 END_TEST
 
@@ -334,13 +395,19 @@ static void assert_safe_name(const char *name, size_t size, bool wanted)
 static void assert_safe(const struct wire_request *request)
 {
     ck_assert_uint_lt(request->op, WIRE_OPS);
-    ck_assert_uint_le(request->truncate, 1);
     ck_assert_uint_lt(strnlen(request->directory, sizeof(request->directory)),
                       sizeof(request->directory));
     if (request->op != WIRE_PREPARE)
         ck_assert_int_eq(request->directory[0], '/');
-    assert_safe_name(request->name, sizeof(request->name),
-                     request->op != WIRE_PREPARE && request->op != WIRE_SYNC);
+    if (request->replace)
+        ck_assert(request->op == WIRE_RENAME && request->replace == 1);
+    if (request->same || request->dev || request->ino || request->size)
+        ck_assert(request->op == WIRE_UNLINK && request->same == 1 && request->size >= 0);
+    bool named =
+        request->op != WIRE_PREPARE && request->op != WIRE_SYNC;
+    assert_safe_name(request->name, sizeof(request->name), named);
+    if (request->op == WIRE_FIND_PART)
+        ck_assert(request->name[0] == '.' && strlen(request->name) == 14);
     assert_safe_name(request->name2, sizeof(request->name2), request->op == WIRE_RENAME);
 }
 
@@ -350,11 +417,14 @@ static void put(void *message, size_t size, unsigned *seed)
     size_t at = (size_t)rand_r(seed) % size;
     /* Half of the changes near the start of a field, where they matter most. */
     if (rand_r(seed) % 2)
-        at = (size_t[]){offsetof(struct wire_request, op), offsetof(struct wire_request, truncate),
-                        offsetof(struct wire_request, directory),
-                        offsetof(struct wire_request, name),
-                        offsetof(struct wire_request, name2)}[rand_r(seed) % 5] +
-             (size_t)rand_r(seed) % 3;
+        at =
+            (size_t[]){
+                offsetof(struct wire_request, op),
+                offsetof(struct wire_request, replace),   offsetof(struct wire_request, same),
+                offsetof(struct wire_request, dev),       offsetof(struct wire_request, size),
+                offsetof(struct wire_request, directory), offsetof(struct wire_request, name),
+                offsetof(struct wire_request, name2)}[rand_r(seed) % 8] +
+            (size_t)rand_r(seed) % 3;
     ((char *)message)[at] =
         rand_r(seed) % 4 ? bytes[(size_t)rand_r(seed) % sizeof(bytes)] : (char)rand_r(seed);
 }
@@ -435,6 +505,8 @@ static Suite *wire_suite(void)
     tcase_add_test(rules, error_rules);
     tcase_add_test(rules, reply_rules);
     tcase_add_test(rules, request_rules);
+    tcase_add_test(rules, number_rules);
+    tcase_add_test(rules, name_ends);
     tcase_add_test(rules, unterminated_strings);
     tcase_add_test(rules, mutated_requests);
     suite_add_tcase(suite, rules);

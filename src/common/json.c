@@ -1,6 +1,9 @@
 #include "common/json.h"
 
 #include <assert.h>
+#include <errno.h>
+#include <json-c/json.h>
+#include <limits.h>
 #include <math.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -8,7 +11,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/cleanup.h"
+
 #define DIGITS_MAX 17 /* enough for every double */
+#define DEPTH_MAX  8  /* levels of what is read */
+
+/* --- writing --- */
 
 static bool is_continuation(unsigned char byte)
 {
@@ -160,4 +168,110 @@ void json_add_float(struct buf *buf, double value)
         add_exponential(buf, digits, point);
     else
         add_fixed(buf, digits, point);
+}
+
+/* --- reading --- */
+
+static void free_tokener(struct json_tokener **tokener)
+{
+    if (*tokener)
+        json_tokener_free(*tokener);
+}
+
+/* json-c's own words, which name what it stumbled over. */
+static int say_broken(struct json_tokener *tokener, char message[static 128])
+{
+    enum json_tokener_error error = json_tokener_get_error(tokener);
+    if (error == json_tokener_continue || error == json_tokener_error_parse_eof)
+        snprintf(message, 128, "it ends too early");
+    else if (error == json_tokener_error_depth)
+        snprintf(message, 128, "it is nested more than %d levels deep", DEPTH_MAX - 1);
+    else
+        snprintf(message, 128, "%s at byte %zu", json_tokener_error_desc(error),
+                 json_tokener_get_parse_end(tokener));
+    return -EBADMSG;
+}
+
+static int check_text(const char *text, size_t len, char message[static 128])
+{
+    if (len >= INT_MAX)
+        snprintf(message, 128, "it is too long");
+    else if (memchr(text, '\0', len))
+        snprintf(message, 128, "it holds a NUL");
+    else if (!json_is_utf8(text, len))
+        snprintf(message, 128, "it is not valid UTF-8");
+    else
+        return 0;
+    return -EBADMSG;
+}
+
+int json_read(const char *text, size_t len, struct json_object **ret_object,
+              char message[static 128])
+{
+    if (check_text(text, len, message) < 0)
+        return -EBADMSG;
+    _cleanup_(free_tokener) struct json_tokener *tokener = json_tokener_new_ex(DEPTH_MAX);
+    if (!tokener)
+        return -ENOMEM;
+    json_tokener_set_flags(tokener, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
+    /* The NUL goes with it: it ends a number that nothing follows. */
+    struct json_object *value = json_tokener_parse_ex(tokener, text, (int)len + 1);
+    if (json_tokener_get_error(tokener) != json_tokener_success)
+        return say_broken(tokener, message);
+    if (!json_is_object(value)) {
+        json_object_put(value);
+        snprintf(message, 128, "it is not an object, {...}");
+        return -EBADMSG;
+    }
+    *ret_object = value;
+    return 0;
+}
+
+void json_release(struct json_object *object)
+{
+    json_object_put(object);
+}
+
+int json_each(struct json_object *object,
+              int (*visit)(void *data, const char *name, struct json_object *value), void *data)
+{
+    json_object_object_foreach(object, name, value)
+    {
+        int r = visit(data, name, value);
+        if (r != 0)
+            return r;
+    }
+    return 0;
+}
+
+int json_get_text(struct json_object *value, const char **ret_text)
+{
+    if (!json_object_is_type(value, json_type_string))
+        return -EINVAL;
+    const char *text = json_object_get_string(value);
+    if (strlen(text) != (size_t)json_object_get_string_len(value))
+        return -EILSEQ;
+    *ret_text = text;
+    return 0;
+}
+
+int json_get_integer(struct json_object *value, int64_t *ret_number)
+{
+    if (!json_object_is_type(value, json_type_int))
+        return -EINVAL;
+    *ret_number = json_object_get_int64(value);
+    return 0;
+}
+
+int json_get_bool(struct json_object *value, bool *ret_truth)
+{
+    if (!json_object_is_type(value, json_type_boolean))
+        return -EINVAL;
+    *ret_truth = json_object_get_boolean(value);
+    return 0;
+}
+
+bool json_is_object(struct json_object *value)
+{
+    return json_object_is_type(value, json_type_object);
 }

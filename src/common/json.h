@@ -1,9 +1,10 @@
 /*
- * JSON as the classic routes have always sent it: the layout of Python's json.dumps (what
- * separates items is the caller's to write: ", " and ": ").
+ * JSON. Writing, as the classic routes have always sent it: the layout of Python's json.dumps
+ * (what separates items is the caller's to write: ", " and ": "). Reading: what a client sent.
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -25,3 +26,29 @@ int json_is_utf8(const char *data, size_t len);
 /* The character at the start of `data`: how many bytes it takes, its number in `ret_code`; 0 when
  * the bytes there are not a whole valid one. */
 size_t json_utf8_char(const char *data, size_t len, uint32_t *ret_code);
+
+/* --- reading --- */
+
+/* A value that was read, owned by the outermost one; what is in it lives as long. NULL is JSON's
+ * null. (It is json-c's, which nobody above needs to know.) */
+struct json_object;
+
+/*
+ * Reads one object with nothing but white space after it. Strict: valid UTF-8, no NUL, a few levels
+ * deep at most; of a name given twice the last one counts. `text[len]` is a NUL. The caller
+ * releases it. 0, -ENOMEM, or -EBADMSG: `message` says what is wrong.
+ */
+int json_read(const char *text, size_t len, struct json_object **ret_object,
+              char message[static 128]);
+void json_release(struct json_object *object); /* NULL is fine */
+
+/* Calls `visit` for each member in the order of the text, until one returns other than 0, which is
+ * then returned; else 0. */
+int json_each(struct json_object *object,
+              int (*visit)(void *data, const char *name, struct json_object *value), void *data);
+
+/* What a value is: 0, or -EINVAL when it is something else. A text is -EILSEQ if a NUL is in it. */
+int json_get_text(struct json_object *value, const char **ret_text);
+int json_get_integer(struct json_object *value, int64_t *ret_number); /* too large: the largest */
+int json_get_bool(struct json_object *value, bool *ret_truth);
+bool json_is_object(struct json_object *value);

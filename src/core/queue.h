@@ -35,6 +35,28 @@ int queue_push(struct queue *queue, uid_t uid, int64_t row);
 /* At its head: what was popped and could not run. */
 int queue_push_front(struct queue *queue, uid_t uid, int64_t row);
 
+/* Why a task does not run, as queue_why tells; the first three are given to queue_push_later. */
+enum queue_reason {
+    QUEUE_RETRY,
+    QUEUE_HOST,
+    QUEUE_DISK,
+    QUEUE_SLOT, /* others come first */
+    QUEUE_STORAGE, /* the user's file system does not answer, or lags behind */
+    QUEUE_PAUSED, /* the user's pause, or everybody's */
+};
+
+/* It waits beside the line until `at`, then goes to the line's head (at once, if `at` is not to
+ * come). Like the end of a pause, that wakes a worker by the queue_tick of that time only: one that
+ * comes to queue_pop later sees it by itself. 0, -ENOMEM or -ESHUTDOWN. */
+int queue_push_later(struct queue *queue, uid_t uid, int64_t row, int64_t at,
+                     enum queue_reason reason);
+/* Takes a waiting task out, wherever it waits. 0, or -ENOENT: it does not wait (any more). */
+int queue_remove(struct queue *queue, uid_t uid, int64_t row);
+/* Why a waiting task waits, and until when (0: nobody knows). The strongest reason: paused, then
+ * storage, then its own time, then slot. 0 or -ENOENT. */
+int queue_why(struct queue *queue, uid_t uid, int64_t row, enum queue_reason *ret_reason,
+              int64_t *ret_until);
+
 /*
  * Waits until a task may run and a slot is free, takes the task and the slot. 0; -ESHUTDOWN once
  * the queue is closed; -ECANCELED when `worker` (numbered from 0) is not below the slots any more:
@@ -44,8 +66,9 @@ int queue_pop(struct queue *queue, unsigned worker, uid_t *ret_uid, int64_t *ret
 /* The task popped for this user holds its slot no longer. */
 void queue_release(struct queue *queue, uid_t uid);
 
-/* Empties the line of a user, or all. The rows, in their order (users one after the other), go to
- * the caller, who frees them; (NULL, 0) when there were none. 0 or -ENOMEM (nothing was taken). */
+/* Takes all waiting tasks of a user, or of all. The rows go to the caller, who frees them: first
+ * the lines (users one after the other), then those that wait for a time, by it; (NULL, 0) when
+ * there were none. 0 or -ENOMEM (nothing was taken). */
 int queue_clear(struct queue *queue, uid_t uid, int64_t **ret_rows, size_t *ret_count);
 
 /* No new starts for a user, or for everybody; `until` 0: until resumed. A second pause of the same
@@ -53,8 +76,8 @@ int queue_clear(struct queue *queue, uid_t uid, int64_t **ret_rows, size_t *ret_
 int queue_pause(struct queue *queue, uid_t uid, int64_t until);
 /* Ends the pause of exactly this scope; true if one was in force. */
 bool queue_resume(struct queue *queue, uid_t uid);
-/* Ends the pauses whose time has come and wakes who waited for that; gives the time of the next
- * one, 0: none. */
+/* Ends the pauses whose time has come, puts the tasks whose time has come at the heads of their
+ * lines, and wakes who waited for that; gives the time of the next one, 0: none. */
 int64_t queue_tick(struct queue *queue);
 
 /* Why a user's tasks are held back, pauses apart. */
@@ -68,5 +91,5 @@ bool queue_held(struct queue *queue, uid_t uid, enum queue_hold_reason reason);
 
 void queue_set_slots(struct queue *queue, unsigned slots);
 unsigned queue_slots(struct queue *queue);
-/* Waiting tasks of a user, or all. */
+/* Waiting tasks of a user, or all, those that wait for a time too. */
 size_t queue_length(struct queue *queue, uid_t uid);

@@ -17,6 +17,7 @@
 #define LINE_MAX_BYTES 65536
 #define SOCKET_MAX     107 /* what fits into struct sockaddr_un */
 #define UMASK_DEFAULT  022
+#define MIN_FREE_AUTO  -1
 #define NAME_BYTES     64 /* more than the longest key */
 
 typedef int (*check_item)(const char *item, char message[static 256]);
@@ -250,6 +251,69 @@ static int set_duration(const struct settings_key *key, struct settings *setting
     return 0;
 }
 
+/* "off" is 0. */
+static int set_size(const struct settings_key *key, struct settings *settings, const char *value,
+                    char message[static 256])
+{
+    (void)message;
+    int64_t bytes = 0;
+    if (strcmp(value, "off") != 0 && (units_parse_size(value, &bytes) < 0 || bytes < key->min))
+        return -EINVAL;
+    *(int64_t *)field(key, settings) = bytes;
+    return 0;
+}
+
+static int set_min_free(const struct settings_key *key, struct settings *settings,
+                        const char *value, char message[static 256])
+{
+    if (strcmp(value, "auto") != 0)
+        return set_size(key, settings, value, message);
+    *(int64_t *)field(key, settings) = MIN_FREE_AUTO;
+    return 0;
+}
+
+static int set_durability(const struct settings_key *key, struct settings *settings,
+                          const char *value, char message[static 256])
+{
+    static const char *const words[] = {
+        [DURABILITY_BATCH] = "batch",
+        [DURABILITY_EACH] = "each",
+        [DURABILITY_NONE] = "none",
+    };
+    (void)message;
+    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+        if (strcmp(value, words[i]) == 0) {
+            *(enum settings_durability *)field(key, settings) = (enum settings_durability)i;
+            return 0;
+        }
+    }
+    return -EINVAL;
+}
+
+/* "30d", "100000" or both: what is not given sets no limit. A bare number is the count. */
+static int set_history(const struct settings_key *key, struct settings *settings, const char *value,
+                       char message[static 256])
+{
+    (void)message;
+    int64_t ms = INT64_MAX;
+    uint64_t count = UINT64_MAX;
+    _cleanup_free_ char *copy = strdup(value);
+    if (!copy)
+        return -ENOMEM;
+    char *rest = copy, *part;
+    while ((part = strsep(&rest, ","))) {
+        part = trim(part);
+        if (count == UINT64_MAX && units_parse_uint(part, 0, (uint64_t)key->max, &count) == 0)
+            continue;
+        bool is_number = part[strspn(part, "0123456789")] == '\0';
+        if (is_number || ms != INT64_MAX || units_parse_duration(part, &ms) < 0 || ms < key->min)
+            return -EINVAL;
+    }
+    settings->keep_history = ms;
+    settings->keep_history_count = count;
+    return 0;
+}
+
 static int set_bool(const struct settings_key *key, struct settings *settings, const char *value,
                     char message[static 256])
 {
@@ -324,6 +388,8 @@ _Static_assert(sizeof(uid_t) == sizeof(unsigned), "set_number stores uids too");
 #define FIELD(name) .offset = offsetof(struct settings, name)
 #define DAY_MS      86400000
 
+#define HISTORY_COUNT_MAX 1000000000
+
 /* clang-format off */
 static const struct settings_key keys[] = {
     {.name = "max-tasks-num", .by_default = "10", .on_reload = true,
@@ -371,11 +437,39 @@ static const struct settings_key keys[] = {
      .expects = "a duration from 1ms to 1d, such as 60s",
      .help = "how long a server may send nothing",
      .set = set_duration, FIELD(stall_timeout), .min = 1, .max = DAY_MS},
+    {.name = "retries", .by_default = "8", .on_reload = true,
+     .expects = "a number from 0 to 1000",
+     .help = "how many attempts in a row may bring nothing before a download fails",
+     .set = set_number, FIELD(retries), .min = 0, .max = 1000},
+    {.name = "retry-wait", .by_default = "1s", .on_reload = true,
+     .expects = "a duration from 1ms to 1d, such as 1s",
+     .help = "how long to wait before the first retry; it doubles with each one",
+     .set = set_duration, FIELD(retry_wait), .min = 1, .max = DAY_MS},
+    {.name = "retry-max-wait", .by_default = "10m", .on_reload = true,
+     .expects = "a duration from 1ms to 1d, such as 10m",
+     .help = "the longest wait before a retry",
+     .set = set_duration, FIELD(retry_max_wait), .min = 1, .max = DAY_MS},
+    {.name = "min-free", .by_default = "(the smaller of 512M and 1 %)", .on_reload = true,
+     .expects = "a size such as 512M, off, or auto",
+     .help = "space that downloads leave free on a file system",
+     .set = set_min_free, FIELD(min_free)},
+    {.name = "max-file-size", .by_default = "off", .on_reload = true,
+     .expects = "a size such as 100G, or off",
+     .help = "the largest file that is downloaded",
+     .set = set_size, FIELD(max_file_size), .min = 1},
+    {.name = "durability", .by_default = "batch", .on_reload = true,
+     .expects = "batch, each or none",
+     .help = "how finished files are written through to the disk",
+     .set = set_durability, FIELD(durability)},
+    {.name = "keep-history", .by_default = "30d, 100000", .on_reload = true,
+     .expects = "a duration, a number of tasks, or both, such as 30d, 100000",
+     .help = "how long, and how many, ended tasks are remembered",
+     .set = set_history, .min = 1, .max = HISTORY_COUNT_MAX},
     {.name = "unique-names", .by_default = "no", .on_reload = true,
      .expects = "yes or no",
      .help = "add eight random letters to every file name",
      .set = set_bool, FIELD(unique_names)},
-    {.name = "allow-hidden", .by_default = "no", .on_reload = true,
+    {.name = "allow-hidden", .by_default = "no",
      .expects = "yes or no",
      .help = "allow names and directories that begin with a dot",
      .set = set_bool, FIELD(allow_hidden)},
@@ -593,13 +687,14 @@ int settings_read_file(struct settings *settings, const char *path, bool may_be_
 }
 
 /* UMASK in a file like login.defs(5), where blanks separate name and value. */
-static mode_t read_umask(const char *path)
+static int read_umask(const char *path, mode_t *ret_mask)
 {
     mode_t mask = UMASK_DEFAULT;
+    int r = 0;
     _cleanup_(buf_release) struct buf line;
     buf_init(&line, LINE_MAX_BYTES);
     _cleanup_(close_file) FILE *file = fopen(path, "re");
-    while (file && read_line(file, &line) > 0) {
+    while (file && (r = read_line(file, &line)) > 0) {
         char *rest = trim(line.data);
         const char *name = strsep(&rest, " \t");
         if (!rest || strcmp(name, "UMASK") != 0)
@@ -607,14 +702,20 @@ static mode_t read_umask(const char *path)
         rest = trim(rest);
         parse_octal(strsep(&rest, " \t"), 0777, &mask);
     }
-    return mask;
+    if (r == -ENOMEM)
+        return r;
+    *ret_mask = mask;
+    return 0;
 }
 
 /* All of them. */
 
 int settings_init(struct settings *settings, const char *login_defs)
 {
-    *settings = (struct settings){.umask = read_umask(login_defs)};
+    *settings = (struct settings){.min_free = MIN_FREE_AUTO};
+    int umask_known = read_umask(login_defs, &settings->umask);
+    if (umask_known < 0)
+        return umask_known;
     for (size_t i = 0; i < KEY_COUNT; i++) {
         char message[256];
         if (keys[i].by_default[0] == '(')

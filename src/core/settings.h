@@ -18,6 +18,12 @@ struct settings_list { /* of owned strings */
     bool weak; /* set by an earlier layer: the next value replaces the list */
 };
 
+enum settings_durability {
+    DURABILITY_BATCH, /* synced before FINISHED, many files at once */
+    DURABILITY_EACH, /* each file by itself */
+    DURABILITY_NONE, /* FINISHED when renamed: a power cut may take it */
+};
+
 struct settings {
     unsigned max_tasks_num;
     struct settings_list listen; /* ADDRESS:PORT; empty with listen_set: none */
@@ -31,6 +37,14 @@ struct settings {
     char *operators; /* a group */
     int64_t connect_timeout; /* ms */
     int64_t stall_timeout; /* ms */
+    unsigned retries; /* attempts without progress */
+    int64_t retry_wait; /* ms */
+    int64_t retry_max_wait; /* ms */
+    int64_t min_free; /* bytes; -1: the smaller of 512 MiB and 1 % of the file system */
+    int64_t max_file_size; /* bytes; 0: off */
+    enum settings_durability durability;
+    int64_t keep_history; /* ms; INT64_MAX: however long */
+    uint64_t keep_history_count; /* UINT64_MAX: however many */
     bool unique_names;
     bool allow_hidden;
     char *default_directory; /* absolute or ~/... */

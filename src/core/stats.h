@@ -28,7 +28,8 @@ struct stats_snapshot {
 int stats_create(struct stats **ret_stats); /* 0 or -ENOMEM */
 void stats_destroy(struct stats *stats);
 
-/* A task appeared in `state`, or left one for another; `count` of them at once. */
+/* A task appeared in `state`, or left one for another; `count` of them at once. One that is retried
+ * may have ended in an earlier run and so never have been counted: no ended state goes below 0. */
 void stats_enter(struct stats *stats, enum task_state state, uint64_t count);
 void stats_move(struct stats *stats, enum task_state from, enum task_state to, uint64_t count);
 /* A response with this status came at `now`. */

@@ -45,24 +45,34 @@ static const char *const state_names[TASK_STATES] = {
     [TASK_CANCELLED] = "CANCELLED",
 };
 
+/* The strings that a task owns. */
+#define STRINGS 11
+static void list_strings(struct task *task, char **strings[static STRINGS])
+{
+    char **const all[STRINGS] = {
+        &task->user,       &task->url,           &task->directory,     &task->name,
+        &task->headers,    &task->checksum,      &task->boot_id,       &task->etag,
+        &task->error_code, &task->last_modified, &task->error_message,
+    };
+    memcpy(strings, all, sizeof(all));
+}
+
 void task_release(struct task *task)
 {
-    free(task->user);
-    free(task->url);
-    free(task->directory);
-    free(task->name);
-    free(task->error_code);
-    free(task->error_message);
+    char **strings[STRINGS];
+    list_strings(task, strings);
+    for (size_t i = 0; i < STRINGS; i++)
+        free(*strings[i]);
     *task = (struct task){0};
 }
 
 int task_copy(const struct task *task, struct task *copy)
 {
-    *copy = *task;
-    char **strings[] = {&copy->user, &copy->url,        &copy->directory,
-                        &copy->name, &copy->error_code, &copy->error_message};
+    char **strings[STRINGS];
     bool all = true;
-    for (size_t i = 0; i < sizeof(strings) / sizeof(strings[0]); i++) {
+    *copy = *task;
+    list_strings(copy, strings);
+    for (size_t i = 0; i < STRINGS; i++) {
         if (!*strings[i])
             continue;
         *strings[i] = strdup(*strings[i]);

@@ -36,6 +36,21 @@ enum task_verb {
     TASK_VERBS, /* how many */
 };
 
+/* Why a task waits until `not_before`. The numbers are stored: only append. */
+enum task_wait {
+    TASK_WAIT_NONE,
+    TASK_WAIT_RETRY, /* the last attempt failed; the next one is worth a try then */
+    TASK_WAIT_HOST, /* its host asked for patience (Retry-After) */
+    TASK_WAIT_DISK, /* it does not fit on the disk */
+};
+
+/* What to do when the file is there already. The numbers are stored: only append. */
+enum task_if_exists {
+    TASK_RENAME, /* name-1, name-2, ... */
+    TASK_SKIP,
+    TASK_OVERWRITE,
+};
+
 struct task {
     int64_t row; /* the store's key, growing in the order of adding; 0: not stored yet */
     char id[API_ID_LENGTH + 1]; /* UUID version 4 */
@@ -53,7 +68,31 @@ struct task {
     int64_t bytes_done;
     int64_t bytes_total; /* -1: not known */
     int http_status; /* of the last response; 0: none */
-    char *error_code; /* why it failed (a word), or NULL */
+
+    /* what was asked for */
+    enum task_if_exists if_exists;
+    bool name_is_final; /* false: the server may name it (Content-Disposition), once */
+    int retries; /* attempts without progress before it fails; -1: as configured */
+    char *checksum; /* "sha-256=HEX", ... in lower case, or NULL */
+    char *headers; /* "Name: value\n"... to send along, or NULL; may hold secrets: wiped when
+                      FINISHED */
+
+    /* how it fares */
+    int attempts; /* begun */
+    int failures; /* in a row, without progress */
+    enum task_wait wait; /* and until when, ms since the epoch */
+    int64_t not_before;
+
+    /* what a resume goes by */
+    int64_t written; /* bytes from the start that were written; to be trusted under `boot_id`
+                        alone */
+    int64_t durable; /* bytes from the start that are on disk */
+    char *boot_id; /* of the boot that `written` is from, or NULL */
+    uint64_t file_dev, file_ino; /* of the finished file; 0: not known */
+    char *etag; /* as the server sent it, or NULL */
+    char *last_modified; /* as the server sent it, or NULL */
+
+    char *error_code; /* why it failed, or the last attempt did (a word), or NULL */
     char *error_message; /* the same as a sentence, or NULL */
 };
 

@@ -1,5 +1,6 @@
 #include "privsep/filer.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -14,6 +15,7 @@
 
 #define CHANNELS_MAX 1100 /* API_MAX_TASKS_MAX, and some for admitting and finishing */
 #define EVENTS       32
+#define ENTRIES_MAX  1000000 /* of a directory that is searched: about a second */
 
 struct filer {
     int control;
@@ -179,28 +181,24 @@ static int do_stat(const struct wire_request *request, struct wire_reply *reply)
     return 0;
 }
 
-/* Anything but a plain file of one name that stands where the part should be is not ours:
- * somebody's link, FIFO or socket. */
+/* Anything but a plain file of the user's, of one name, that stands where the part should be is not
+ * ours: somebody's link, FIFO or socket. */
 static int do_open_part(const struct wire_request *request, struct wire_reply *reply, int *ret_fd)
 {
     _cleanup_close_ int directory = open_directory(request->directory);
     if (directory < 0)
         return directory;
-    _cleanup_close_ int fd =
-        openat(directory, request->name,
-               O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | O_NOCTTY, 0666);
+    int flags = O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | O_NOCTTY;
+    _cleanup_close_ int fd = openat(directory, request->name, flags | O_CREAT | O_EXCL, 0666);
+    if (fd < 0 && errno == EEXIST)
+        fd = openat(directory, request->name, flags);
     if (fd < 0)
         return errno == ELOOP || errno == EISDIR || errno == ENXIO ? -EEXIST : -errno;
     struct stat st;
     if (fstat(fd, &st) < 0)
         return -errno;
-    if (!S_ISREG(st.st_mode) || st.st_nlink > 1)
+    if (!S_ISREG(st.st_mode) || st.st_nlink > 1 || st.st_uid != geteuid())
         return -EEXIST;
-    if (request->truncate && st.st_size > 0) {
-        if (ftruncate(fd, 0) < 0)
-            return -errno;
-        st.st_size = 0;
-    }
     if (fcntl(fd, F_SETFL, 0) < 0)
         return -errno;
     fill(reply, &st);
@@ -216,13 +214,26 @@ static int do_rename(const struct wire_request *request)
         return directory;
     const char *from = request->name;
     const char *to = request->name2;
-    if (renameat2(directory, from, directory, to, RENAME_NOREPLACE) == 0)
+    unsigned flags = request->replace ? 0 : RENAME_NOREPLACE;
+    if (renameat2(directory, from, directory, to, flags) == 0)
         return 0;
-    if (errno != EINVAL && errno != ENOSYS)
+    if (request->replace || (errno != EINVAL && errno != ENOSYS))
         return -errno;
     if (linkat(directory, from, directory, to, 0) < 0 || unlinkat(directory, from, 0) < 0)
         return -errno;
     return 0;
+}
+
+/* Whether the file is still the one that was meant. Between this and what follows only the user,
+ * who owns it all, could put another one in its place. */
+static int check_same(int directory, const struct wire_request *request)
+{
+    struct stat st;
+    if (fstatat(directory, request->name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+        return -errno;
+    bool same = S_ISREG(st.st_mode) && st.st_dev == request->dev && st.st_ino == request->ino &&
+                st.st_size == request->size;
+    return same ? 0 : -ESTALE;
 }
 
 static int do_unlink(const struct wire_request *request)
@@ -230,7 +241,10 @@ static int do_unlink(const struct wire_request *request)
     _cleanup_close_ int directory = open_directory(request->directory);
     if (directory < 0)
         return directory == -ENOENT ? 0 : directory;
-    return unlinkat(directory, request->name, 0) < 0 && errno != ENOENT ? -errno : 0;
+    int r = request->same ? check_same(directory, request) : 0;
+    if (r == 0 && unlinkat(directory, request->name, 0) < 0)
+        r = -errno;
+    return r == -ENOENT ? 0 : r;
 }
 
 static int do_sync(const struct wire_request *request)
@@ -247,6 +261,46 @@ static int do_sync(const struct wire_request *request)
         return 0;
     }
     return fsync(fd) < 0 && errno != EINVAL ? -errno : 0;
+}
+
+static bool is_regular(int directory, const struct dirent *entry)
+{
+    struct stat st;
+    return entry->d_type == DT_REG ||
+           (entry->d_type == DT_UNKNOWN &&
+            fstatat(directory, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+            S_ISREG(st.st_mode));
+}
+
+static void close_dir(DIR **dir)
+{
+    if (*dir)
+        closedir(*dir);
+}
+
+static int do_find_part(const struct filer *filer, const struct wire_request *request,
+                        struct wire_reply *reply)
+{
+    int fd = open(request->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    _cleanup_(close_dir) DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    if (!dir) {
+        int r = -errno;
+        if (fd >= 0)
+            close(fd);
+        return r;
+    }
+    for (unsigned seen = 0; seen < ENTRIES_MAX; seen++) {
+        errno = 0;
+        const struct dirent *entry = readdir(dir);
+        if (!entry)
+            return errno ? -errno : -ENOENT;
+        if (!wire_name_ends(entry->d_name, request->name) || !is_regular(fd, entry) ||
+            (entry->d_name[0] == '.' && !filer->allow_hidden))
+            continue;
+        memcpy(reply->name, entry->d_name, strlen(entry->d_name) + 1);
+        return 0;
+    }
+    return -E2BIG;
 }
 
 /* --- serving --- */
@@ -267,6 +321,8 @@ static int perform(const struct filer *filer, const struct wire_request *request
         return do_unlink(request);
     case WIRE_SYNC:
         return do_sync(request);
+    case WIRE_FIND_PART:
+        return do_find_part(filer, request, reply);
     case WIRE_OPS:
         break;
     }
@@ -293,7 +349,9 @@ static bool hidden_refused(const struct filer *filer, const struct wire_request 
     size_t home = strlen(filer->home);
     if (home > 1 && strncmp(directory, filer->home, home) == 0 && directory[home] == '/')
         directory += home;
-    return request->name[0] == '.' || request->name2[0] == '.' || has_hidden_component(directory);
+    bool suffix = request->op == WIRE_FIND_PART;
+    return (request->name[0] == '.' && !suffix) || request->name2[0] == '.' ||
+           has_hidden_component(directory);
 }
 
 static int serve(const struct filer *filer, int channel)
@@ -341,11 +399,14 @@ static void step(struct filer *filer)
     int n = epoll_wait(filer->epoll, events, EVENTS, -1);
     if (n < 0 && errno != EINTR)
         _exit(1);
+    for (int i = 0; i < n; i++) /* first: without the service, nothing is done any more */
+        if (events[i].data.fd == filer->control)
+            take_channel(filer);
     for (int i = 0; i < n; i++) {
         int fd = events[i].data.fd;
-        if (fd == filer->control) {
-            take_channel(filer);
-        } else if (serve(filer, fd) < 0) {
+        /* Nobody waits at the other end: what was asked there is overtaken by now. */
+        bool gone = events[i].events & (EPOLLHUP | EPOLLERR);
+        if (fd != filer->control && (gone || serve(filer, fd) < 0)) {
             (void)epoll_ctl(filer->epoll, EPOLL_CTL_DEL, fd, NULL);
             close(fd);
             filer->channels--;

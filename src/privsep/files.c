@@ -255,17 +255,27 @@ static void channel_free_locked(struct files_channel *channel)
     free(channel);
 }
 
-/* The late answer, or the end. True when it was that; `ret_late` is a descriptor that came with it,
+static bool has_aside_locked(const struct files *files, const struct user *user)
+{
+    for (const struct files_channel *channel = files->aside; channel; channel = channel->next)
+        if (channel->user == user)
+            return true;
+    return false;
+}
+
+/* The late answer, or the end. True when it was that and no other is outstanding: what was asked
+ * before must not be done after what is asked then; `ret_late` is a descriptor that came with it,
  * or -1. */
 static bool aside_event_locked(struct files *files, struct files_channel *channel, int *ret_late)
 {
     struct wire_reply reply;
     if (wire_receive(channel->fd, &reply, sizeof(reply), ret_late, 0) == -ETIMEDOUT)
         return false;
+    struct user *user = channel->user;
     channel_unlink(channel);
     unwatch_locked(files, &channel->fd);
     channel_free_locked(channel);
-    return true;
+    return !has_aside_locked(files, user);
 }
 
 /* Whose event this is; it may be nobody's any more. True: `ret_uid` answered at last. */
@@ -466,10 +476,7 @@ static bool answer_expected_locked(struct files *files, struct files_channel *ch
         return true;
     if (user->state == FILER_STARTING)
         return user->missed = true;
-    for (struct files_channel *other = files->aside; other; other = other->next)
-        if (other->user == user)
-            return true;
-    return false;
+    return has_aside_locked(files, user);
 }
 
 void files_close(struct files_channel *channel)
@@ -564,6 +571,8 @@ static bool answers(const struct wire_request *request, const struct wire_reply 
     bool done = reply->error == 0;
     if (request->op == WIRE_PREPARE && done && !reply->directory[0])
         return false;
+    if (request->op == WIRE_FIND_PART && done && !wire_name_ends(reply->name, request->name))
+        return false;
     if (request->op == WIRE_OPEN_PART && done)
         return fd >= 0 && is_part(fd);
     return fd < 0;
@@ -610,6 +619,22 @@ static int user_error(int error)
     }
 }
 
+/* No filer to be had, or none that makes sense: that is nobody's file system's fault. */
+static int own_error(int error)
+{
+    switch (error) {
+    case -EPIPE:
+    case -EPROTO:
+    case -EAGAIN:
+    case -EMFILE:
+    case -ENFILE:
+    case -ENOBUFS:
+        return -EHOSTDOWN;
+    default:
+        return error;
+    }
+}
+
 /* One request and its answer; once more when the filer ended meanwhile. Then 0 means that `reply`
  * is filled and reports success. */
 static int call(struct files_channel *channel, const struct wire_request *request, int timeout,
@@ -623,7 +648,7 @@ static int call(struct files_channel *channel, const struct wire_request *reques
     int r = exchange(channel, request, reply, ret_fd, deadline);
     if (r == -EPIPE)
         r = exchange(channel, request, reply, ret_fd, deadline);
-    return r < 0 ? r : user_error(reply->error);
+    return r < 0 ? own_error(r) : user_error(reply->error);
 }
 
 static int copy_string(char *to, size_t size, const char *from)
@@ -684,13 +709,12 @@ int files_stat(struct files_channel *channel, const char *directory, const char 
 }
 
 int files_open_part(struct files_channel *channel, const char *directory, const char *name,
-                    bool truncate, int timeout, int *ret_fd)
+                    int timeout, int *ret_fd)
 {
     struct wire_request request;
     struct wire_reply reply;
     int fd = -1;
     int r = request_init(&request, WIRE_OPEN_PART, directory, name, NULL);
-    request.truncate = truncate;
     if (r == 0)
         r = call(channel, &request, timeout, &reply, &fd);
     if (r == 0)
@@ -709,10 +733,16 @@ static int call_simple(struct files_channel *channel, enum wire_op op, const cha
 }
 
 int files_rename(struct files_channel *channel, const char *directory, const char *from,
-                 const char *to, dev_t dev, ino_t ino, int timeout)
+                 const char *to, bool replace, dev_t dev, ino_t ino, int timeout)
 {
     int64_t deadline = deadline_in(timeout);
-    int r = call_simple(channel, WIRE_RENAME, directory, from, to, timeout);
+    struct wire_request request;
+    struct wire_reply reply;
+    int fd = -1;
+    int r = request_init(&request, WIRE_RENAME, directory, from, to);
+    request.replace = replace;
+    if (r == 0)
+        r = call(channel, &request, timeout, &reply, &fd);
     if (r != -ENOENT && r != -EEXIST)
         return r;
     /* Done before (a filer that died, or answered too late)? Then the target is our file; where two
@@ -732,6 +762,38 @@ int files_unlink(struct files_channel *channel, const char *directory, const cha
                  int timeout)
 {
     return call_simple(channel, WIRE_UNLINK, directory, name, NULL, timeout);
+}
+
+int files_unlink_if(struct files_channel *channel, const char *directory, const char *name,
+                    dev_t dev, ino_t ino, int64_t size, int timeout)
+{
+    struct wire_request request;
+    struct wire_reply reply;
+    int fd = -1;
+    int r = request_init(&request, WIRE_UNLINK, directory, name, NULL);
+    request.same = true;
+    request.dev = dev;
+    request.ino = ino;
+    request.size = size;
+    return r < 0 ? r : call(channel, &request, timeout, &reply, &fd);
+}
+
+int files_find_part(struct files_channel *channel, const char *directory, const char *suffix,
+                    int timeout, char **ret_name)
+{
+    struct wire_request request;
+    struct wire_reply reply;
+    int fd = -1;
+    int r = request_init(&request, WIRE_FIND_PART, directory, suffix, NULL);
+    if (r == 0)
+        r = call(channel, &request, timeout, &reply, &fd);
+    if (r < 0)
+        return r;
+    char *name = strdup(reply.name);
+    if (!name)
+        return -ENOMEM;
+    *ret_name = name;
+    return 0;
 }
 
 int files_sync(struct files_channel *channel, const char *directory, int timeout)

@@ -60,10 +60,19 @@ int files_stat(struct files_channel *channel, const char *directory, const char 
                struct files_stat *ret_stat);
 /* The descriptor (a regular file, read and write, close-on-exec) is the caller's. */
 int files_open_part(struct files_channel *channel, const char *directory, const char *name,
-                    bool truncate, int timeout, int *ret_fd);
-/* Never replaces: -EEXIST. Done already (source gone, target is `dev`, `ino`): 0. */
+                    int timeout, int *ret_fd);
+/* Without `replace`: -EEXIST when there is one. Done already (source gone, target is `dev`, `ino`):
+ * 0. A directory is never replaced: -EEXIST or -EISDIR. */
 int files_rename(struct files_channel *channel, const char *directory, const char *from,
-                 const char *to, dev_t dev, ino_t ino, int timeout);
+                 const char *to, bool replace, dev_t dev, ino_t ino, int timeout);
 int files_unlink(struct files_channel *channel, const char *directory, const char *name,
                  int timeout);
+/* Only if it is still this regular file: -ESTALE when it is another one. A missing one is fine. */
+int files_unlink_if(struct files_channel *channel, const char *directory, const char *name,
+                    dev_t dev, ino_t ino, int64_t size, int timeout);
+/* The regular file in the directory whose name ends in `suffix` (".XXXXXXXX.part"): -ENOENT;
+ * -EACCES (the directory cannot be read); -E2BIG (too many files there to look). The caller frees
+ * the name. */
+int files_find_part(struct files_channel *channel, const char *directory, const char *suffix,
+                    int timeout, char **ret_name);
 int files_sync(struct files_channel *channel, const char *directory, int timeout);

@@ -10,6 +10,7 @@
 #include "common/units.h"
 
 #define WIRE_ERROR_MAX 4095 /* what the kernel's own calls can return */
+#define PART_ID_LENGTH 8
 
 static bool error_valid(int32_t error)
 {
@@ -50,14 +51,33 @@ bool wire_hello_valid(const struct wire_hello *message)
     return error_valid(message->error);
 }
 
+/* ".XXXXXXXX.part": what a filer looks for is never the choice of a service that was taken over. */
+static bool part_suffix_valid(const char *suffix, size_t size)
+{
+    static const char end[] = ".part";
+    size_t length = 1 + PART_ID_LENGTH + strlen(end);
+    return strnlen(suffix, size) == length && suffix[0] == '.' &&
+           strspn(suffix + 1, "0123456789abcdef") == PART_ID_LENGTH &&
+           strcmp(suffix + 1 + PART_ID_LENGTH, end) == 0;
+}
+
+/* Numbers that an op does not use are 0. */
+static bool flags_valid(const struct wire_request *request)
+{
+    bool identity = request->dev || request->ino || request->size;
+    return request->replace <= (request->op == WIRE_RENAME) &&
+           request->same <= (request->op == WIRE_UNLINK) && (request->same || !identity) &&
+           request->size >= 0;
+}
+
 bool wire_request_valid(const struct wire_request *request)
 {
-    if (request->op >= WIRE_OPS)
-        return false;
-    if (request->truncate > (request->op == WIRE_OPEN_PART))
+    if (request->op >= WIRE_OPS || !flags_valid(request))
         return false;
     if (!directory_valid(request->directory, sizeof(request->directory),
                          request->op == WIRE_PREPARE))
+        return false;
+    if (request->op == WIRE_FIND_PART && !part_suffix_valid(request->name, sizeof(request->name)))
         return false;
     bool has_name = request->op != WIRE_PREPARE && request->op != WIRE_SYNC;
     bool has_name2 = request->op == WIRE_RENAME;
@@ -69,7 +89,14 @@ bool wire_reply_valid(const struct wire_reply *reply)
 {
     return error_valid(reply->error) && reply->size >= 0 &&
            (reply->directory[0] == '\0' ||
-            directory_valid(reply->directory, sizeof(reply->directory), false));
+            directory_valid(reply->directory, sizeof(reply->directory), false)) &&
+           (reply->name[0] == '\0' || name_valid(reply->name, sizeof(reply->name)));
+}
+
+bool wire_name_ends(const char *name, const char *suffix)
+{
+    size_t length = strlen(name), end = strlen(suffix);
+    return length > end && strcmp(name + length - end, suffix) == 0;
 }
 
 /* Whatever way the other side went, the caller is told in one way. */

@@ -50,17 +50,24 @@ enum wire_op {
     WIRE_PREPARE, /* directory ("~" and "~/..." are the user's): make it if missing, see that files
                      can be made in it; the reply has it expanded, without '/' at the end */
     WIRE_STAT, /* directory, name */
-    WIRE_OPEN_PART, /* directory, name; made if missing; `truncate` empties it; the reply brings the
+    WIRE_OPEN_PART, /* directory, name; made if missing; the reply brings the
                        descriptor, of a regular file, open for reading and writing */
-    WIRE_RENAME, /* directory, name -> name2, which must not exist (-EEXIST) */
-    WIRE_UNLINK, /* directory, name; a missing one is fine */
+    WIRE_RENAME, /* directory, name -> name2, which must not exist (-EEXIST) unless `replace`, and
+                    never is a directory */
+    WIRE_UNLINK, /* directory, name; a missing one is fine; with `same` only a regular file with
+                    this `dev`, `ino` and `size` (-ESTALE) */
     WIRE_SYNC, /* directory: fsync(2) of it */
+    WIRE_FIND_PART, /* directory, name: a suffix ".XXXXXXXX.part"; the reply's `name` is that of a
+                       regular file that ends so, -ENOENT; -E2BIG: too many files there to look */
     WIRE_OPS,
 };
 
 struct wire_request {
     uint32_t op;
-    uint32_t truncate;
+    uint32_t replace;
+    uint32_t same;
+    uint64_t dev, ino; /* with `same` */
+    int64_t size;
     char directory[API_PATH_MAX + 1];
     char name[API_NAME_MAX + 1];
     char name2[API_NAME_MAX + 1];
@@ -72,12 +79,15 @@ struct wire_reply {
     uint64_t dev, ino; /* WIRE_STAT, WIRE_OPEN_PART */
     int64_t size;
     char directory[API_PATH_MAX + 1]; /* WIRE_PREPARE */
+    char name[API_NAME_MAX + 1]; /* WIRE_FIND_PART */
 };
 
 bool wire_control_valid(const struct wire_control *message);
 bool wire_hello_valid(const struct wire_hello *message);
 bool wire_request_valid(const struct wire_request *request);
 bool wire_reply_valid(const struct wire_reply *reply);
+/* Whether a file's name (no path) has this suffix, and something before it. */
+bool wire_name_ends(const char *name, const char *suffix);
 
 /* Sends one message, with `fd` beside it unless that is -1. Never blocks, never raises a signal. 0
  * or a negative errno (-EPIPE: the other side is gone; -EAGAIN: it has not read earlier ones). */

@@ -12,7 +12,7 @@
 #include "common/cleanup.h"
 #include "store/store_sqlite.h"
 
-#define LAZY_DELAY_S 1
+#define LAZY_DELAY_MS 500
 #define WALK_CHUNK   256
 
 /* One write. It waits in a list, runs in a transaction with what waits beside it, and then calls
@@ -23,13 +23,18 @@ struct op {
     store_done done;
     void *data;
     int result;
+    int refusal; /* what `done` gets although the commit went well */
 
     struct task task; /* add, update */
     int64_t *ret_row; /* add */
+    int64_t row;      /* forget */
     int64_t *rows;    /* clear: what to clear; then those that had a part */
     size_t count;
     int64_t when;
     store_part part;
+    int64_t before; /* prune */
+    uint64_t keep;
+    unsigned max;
     struct store_pause pause; /* set_pause; end_pause: the uid alone */
 };
 
@@ -121,7 +126,7 @@ static void finish_op(struct database *database, struct op *op)
     if (op->result == 0 && op->part)
         report_parts(database, op);
     if (op->done)
-        op->done(op->data, op->result);
+        op->done(op->data, op->result < 0 ? op->result : op->refusal);
     op_destroy(op);
 }
 
@@ -221,7 +226,11 @@ static struct timespec lazy_deadline(void)
 {
     struct timespec deadline;
     clock_gettime(CLOCK_MONOTONIC, &deadline);
-    deadline.tv_sec += LAZY_DELAY_S;
+    deadline.tv_nsec += LAZY_DELAY_MS * 1000000L;
+    if (deadline.tv_nsec >= 1000000000) {
+        deadline.tv_sec++;
+        deadline.tv_nsec -= 1000000000;
+    }
     return deadline;
 }
 
@@ -339,6 +348,42 @@ int store_clear(struct store *store, const int64_t *rows, size_t count, int64_t 
     return 0;
 }
 
+static int run_forget(struct database *database, struct op *op)
+{
+    bool ended = false;
+    int result = database_forget(database, op->row, &ended);
+    op->refusal = ended ? 0 : -EBUSY;
+    return result;
+}
+
+int store_forget(struct store *store, int64_t row, store_done done, void *data)
+{
+    struct op *op = create_op(run_forget, done, data);
+    if (!op)
+        return -ENOMEM;
+    op->row = row;
+    queue_op(store, op, false);
+    return 0;
+}
+
+static int run_prune(struct database *database, struct op *op)
+{
+    return database_prune(database, op->before, op->keep, op->max);
+}
+
+int store_prune(struct store *store, int64_t before, uint64_t keep, unsigned max, store_done done,
+                void *data)
+{
+    struct op *op = create_op(run_prune, done, data);
+    if (!op)
+        return -ENOMEM;
+    op->before = before;
+    op->keep = keep;
+    op->max = max;
+    queue_op(store, op, false);
+    return 0;
+}
+
 static int run_set_pause(struct database *database, struct op *op)
 {
     return database_set_pause(database, &op->pause);
@@ -414,15 +459,28 @@ int store_dest_taken(struct store *store, const char *directory, const char *nam
     return result;
 }
 
+int store_find_dest(struct store *store, const char *directory, const char *name,
+                    struct task *ret_task)
+{
+    pthread_mutex_lock(&store->reader_lock);
+    int result = database_find_dest(store->reader, directory, name, ret_task);
+    pthread_mutex_unlock(&store->reader_lock);
+    return result;
+}
+
 /* In chunks, so that nothing is locked and no read transaction is open while calling back. */
-int store_each_unfinished(struct store *store, store_each each, void *data)
+typedef int (*list_chunk)(struct database *database, int64_t after, size_t max,
+                          struct database_listed *ret_list, size_t *ret_count);
+
+/* The lock is not held while the caller is called. */
+static int walk(struct store *store, list_chunk list, store_each each, void *data)
 {
     int64_t after = 0;
     size_t count;
     do {
-        struct database_unfinished chunk[WALK_CHUNK];
+        struct database_listed chunk[WALK_CHUNK];
         pthread_mutex_lock(&store->reader_lock);
-        int result = database_list_unfinished(store->reader, after, WALK_CHUNK, chunk, &count);
+        int result = list(store->reader, after, WALK_CHUNK, chunk, &count);
         pthread_mutex_unlock(&store->reader_lock);
         if (result < 0)
             return result;
@@ -434,6 +492,16 @@ int store_each_unfinished(struct store *store, store_each each, void *data)
         }
     } while (count == WALK_CHUNK);
     return 0;
+}
+
+int store_each_unfinished(struct store *store, store_each each, void *data)
+{
+    return walk(store, database_list_unfinished, each, data);
+}
+
+int store_each_stray(struct store *store, store_each each, void *data)
+{
+    return walk(store, database_list_strays, each, data);
 }
 
 int store_pauses(struct store *store, struct store_pause **ret_pauses, size_t *ret_count)

@@ -42,16 +42,25 @@ int store_add(struct store *store, const struct task *task, int64_t *ret_row, st
 /* Writes everything about the task with this row that can change (all but row, id, uid, user, url,
  * created_at). */
 int store_update(struct store *store, const struct task *task, store_done done, void *data);
-/* The same, but not worth a sync of its own: goes with the next commit, after 1 s at the latest. */
+/* The same, but not worth a sync of its own: goes with the next commit, after 500 ms at the latest. */
 int store_update_lazily(struct store *store, const struct task *task);
 
 /* What store_clear tells of the tasks it cleared that may have left a part file behind: called on
  * the writer thread after the commit, before `done`. */
 typedef void (*store_part)(void *data, const struct task *task);
-/* ENQUEUED ones among these rows become CLEARED at `when` (ms since the epoch), in one
- * transaction. */
+/* ENQUEUED ones among these rows become CLEARED at `when` (ms since the epoch) and wait for nothing
+ * any more, in one transaction. */
 int store_clear(struct store *store, const int64_t *rows, size_t count, int64_t when,
                 store_part part, store_done done, void *data);
+
+/* Removes an ended task. `done` gets -ENOENT when there is no such row, -EBUSY when it has not
+ * ended. */
+int store_forget(struct store *store, int64_t row, store_done done, void *data);
+/* Removes ended tasks that ended before `before` (ms since the epoch), and those beyond the newest
+ * `keep` ended ones (UINT64_MAX: all), at most `max` of them, the oldest first. What it costs does
+ * not grow with what stays. */
+int store_prune(struct store *store, int64_t before, uint64_t keep, unsigned max, store_done done,
+                void *data);
 
 struct store_pause {
     uid_t uid; /* or STORE_EVERYBODY */
@@ -72,10 +81,16 @@ int store_fetch(struct store *store, int64_t row, struct task *ret_task);
 int store_find(struct store *store, uid_t uid, const char *prefix, struct task *ret_task);
 /* 1 when an unfinished task, admitted, has this dest; 0; or a negative errno. */
 int store_dest_taken(struct store *store, const char *directory, const char *name);
+/* The dest of an unfinished, admitted task: that task. 0, -ENOENT or as above; the caller releases
+ * it. */
+int store_find_dest(struct store *store, const char *directory, const char *name,
+                    struct task *ret_task);
 
 /* All tasks that have not ended, in the order of rows. A callback's non-zero ends the walk with that
  * value. */
 typedef int (*store_each)(void *data, int64_t row, uid_t uid, enum task_state state);
 int store_each_unfinished(struct store *store, store_each each, void *data);
+/* Likewise the CLEARED ones that may have left a part file (has_part). */
+int store_each_stray(struct store *store, store_each each, void *data);
 /* The pauses in force; the caller frees them. */
 int store_pauses(struct store *store, struct store_pause **ret_pauses, size_t *ret_count);

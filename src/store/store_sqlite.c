@@ -15,11 +15,15 @@
 #define APPLICATION_ID  0x4175446c /* "AuDl", what file(1) sees */
 #define BUSY_TIMEOUT_MS 5000
 
-/* The states that task_state_ended() knows. It stands in partial indexes, and a query uses such an
+/* The states that task_state_ended() knows. They stand in partial indexes, and a query uses such an
  * index only if it repeats the condition to the letter. */
 #define UNFINISHED "state NOT IN (3, 4, 5, 8)"
+#define ENDED      "state IN (3, 4, 5, 8)"
 static_assert(TASK_FINISHED == 3 && TASK_FAILED == 4 && TASK_CLEARED == 5 && TASK_CANCELLED == 8,
               "stored");
+
+/* Ended, and yet its part file may be there: what a clear leaves to be removed. */
+#define STRAY "state = 5 AND has_part"
 
 /* migrations[n] leads from schema n to n + 1. What was released is never edited, only appended. */
 static const char *const migrations[] = {
@@ -48,6 +52,26 @@ static const char *const migrations[] = {
     "    uid INTEGER PRIMARY KEY," /* -1: everybody */
     "    until INTEGER NOT NULL,"
     "    length INTEGER NOT NULL) STRICT;",
+
+    /* What was added before this had names that were final. */
+    "ALTER TABLE tasks ADD COLUMN if_exists INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE tasks ADD COLUMN name_is_final INTEGER NOT NULL DEFAULT 1;"
+    "ALTER TABLE tasks ADD COLUMN retries INTEGER NOT NULL DEFAULT -1;"
+    "ALTER TABLE tasks ADD COLUMN checksum TEXT;"
+    "ALTER TABLE tasks ADD COLUMN headers TEXT;"
+    "ALTER TABLE tasks ADD COLUMN attempts INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE tasks ADD COLUMN failures INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE tasks ADD COLUMN wait INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE tasks ADD COLUMN not_before INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE tasks ADD COLUMN written INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE tasks ADD COLUMN durable INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE tasks ADD COLUMN boot_id TEXT;"
+    "ALTER TABLE tasks ADD COLUMN file_dev INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE tasks ADD COLUMN file_ino INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE tasks ADD COLUMN etag TEXT;"
+    "ALTER TABLE tasks ADD COLUMN last_modified TEXT;"
+    "CREATE INDEX tasks_ended ON tasks (ended_at) WHERE " ENDED ";"
+    "CREATE INDEX tasks_strays ON tasks (row, uid, state) WHERE " STRAY ";",
 };
 #define SCHEMA_VERSION ((int)(sizeof(migrations) / sizeof(migrations[0])))
 
@@ -71,24 +95,51 @@ enum column {
     COLUMN_HTTP_STATUS,
     COLUMN_ERROR_CODE,
     COLUMN_ERROR_MESSAGE,
+    COLUMN_IF_EXISTS,
+    COLUMN_NAME_IS_FINAL,
+    COLUMN_RETRIES,
+    COLUMN_CHECKSUM,
+    COLUMN_HEADERS,
+    COLUMN_ATTEMPTS,
+    COLUMN_FAILURES,
+    COLUMN_WAIT,
+    COLUMN_NOT_BEFORE,
+    COLUMN_WRITTEN,
+    COLUMN_DURABLE,
+    COLUMN_BOOT_ID,
+    COLUMN_FILE_DEV,
+    COLUMN_FILE_INO,
+    COLUMN_ETAG,
+    COLUMN_LAST_MODIFIED,
 };
 #define TASK_COLUMNS                                                                               \
     "row, id, uid, user, url, directory, name, state, admitted, has_part, created_at, started_at," \
-    " ended_at, bytes_done, bytes_total, http_status, error_code, error_message"
+    " ended_at, bytes_done, bytes_total, http_status, error_code, error_message, if_exists,"       \
+    " name_is_final, retries, checksum, headers, attempts, failures, wait, not_before, written,"   \
+    " durable, boot_id, file_dev, file_ino, etag, last_modified"
+
+#define FROM_DEST                                                                                  \
+    " FROM tasks INDEXED BY tasks_dest WHERE directory = ?1 AND name = ?2 AND admitted"            \
+    " AND " UNFINISHED
 
 enum statement {
     BEGIN,
     COMMIT,
     ADD,
     UPDATE,
-    ENQUEUED_PART,
+    LOOK,
     CLEAR,
+    FORGET,
+    COUNT_ENDED,
+    PRUNE,
     SET_PAUSE,
     END_PAUSE,
     FETCH,
     FIND,
     DEST_TAKEN,
+    FIND_DEST,
     LIST_UNFINISHED,
+    LIST_STRAYS,
     LIST_PAUSES,
     STATEMENTS, /* how many */
 };
@@ -97,22 +148,33 @@ static const char *const statement_texts[STATEMENTS] = {
     [BEGIN] = "BEGIN IMMEDIATE",
     [COMMIT] = "COMMIT",
     [ADD] = "INSERT INTO tasks (" TASK_COLUMNS ") VALUES (NULL, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9,"
-            " ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)",
+            " ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26,"
+            " ?27, ?28, ?29, ?30, ?31, ?32, ?33, ?34)",
     [UPDATE] = "UPDATE tasks SET directory = ?6, name = ?7, state = ?8, admitted = ?9,"
                " has_part = ?10, started_at = ?12, ended_at = ?13, bytes_done = ?14,"
-               " bytes_total = ?15, http_status = ?16, error_code = ?17, error_message = ?18"
-               " WHERE row = ?1",
+               " bytes_total = ?15, http_status = ?16, error_code = ?17, error_message = ?18,"
+               " if_exists = ?19, name_is_final = ?20, retries = ?21, checksum = ?22,"
+               " headers = ?23, attempts = ?24, failures = ?25, wait = ?26, not_before = ?27,"
+               " written = ?28, durable = ?29, boot_id = ?30, file_dev = ?31, file_ino = ?32,"
+               " etag = ?33, last_modified = ?34 WHERE row = ?1",
     /* two cheap steps: with RETURNING, SQLite keeps a journal for each statement */
-    [ENQUEUED_PART] = "SELECT has_part FROM tasks WHERE row = ?1 AND state = ?2",
-    [CLEAR] = "UPDATE tasks SET state = ?2, ended_at = ?3 WHERE row = ?1",
+    [LOOK] = "SELECT state, has_part FROM tasks WHERE row = ?1",
+    [CLEAR] = "UPDATE tasks SET state = ?2, ended_at = ?3, wait = 0, not_before = 0 WHERE row = ?1",
+    [FORGET] = "DELETE FROM tasks WHERE row = ?1",
+    [COUNT_ENDED] = "SELECT count(*) FROM tasks INDEXED BY tasks_ended WHERE " ENDED,
+    [PRUNE] = "DELETE FROM tasks WHERE row IN (SELECT row FROM tasks INDEXED BY tasks_ended"
+              " WHERE " ENDED " AND ended_at < ?1 ORDER BY ended_at, row LIMIT ?2)",
     [SET_PAUSE] = "INSERT OR REPLACE INTO pauses (uid, until, length) VALUES (?1, ?2, ?3)",
     [END_PAUSE] = "DELETE FROM pauses WHERE uid = ?1",
     [FETCH] = "SELECT " TASK_COLUMNS " FROM tasks WHERE row = ?1",
     /* 'g' comes after every character of an id */
     [FIND] = "SELECT " TASK_COLUMNS " FROM tasks WHERE id >= ?1 AND id < ?1 || 'g'"
              " AND (?2 < 0 OR uid = ?2) LIMIT 2",
-    [DEST_TAKEN] = "SELECT 1 FROM tasks INDEXED BY tasks_dest WHERE directory = ?1 AND name = ?2"
-                   " AND admitted AND " UNFINISHED,
+    [DEST_TAKEN] = "SELECT 1" FROM_DEST,
+    [FIND_DEST] = "SELECT " TASK_COLUMNS FROM_DEST,
+    [LIST_STRAYS] =
+        "SELECT row, uid, state FROM tasks INDEXED BY tasks_strays WHERE row > ?1 AND " STRAY
+        " ORDER BY row LIMIT ?2",
     [LIST_UNFINISHED] = "SELECT row, uid, state FROM tasks INDEXED BY tasks_unfinished"
                         " WHERE row > ?1 AND " UNFINISHED " ORDER BY row LIMIT ?2",
     [LIST_PAUSES] = "SELECT uid, until, length FROM pauses ORDER BY uid",
@@ -121,6 +183,9 @@ static const char *const statement_texts[STATEMENTS] = {
 struct database {
     sqlite3 *connection;
     sqlite3_stmt *statements[STATEMENTS];
+    int64_t
+        ended; /* how many tasks have; -1: not counted yet. The only writer keeps it up to date */
+    int64_t ended_at_begin;
 };
 
 /* --- errors --- */
@@ -212,16 +277,28 @@ static void bind_scope(sqlite3_stmt *statement, int parameter, uid_t uid)
     bind_int(statement, parameter, uid == STORE_EVERYBODY ? -1 : (int64_t)uid);
 }
 
-static void bind_task(sqlite3_stmt *statement, const struct task *task)
+static void bind_task_texts(sqlite3_stmt *statement, const struct task *task)
 {
     assert(task->user && task->url && task->directory && task->name);
-    bind_int(statement, COLUMN_ROW + 1, task->row);
     bind_text(statement, COLUMN_ID + 1, task->id);
-    bind_int(statement, COLUMN_UID + 1, task->uid);
     bind_text(statement, COLUMN_USER + 1, task->user);
     bind_text(statement, COLUMN_URL + 1, task->url);
     bind_text(statement, COLUMN_DIRECTORY + 1, task->directory);
     bind_text(statement, COLUMN_NAME + 1, task->name);
+    bind_text(statement, COLUMN_ERROR_CODE + 1, task->error_code);
+    bind_text(statement, COLUMN_ERROR_MESSAGE + 1, task->error_message);
+    bind_text(statement, COLUMN_CHECKSUM + 1, task->checksum);
+    bind_text(statement, COLUMN_HEADERS + 1, task->headers);
+    bind_text(statement, COLUMN_BOOT_ID + 1, task->boot_id);
+    bind_text(statement, COLUMN_ETAG + 1, task->etag);
+    bind_text(statement, COLUMN_LAST_MODIFIED + 1, task->last_modified);
+}
+
+static void bind_task(sqlite3_stmt *statement, const struct task *task)
+{
+    bind_task_texts(statement, task);
+    bind_int(statement, COLUMN_ROW + 1, task->row);
+    bind_int(statement, COLUMN_UID + 1, task->uid);
     bind_int(statement, COLUMN_STATE + 1, task->state);
     bind_int(statement, COLUMN_ADMITTED + 1, task->admitted);
     bind_int(statement, COLUMN_HAS_PART + 1, task->has_part);
@@ -231,8 +308,17 @@ static void bind_task(sqlite3_stmt *statement, const struct task *task)
     bind_int(statement, COLUMN_BYTES_DONE + 1, task->bytes_done);
     bind_int(statement, COLUMN_BYTES_TOTAL + 1, task->bytes_total);
     bind_int(statement, COLUMN_HTTP_STATUS + 1, task->http_status);
-    bind_text(statement, COLUMN_ERROR_CODE + 1, task->error_code);
-    bind_text(statement, COLUMN_ERROR_MESSAGE + 1, task->error_message);
+    bind_int(statement, COLUMN_IF_EXISTS + 1, task->if_exists);
+    bind_int(statement, COLUMN_NAME_IS_FINAL + 1, task->name_is_final);
+    bind_int(statement, COLUMN_RETRIES + 1, task->retries);
+    bind_int(statement, COLUMN_ATTEMPTS + 1, task->attempts);
+    bind_int(statement, COLUMN_FAILURES + 1, task->failures);
+    bind_int(statement, COLUMN_WAIT + 1, task->wait);
+    bind_int(statement, COLUMN_NOT_BEFORE + 1, task->not_before);
+    bind_int(statement, COLUMN_WRITTEN + 1, task->written);
+    bind_int(statement, COLUMN_DURABLE + 1, task->durable);
+    bind_int(statement, COLUMN_FILE_DEV + 1, (int64_t)task->file_dev);
+    bind_int(statement, COLUMN_FILE_INO + 1, (int64_t)task->file_ino);
 }
 
 /* 1: a row can be read; 0: no more rows; or an error. */
@@ -281,6 +367,11 @@ static int read_task_texts(sqlite3_stmt *statement, struct task *task)
         {COLUMN_NAME,          &task->name         },
         {COLUMN_ERROR_CODE,    &task->error_code   },
         {COLUMN_ERROR_MESSAGE, &task->error_message},
+        {COLUMN_CHECKSUM,      &task->checksum     },
+        {COLUMN_HEADERS,       &task->headers      },
+        {COLUMN_BOOT_ID,       &task->boot_id      },
+        {COLUMN_ETAG,          &task->etag         },
+        {COLUMN_LAST_MODIFIED, &task->last_modified},
     };
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
         int result = read_text(statement, texts[i].column, texts[i].text);
@@ -296,13 +387,59 @@ static int read_task_texts(sqlite3_stmt *statement, struct task *task)
     return 0;
 }
 
+/* One of `count` words, as a number from 0. */
+static int read_enum(sqlite3_stmt *statement, int column, int count, int *ret_value)
+{
+    int64_t value = sqlite3_column_int64(statement, column);
+    if (value < 0 || value >= count)
+        return -EUCLEAN;
+    *ret_value = (int)value;
+    return 0;
+}
+
 static int read_state(sqlite3_stmt *statement, int column, enum task_state *ret_state)
 {
-    int64_t state = sqlite3_column_int64(statement, column);
-    if (state < 0 || state >= TASK_STATES)
-        return -EUCLEAN;
-    *ret_state = (enum task_state)state;
-    return 0;
+    int state;
+    int result = read_enum(statement, column, TASK_STATES, &state);
+    if (result == 0)
+        *ret_state = (enum task_state)state;
+    return result;
+}
+
+static int read_task_enums(sqlite3_stmt *statement, struct task *task)
+{
+    int if_exists = 0, wait = 0;
+    int result = read_state(statement, COLUMN_STATE, &task->state);
+    if (result == 0)
+        result = read_enum(statement, COLUMN_IF_EXISTS, TASK_OVERWRITE + 1, &if_exists);
+    if (result == 0)
+        result = read_enum(statement, COLUMN_WAIT, TASK_WAIT_DISK + 1, &wait);
+    task->if_exists = (enum task_if_exists)if_exists;
+    task->wait = (enum task_wait)wait;
+    return result;
+}
+
+static void read_task_numbers(sqlite3_stmt *statement, struct task *task)
+{
+    task->row = sqlite3_column_int64(statement, COLUMN_ROW);
+    task->uid = (uid_t)sqlite3_column_int64(statement, COLUMN_UID);
+    task->admitted = sqlite3_column_int64(statement, COLUMN_ADMITTED) != 0;
+    task->has_part = sqlite3_column_int64(statement, COLUMN_HAS_PART) != 0;
+    task->created_at = sqlite3_column_int64(statement, COLUMN_CREATED_AT);
+    task->started_at = sqlite3_column_int64(statement, COLUMN_STARTED_AT);
+    task->ended_at = sqlite3_column_int64(statement, COLUMN_ENDED_AT);
+    task->bytes_done = sqlite3_column_int64(statement, COLUMN_BYTES_DONE);
+    task->bytes_total = sqlite3_column_int64(statement, COLUMN_BYTES_TOTAL);
+    task->http_status = sqlite3_column_int(statement, COLUMN_HTTP_STATUS);
+    task->name_is_final = sqlite3_column_int64(statement, COLUMN_NAME_IS_FINAL) != 0;
+    task->retries = sqlite3_column_int(statement, COLUMN_RETRIES);
+    task->attempts = sqlite3_column_int(statement, COLUMN_ATTEMPTS);
+    task->failures = sqlite3_column_int(statement, COLUMN_FAILURES);
+    task->not_before = sqlite3_column_int64(statement, COLUMN_NOT_BEFORE);
+    task->written = sqlite3_column_int64(statement, COLUMN_WRITTEN);
+    task->durable = sqlite3_column_int64(statement, COLUMN_DURABLE);
+    task->file_dev = (uint64_t)sqlite3_column_int64(statement, COLUMN_FILE_DEV);
+    task->file_ino = (uint64_t)sqlite3_column_int64(statement, COLUMN_FILE_INO);
 }
 
 static int read_task(sqlite3_stmt *statement, struct task *ret_task)
@@ -310,19 +447,10 @@ static int read_task(sqlite3_stmt *statement, struct task *ret_task)
     _cleanup_(task_release) struct task task = {0};
     int result = read_task_texts(statement, &task);
     if (result == 0)
-        result = read_state(statement, COLUMN_STATE, &task.state);
+        result = read_task_enums(statement, &task);
     if (result < 0)
         return result;
-    task.row = sqlite3_column_int64(statement, COLUMN_ROW);
-    task.uid = (uid_t)sqlite3_column_int64(statement, COLUMN_UID);
-    task.admitted = sqlite3_column_int64(statement, COLUMN_ADMITTED) != 0;
-    task.has_part = sqlite3_column_int64(statement, COLUMN_HAS_PART) != 0;
-    task.created_at = sqlite3_column_int64(statement, COLUMN_CREATED_AT);
-    task.started_at = sqlite3_column_int64(statement, COLUMN_STARTED_AT);
-    task.ended_at = sqlite3_column_int64(statement, COLUMN_ENDED_AT);
-    task.bytes_done = sqlite3_column_int64(statement, COLUMN_BYTES_DONE);
-    task.bytes_total = sqlite3_column_int64(statement, COLUMN_BYTES_TOTAL);
-    task.http_status = sqlite3_column_int(statement, COLUMN_HTTP_STATUS);
+    read_task_numbers(statement, &task);
     *ret_task = task;
     task = (struct task){0};
     return 0;
@@ -418,9 +546,12 @@ static int connect_to(const char *path, sqlite3 **ret_connection, char message[s
         code = sqlite3_extended_result_codes(connection, 1);
     if (code == SQLITE_OK)
         code = sqlite3_busy_timeout(connection, BUSY_TIMEOUT_MS);
-    if (code == SQLITE_OK) /* the limit cuts the log down again after a very large transaction */
+    /* The limit cuts the log down again after a very large transaction. Headers may hold secrets:
+     * what is deleted is overwritten. */
+    if (code == SQLITE_OK)
         code = sqlite3_exec(connection,
                             "PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY;"
+                            "PRAGMA secure_delete = ON;"
                             "PRAGMA cache_size = -8192; PRAGMA journal_size_limit = 16777216",
                             NULL, NULL, NULL);
     if (code != SQLITE_OK) {
@@ -451,6 +582,7 @@ int database_open(const char *path, struct database **ret_database, char message
     struct database *database = calloc(1, sizeof(*database));
     if (!database)
         return explain(NULL, SQLITE_NOMEM, path, message);
+    database->ended = -1;
     int result = connect_to(path, &database->connection, message);
     for (int i = 0; result == 0 && i < STATEMENTS; i++) {
         int code = sqlite3_prepare_v3(database->connection, statement_texts[i], -1,
@@ -482,6 +614,7 @@ void database_close(struct database *database)
 
 int database_begin(struct database *database)
 {
+    database->ended_at_begin = database->ended;
     return run(database, database->statements[BEGIN]);
 }
 
@@ -492,10 +625,34 @@ int database_commit(struct database *database)
 
 void database_rollback(struct database *database)
 {
+    database->ended = database->ended_at_begin;
     /* After some errors SQLite has done it already. What ROLLBACK itself returns tells nothing: the
      * transaction is over in any case. */
     if (!sqlite3_get_autocommit(database->connection))
         sqlite3_exec(database->connection, "ROLLBACK", NULL, NULL, NULL);
+}
+
+/* So many more tasks have ended. */
+static void count_ended(struct database *database, int change)
+{
+    if (database->ended >= 0)
+        database->ended += change;
+}
+
+/* What a write must know of the task before it. */
+static int look(struct database *database, int64_t row, enum task_state *ret_state,
+                bool *ret_has_part)
+{
+    sqlite3_stmt *statement = database->statements[LOOK];
+    bind_int(statement, 1, row);
+    int result = step(database, statement);
+    if (result <= 0)
+        return finish(statement, result < 0 ? result : -ENOENT);
+    bool has_part = sqlite3_column_int64(statement, 1) != 0;
+    result = read_state(statement, 0, ret_state);
+    if (result == 0)
+        *ret_has_part = has_part;
+    return finish(statement, result);
 }
 
 int database_add(struct database *database, const struct task *task, int64_t *ret_row)
@@ -503,30 +660,34 @@ int database_add(struct database *database, const struct task *task, int64_t *re
     sqlite3_stmt *statement = database->statements[ADD];
     bind_task(statement, task);
     int result = run(database, statement);
-    if (result == 0)
-        *ret_row = sqlite3_last_insert_rowid(database->connection);
-    return result;
+    if (result < 0)
+        return result;
+    count_ended(database, task_state_ended(task->state));
+    *ret_row = sqlite3_last_insert_rowid(database->connection);
+    return 0;
 }
 
 int database_update(struct database *database, const struct task *task)
 {
+    enum task_state before = TASK_CREATED;
+    bool had_part;
+    int result = look(database, task->row, &before, &had_part);
+    if (result < 0)
+        return result;
     sqlite3_stmt *statement = database->statements[UPDATE];
     bind_task(statement, task);
-    int result = run(database, statement);
-    if (result == 0 && sqlite3_changes(database->connection) == 0)
-        return -ENOENT;
+    result = run(database, statement);
+    if (result == 0)
+        count_ended(database, task_state_ended(task->state) - task_state_ended(before));
     return result;
 }
 
 int database_clear(struct database *database, int64_t row, int64_t when, bool *ret_has_part)
 {
-    sqlite3_stmt *look = database->statements[ENQUEUED_PART];
-    bind_int(look, 1, row);
-    bind_int(look, 2, TASK_ENQUEUED);
-    int result = step(database, look);
-    bool has_part = result == 1 && sqlite3_column_int64(look, 0) != 0;
-    finish(look, result);
-    if (result <= 0)
+    enum task_state state = TASK_CREATED;
+    bool has_part = false;
+    int result = look(database, row, &state, &has_part);
+    if (result < 0 || state != TASK_ENQUEUED)
         return result < 0 ? result : -ENOENT;
 
     sqlite3_stmt *clear = database->statements[CLEAR];
@@ -534,9 +695,67 @@ int database_clear(struct database *database, int64_t row, int64_t when, bool *r
     bind_int(clear, 2, TASK_CLEARED);
     bind_int(clear, 3, when);
     result = run(database, clear);
+    if (result < 0)
+        return result;
+    count_ended(database, 1);
+    *ret_has_part = has_part;
+    return 0;
+}
+
+int database_forget(struct database *database, int64_t row, bool *ret_ended)
+{
+    enum task_state state = TASK_CREATED;
+    bool has_part;
+    int result = look(database, row, &state, &has_part);
+    if (result == 0 && task_state_ended(state)) {
+        sqlite3_stmt *statement = database->statements[FORGET];
+        bind_int(statement, 1, row);
+        result = run(database, statement);
+        if (result == 0)
+            count_ended(database, -1);
+    }
     if (result == 0)
-        *ret_has_part = has_part;
+        *ret_ended = task_state_ended(state);
     return result;
+}
+
+/* Counts once; from then on the writes do. */
+static int know_ended(struct database *database)
+{
+    if (database->ended >= 0)
+        return 0;
+    sqlite3_stmt *statement = database->statements[COUNT_ENDED];
+    int result = step(database, statement);
+    if (result > 0)
+        database->ended = sqlite3_column_int64(statement, 0);
+    return finish(statement, result < 0 ? result : 0);
+}
+
+/* The oldest of those that ended before `before`. */
+static int prune(struct database *database, int64_t before, int64_t max, int64_t *ret_pruned)
+{
+    sqlite3_stmt *statement = database->statements[PRUNE];
+    bind_int(statement, 1, before);
+    bind_int(statement, 2, max);
+    int result = run(database, statement);
+    if (result < 0)
+        return result;
+    *ret_pruned = sqlite3_changes(database->connection);
+    count_ended(database, -(int)*ret_pruned);
+    return 0;
+}
+
+int database_prune(struct database *database, int64_t before, uint64_t keep, unsigned max)
+{
+    int64_t pruned = 0;
+    int result = prune(database, before, max, &pruned);
+    if (result < 0 || pruned == max || keep > INT64_MAX)
+        return result;
+    result = know_ended(database);
+    int64_t excess = database->ended - (int64_t)keep, left = max - pruned;
+    if (result < 0 || excess <= 0)
+        return result;
+    return prune(database, INT64_MAX, excess < left ? excess : left, &pruned);
 }
 
 int database_set_pause(struct database *database, const struct store_pause *pause)
@@ -597,17 +816,26 @@ int database_dest_taken(struct database *database, const char *directory, const 
     return run(database, statement);
 }
 
-int database_list_unfinished(struct database *database, int64_t after, size_t max,
-                             struct database_unfinished *ret_list, size_t *ret_count)
+int database_find_dest(struct database *database, const char *directory, const char *name,
+                       struct task *ret_task)
 {
-    sqlite3_stmt *statement = database->statements[LIST_UNFINISHED];
+    sqlite3_stmt *statement = database->statements[FIND_DEST];
+    bind_text(statement, 1, directory);
+    bind_text(statement, 2, name);
+    return read_only_task(database, statement, ret_task);
+}
+
+static int list_tasks(struct database *database, enum statement which, int64_t after, size_t max,
+                      struct database_listed *ret_list, size_t *ret_count)
+{
+    sqlite3_stmt *statement = database->statements[which];
     bind_int(statement, 1, after);
     bind_int(statement, 2, (int64_t)max);
     size_t count = 0;
     int result;
     while ((result = step(database, statement)) > 0) {
         assert(count < max);
-        struct database_unfinished *entry = &ret_list[count++];
+        struct database_listed *entry = &ret_list[count++];
         entry->row = sqlite3_column_int64(statement, 0);
         entry->uid = (uid_t)sqlite3_column_int64(statement, 1);
         result = read_state(statement, 2, &entry->state);
@@ -617,6 +845,18 @@ int database_list_unfinished(struct database *database, int64_t after, size_t ma
     if (result == 0)
         *ret_count = count;
     return finish(statement, result);
+}
+
+int database_list_unfinished(struct database *database, int64_t after, size_t max,
+                             struct database_listed *ret_list, size_t *ret_count)
+{
+    return list_tasks(database, LIST_UNFINISHED, after, max, ret_list, ret_count);
+}
+
+int database_list_strays(struct database *database, int64_t after, size_t max,
+                         struct database_listed *ret_list, size_t *ret_count)
+{
+    return list_tasks(database, LIST_STRAYS, after, max, ret_list, ret_count);
 }
 
 int database_list_pauses(struct database *database, struct store_pause **ret_pauses,

@@ -38,6 +38,10 @@ int database_add(struct database *database, const struct task *task, int64_t *re
 int database_update(struct database *database, const struct task *task);
 /* -ENOENT: the row is not there or not ENQUEUED. */
 int database_clear(struct database *database, int64_t row, int64_t when, bool *ret_has_part);
+/* -ENOENT. What has not ended stays: false. */
+int database_forget(struct database *database, int64_t row, bool *ret_ended);
+/* As store_prune. */
+int database_prune(struct database *database, int64_t before, uint64_t keep, unsigned max);
 int database_set_pause(struct database *database, const struct store_pause *pause);
 int database_end_pause(struct database *database, uid_t uid);
 
@@ -47,15 +51,21 @@ int database_fetch(struct database *database, int64_t row, struct task *ret_task
 int database_find(struct database *database, uid_t uid, const char *prefix, struct task *ret_task);
 /* 1, 0 or an error. */
 int database_dest_taken(struct database *database, const char *directory, const char *name);
+/* -ENOENT. The caller releases the task. */
+int database_find_dest(struct database *database, const char *directory, const char *name,
+                       struct task *ret_task);
 
-struct database_unfinished {
+struct database_listed {
     int64_t row;
     uid_t uid;
     enum task_state state;
 };
 /* The next ones, at most `max`, with rows above `after`. */
 int database_list_unfinished(struct database *database, int64_t after, size_t max,
-                             struct database_unfinished *ret_list, size_t *ret_count);
+                             struct database_listed *ret_list, size_t *ret_count);
+/* CLEARED ones that may have left a part file. */
+int database_list_strays(struct database *database, int64_t after, size_t max,
+                         struct database_listed *ret_list, size_t *ret_count);
 /* The caller frees them. */
 int database_list_pauses(struct database *database, struct store_pause **ret_pauses,
                          size_t *ret_count);

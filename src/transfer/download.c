@@ -11,15 +11,18 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <time.h>
 
 #include "common/cleanup.h"
 #include "common/units.h"
+#include "transfer/retry.h"
 
 #define RECEIVE_BUFFER (1024L * 1024)
-#define REDIRECTS_MAX  20L
+#define REDIRECTS_MAX  20
 #define HEADERS_MAX    (256 * 1024) /* bytes, of all responses to one request */
 #define DRAIN_MAX      (64 * 1024)  /* bytes of an unwanted body read to keep the connection */
 #define DRAIN_TIME     2000         /* ms spent on that */
+#define VALIDATOR_MAX  1024         /* bytes; a longer one is as good as none */
 
 struct download_share {
     CURLSH *curl;
@@ -32,22 +35,27 @@ struct downloader {
     struct download_share *share;
 };
 
-struct attempt { /* one download_run */
+struct attempt { /* one download_run: one request, or several where redirects lead on */
     CURL *curl;
     const struct download_options *options;
     const struct download_callbacks *callbacks;
     struct download_result *result;
 
-    int stopped;           /* errno of a callback, or -ECANCELED: the attempt ends with it */
-    bool http;             /* the request that runs speaks HTTP */
+    CURLU *here; /* the URL that is asked for */
+    CURLU *next; /* where the answer sends us, or NULL */
+    bool left;   /* a redirect led to another server: the headers for the first stay behind */
+    int stopped; /* errno of a callback, or -ECANCELED: the attempt ends with it */
+
+    /* one request */
+    bool http;             /* it speaks HTTP */
     bool asked;            /* the connection is there, the request is out */
-    bool redirecting;      /* an answer sent us elsewhere; the next request is not out yet */
-    bool accepted;         /* on_accept was called */
+    bool answered;         /* the final answer's headers are complete */
+    bool accepted;         /* on_head was called */
     char status_line[128]; /* of the response being read; "" between responses */
     size_t header_bytes;   /* since the request */
     int64_t last_byte;     /* when something came last (boottime) */
-    int64_t refused_at;    /* when the answer was found to be no good (boottime) */
-    int64_t drained;       /* bytes of its body */
+    int64_t unwanted_at;   /* when the answer's body was found to be of no use (boottime) */
+    int64_t drained;       /* bytes of it */
     char curl_message[CURL_ERROR_SIZE];
 };
 
@@ -64,7 +72,7 @@ static void vfail(struct attempt *attempt, const char *word, const char *format,
     if (result->error_code)
         return;
     result->error_code = word;
-    attempt->refused_at = units_now_boottime();
+    attempt->unwanted_at = units_now_boottime();
     vsnprintf(result->error_message, sizeof result->error_message, format, args);
     for (char *c = result->error_message; *c; c++) /* it may quote the server */
         if (*c < ' ' || *c > '~')
@@ -109,7 +117,6 @@ static const struct failure {
     {CURLE_PARTIAL_FILE,             "truncated", "the file ended early, coming from", PEER     },
     {CURLE_UNSUPPORTED_PROTOCOL,     "protocol",  "cannot understand the answer of",   PEER     },
     {CURLE_WEIRD_SERVER_REPLY,       "protocol",  "cannot understand the answer of",   PEER     },
-    {CURLE_TOO_MANY_REDIRECTS,       "redirect",  "too many redirects, more than 20",  ALONE    },
     {CURLE_LOGIN_DENIED,             "auth",      "the login was refused by",          PEER     },
     {CURLE_REMOTE_ACCESS_DENIED,     "http",      "the file is not given out by",      PEER     },
     {CURLE_REMOTE_FILE_NOT_FOUND,    "http",      "there is no such file on",          PEER     },
@@ -121,20 +128,15 @@ static const struct failure {
 /* "host:port" of where the attempt is now; never userinfo or query. */
 static void name_peer(struct attempt *attempt, char peer[static 160])
 {
-    const char *url = NULL;
     char *host = NULL, *port = NULL;
-    CURLU *parsed = curl_url();
 
-    curl_easy_getinfo(attempt->curl, CURLINFO_EFFECTIVE_URL, &url);
-    if (parsed && url && curl_url_set(parsed, CURLUPART_URL, url, CURLU_URLENCODE) == CURLUE_OK &&
-        curl_url_get(parsed, CURLUPART_HOST, &host, CURLU_PUNYCODE) == CURLUE_OK &&
-        curl_url_get(parsed, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT) == CURLUE_OK)
+    if (curl_url_get(attempt->here, CURLUPART_HOST, &host, CURLU_PUNYCODE) == CURLUE_OK &&
+        curl_url_get(attempt->here, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT) == CURLUE_OK)
         snprintf(peer, 160, "%.140s:%s", host, port);
     else
         snprintf(peer, 160, "the server");
     curl_free(host);
     curl_free(port);
-    curl_url_cleanup(parsed);
 }
 
 static const char *explain(struct attempt *attempt, CURLcode code, enum detail detail)
@@ -188,12 +190,15 @@ static void fail_code(struct attempt *attempt, CURLcode code)
     long proxy_status = 0;
     curl_easy_getinfo(attempt->curl, CURLINFO_HTTP_CONNECTCODE, &proxy_status);
 
-    if (attempt->redirecting && (code == CURLE_UNSUPPORTED_PROTOCOL || code == CURLE_URL_MALFORMAT))
-        fail(attempt, "redirect", "the server redirects to a URL that is not http or https");
-    else if (proxy_status >= 300 && !attempt->asked)
+    if (proxy_status >= 300 && !attempt->asked)
         fail(attempt, "connect", "the proxy refused to connect us (status %ld)", proxy_status);
     else if (code == CURLE_PARTIAL_FILE && attempt->result->bytes_total >= 0)
         fail_truncated(attempt);
+    else if (code == CURLE_OUT_OF_MEMORY && attempt->asked && !attempt->accepted)
+        fail(attempt, "protocol",
+             "the server sent a header line that is too long"); /* libcurl's word */
+    else if (code == CURLE_RECV_ERROR && strstr(attempt->curl_message, "chunked"))
+        fail_by_table(attempt, CURLE_WEIRD_SERVER_REPLY); /* libcurl tells it by its text alone */
     else
         fail_by_table(attempt, code);
 }
@@ -207,18 +212,32 @@ static bool stop_if_cancelled(struct attempt *attempt)
     return attempt->stopped != 0;
 }
 
+/* The `index`th header of that name in the last answer, or NULL. */
+static const char *find_header(CURL *curl, const char *name, size_t index)
+{
+    struct curl_header *header;
+    return curl_easy_header(curl, name, index, CURLH_HEADER, -1, &header) == CURLHE_OK
+               ? header->value
+               : NULL;
+}
+
+/* The only one that we understand and that needs no asking. */
+static bool is_plainly_chunked(CURL *curl)
+{
+    const char *coding = find_header(curl, "Transfer-Encoding", 0);
+    return strcasecmp(coding, "chunked") == 0 && !find_header(curl, "Transfer-Encoding", 1);
+}
+
 /* How many bytes the answer promises: -1 if it does not say. False if it contradicts itself. */
 static bool promised_length(CURL *curl, int64_t *ret_length)
 {
-    struct curl_header *header;
     int64_t length = -1;
+    const char *text;
 
-    if (curl_easy_header(curl, "Transfer-Encoding", 0, CURLH_HEADER, -1, &header) != CURLHE_OK) {
-        for (size_t i = 0;
-             curl_easy_header(curl, "Content-Length", i, CURLH_HEADER, -1, &header) == CURLHE_OK;
-             i++) {
+    if (!find_header(curl, "Transfer-Encoding", 0)) {
+        for (size_t i = 0; (text = find_header(curl, "Content-Length", i)); i++) {
             uint64_t value;
-            if (units_parse_uint(header->value, 0, INT64_MAX, &value) < 0 ||
+            if (units_parse_uint(text, 0, INT64_MAX, &value) < 0 ||
                 (length >= 0 && length != (int64_t)value))
                 return false;
             length = (int64_t)value;
@@ -228,11 +247,10 @@ static bool promised_length(CURL *curl, int64_t *ret_length)
     return true;
 }
 
-static bool has_location(CURL *curl)
+static int64_t asked_patience(CURL *curl)
 {
-    struct curl_header *header;
-    return curl_easy_header(curl, "Location", 0, CURLH_HEADER, -1, &header) == CURLHE_OK &&
-           header->value[strspn(header->value, " \t\r\n")] != '\0';
+    const char *after = find_header(curl, "Retry-After", 0);
+    return after ? retry_parse_after(after, units_now_realtime()) : -1;
 }
 
 static void refuse_status(struct attempt *attempt, int status)
@@ -251,30 +269,109 @@ static void refuse_status(struct attempt *attempt, int status)
         fail(attempt, "http", "the server answered %s", answer);
 }
 
+static bool same_part(CURLU *one, CURLU *other, CURLUPart part)
+{
+    char *left = NULL, *right = NULL;
+    bool same = curl_url_get(one, part, &left, CURLU_DEFAULT_PORT) == CURLUE_OK &&
+                curl_url_get(other, part, &right, CURLU_DEFAULT_PORT) == CURLUE_OK &&
+                strcasecmp(left, right) == 0;
+    curl_free(left);
+    curl_free(right);
+    return same;
+}
+
+static bool same_server(CURLU *one, CURLU *other)
+{
+    return same_part(one, other, CURLUPART_SCHEME) && same_part(one, other, CURLUPART_HOST) &&
+           same_part(one, other, CURLUPART_PORT);
+}
+
+static bool copy_part(CURLU *from, CURLU *to, CURLUPart part)
+{
+    char *text = NULL;
+    CURLUcode code = curl_url_get(from, part, &text, 0);
+    if (code == CURLUE_OK)
+        code = curl_url_set(to, part, text, 0);
+    curl_free(text);
+    return code != CURLUE_OUT_OF_MEMORY; /* not having that part is fine */
+}
+
+/* What was given in the URL to log in with, there, is good for that server's other URLs. */
+static bool keep_login(CURLU *from, CURLU *to)
+{
+    char *user = NULL;
+    bool has_own = curl_url_get(to, CURLUPART_USER, &user, 0) == CURLUE_OK;
+    curl_free(user);
+    return has_own ||
+           (copy_part(from, to, CURLUPART_USER) && copy_part(from, to, CURLUPART_PASSWORD));
+}
+
+static bool is_web(CURLU *url)
+{
+    char *scheme = NULL;
+    bool web = curl_url_get(url, CURLUPART_SCHEME, &scheme, 0) == CURLUE_OK &&
+               (strcasecmp(scheme, "http") == 0 || strcasecmp(scheme, "https") == 0);
+    curl_free(scheme);
+    return web;
+}
+
+/* libcurl would follow by itself, but take all headers along, wherever it leads. */
+static void redirect(struct attempt *attempt, const char *location)
+{
+    CURLU *next = curl_url_dup(attempt->here);
+    CURLUcode code =
+        next ? curl_url_set(next, CURLUPART_URL, location, CURLU_URLENCODE) : CURLUE_OUT_OF_MEMORY;
+    bool same = code == CURLUE_OK && same_server(attempt->here, next);
+
+    if (code == CURLUE_OUT_OF_MEMORY || (same && !keep_login(attempt->here, next)))
+        fail_by_table(attempt, CURLE_OUT_OF_MEMORY);
+    else if (code != CURLUE_OK || !is_web(next))
+        fail(attempt, "redirect", "the server redirects to a URL that is not http or https");
+    else
+        attempt->next = TAKE_PTR(next);
+    attempt->left = attempt->left || !same;
+    attempt->unwanted_at = units_now_boottime();
+    curl_url_cleanup(next);
+}
+
+/* Whether on_head is asked about an answer with this status. */
+static bool may_be_wanted(const struct attempt *attempt, int status)
+{
+    return status == 200 || (attempt->options->start > 0 && (status == 206 || status == 416));
+}
+
 /* The headers of a response are complete. False: nothing more of it is wanted. */
 static bool judge_response(struct attempt *attempt)
 {
+    CURL *curl = attempt->curl;
+    struct download_result *result = attempt->result;
     long status = 0;
     int64_t length;
-    curl_easy_getinfo(attempt->curl, CURLINFO_RESPONSE_CODE, &status);
+    curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
     if (status < 200)
         return true; /* informational: the answer is still to come */
 
-    attempt->result->http_status = (int)status;
+    attempt->answered = true;
+    result->http_status = (int)status;
+    result->retry_after = asked_patience(curl);
     attempt->callbacks->on_response(attempt->callbacks->data, (int)status);
-    if (!promised_length(attempt->curl, &length)) {
+    if (!promised_length(curl, &length)) {
         fail(attempt, "protocol", "the server sent lengths that are no numbers or not the same");
         return false;
     }
-    if (status >= 300 && status < 400 && has_location(attempt->curl)) {
-        attempt->redirecting = true;
+    if (find_header(curl, "Transfer-Encoding", 0) && !is_plainly_chunked(curl)) {
+        fail(attempt, "protocol", "the server sent a transfer encoding that was not asked for");
+        return false;
+    }
+    if (may_be_wanted(attempt, (int)status)) {
+        result->bytes_total = status == 416 ? -1 : length;
         return true;
     }
-    if (status == 200) {
-        attempt->result->bytes_total = length;
-        return true;
-    }
-    refuse_status(attempt, (int)status);
+    const char *location = find_header(curl, "Location", 0);
+    if (status >= 300 && status < 400 && location && location[strspn(location, " \t")])
+        redirect(attempt, location);
+    else
+        refuse_status(attempt, (int)status);
     return status != 206 && length <= DRAIN_MAX;
 }
 
@@ -290,7 +387,7 @@ static size_t on_header(char *line, size_t size, size_t count, void *data)
              HEADERS_MAX / 1024);
         return 0;
     }
-    if (!attempt->http)
+    if (!attempt->http || attempt->answered) /* then it is a trailer */
         return len;
     if (!attempt->status_line[0]) {
         snprintf(attempt->status_line, sizeof attempt->status_line, "%.*s", (int)len, line);
@@ -303,17 +400,94 @@ static size_t on_header(char *line, size_t size, size_t count, void *data)
     return len;
 }
 
+/* A header that is stored and sent back one day: NULL if it is not fit for that. */
+static const char *find_validator(CURL *curl, const char *name)
+{
+    const char *value = find_header(curl, name, 0);
+    size_t len = value ? strlen(value) : 0;
+    if (len == 0 || len > VALIDATOR_MAX)
+        return NULL;
+    for (const char *c = value; *c; c++)
+        if ((unsigned char)*c < ' ' || *c == 0x7f)
+            return NULL;
+    return value;
+}
+
+static bool is_encoded(CURL *curl)
+{
+    const char *coding;
+    for (size_t i = 0; (coding = find_header(curl, "Content-Encoding", i)); i++)
+        if (coding[0] && strcasecmp(coding, "identity") != 0)
+            return true;
+    return false;
+}
+
+static bool refuses_ranges(CURL *curl)
+{
+    const char *ranges = find_header(curl, "Accept-Ranges", 0);
+    return ranges && strcasecmp(ranges, "none") == 0;
+}
+
+/* The file's time, as HTTP would have told it; NULL if it is not known. */
+static const char *find_time(CURL *curl, char text[static 64])
+{
+    curl_off_t seconds = -1;
+    curl_easy_getinfo(curl, CURLINFO_FILETIME_T, &seconds);
+    time_t time = seconds;
+    struct tm parts;
+    if (seconds < 0 || !gmtime_r(&time, &parts))
+        return NULL;
+    return strftime(text, 64, "%a, %d %b %Y %H:%M:%S GMT", &parts) > 0 ? text : NULL;
+}
+
+static void ask_about_http(struct attempt *attempt)
+{
+    CURL *curl = attempt->curl;
+    int status = attempt->result->http_status;
+    const struct download_head head = {
+        .status = status,
+        .length = attempt->result->bytes_total,
+        .content_range = find_header(curl, "Content-Range", 0),
+        .etag = find_validator(curl, "ETag"),
+        .last_modified = find_validator(curl, "Last-Modified"),
+        .disposition = find_header(curl, "Content-Disposition", 0),
+        .encoded = is_encoded(curl),
+        .no_ranges = refuses_ranges(curl),
+    };
+    attempt->stopped = attempt->callbacks->on_head(attempt->callbacks->data, &head);
+    if (!attempt->stopped && status == 416)
+        fail(attempt, "http", "the server answered that it does not have the rest of the file");
+}
+
+static void ask_about_file(struct attempt *attempt, int64_t length)
+{
+    char time[64];
+    const struct download_head head = {
+        .length = length,
+        .last_modified = find_time(attempt->curl, time),
+    };
+    attempt->stopped = attempt->callbacks->on_head(attempt->callbacks->data, &head);
+}
+
+/* Whether the body is wanted. */
 static bool accept_body(struct attempt *attempt)
 {
-    struct download_result *result = attempt->result;
-    if (!attempt->http) {
+    attempt->accepted = true;
+    if (attempt->http) {
+        ask_about_http(attempt);
+    } else {
         curl_off_t length = -1;
         curl_easy_getinfo(attempt->curl, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
-        result->bytes_total = length;
+        attempt->result->bytes_total = length;
+        ask_about_file(attempt, length);
     }
-    attempt->accepted = true;
-    attempt->stopped = attempt->callbacks->on_accept(attempt->callbacks->data, result->bytes_total);
-    return attempt->stopped == 0;
+    return !attempt->stopped && !attempt->result->error_code;
+}
+
+static size_t drain(struct attempt *attempt, size_t len)
+{
+    attempt->drained += (int64_t)len;
+    return attempt->drained <= DRAIN_MAX ? len : 0;
 }
 
 static size_t on_body(char *bytes, size_t size, size_t count, void *data)
@@ -324,16 +498,12 @@ static size_t on_body(char *bytes, size_t size, size_t count, void *data)
     attempt->last_byte = units_now_boottime();
     if (stop_if_cancelled(attempt))
         return 0;
-    if (attempt->http && attempt->result->http_status != 200)
-        fail(attempt, "redirect", "the redirect of the server cannot be followed");
-    if (attempt->result->error_code) {
-        attempt->drained += (int64_t)len;
-        return attempt->drained <= DRAIN_MAX ? len : 0;
-    }
+    if (attempt->unwanted_at)
+        return drain(attempt, len);
     if (len == 0)
         return 0;
     if (!attempt->accepted && !accept_body(attempt))
-        return 0;
+        return attempt->stopped ? 0 : drain(attempt, len);
     attempt->stopped = attempt->callbacks->on_data(attempt->callbacks->data, bytes, len);
     if (attempt->stopped)
         return 0;
@@ -351,7 +521,7 @@ static int on_request(void *data, char *remote_ip, char *local_ip, int remote_po
     curl_easy_getinfo(attempt->curl, CURLINFO_SCHEME, &scheme);
     attempt->http = scheme && strncasecmp(scheme, "http", 4) == 0;
     attempt->asked = true;
-    attempt->redirecting = false;
+    attempt->answered = false;
     attempt->status_line[0] = '\0';
     attempt->header_bytes = 0;
     attempt->last_byte = units_now_boottime();
@@ -367,12 +537,10 @@ static int on_tick(void *data, curl_off_t down_total, curl_off_t down, curl_off_
 
     if (stop_if_cancelled(attempt))
         return 1;
-    if (attempt->result->error_code)
-        return now - attempt->refused_at >= DRAIN_TIME;
+    if (attempt->unwanted_at)
+        return now - attempt->unwanted_at >= DRAIN_TIME;
 
     int64_t patience = attempt->options->stall_timeout;
-    if (attempt->redirecting) /* the next connection may take its time */
-        patience += attempt->options->connect_timeout;
     if (attempt->asked && now - attempt->last_byte >= patience) {
         char peer[160];
         name_peer(attempt, peer);
@@ -384,22 +552,22 @@ static int on_tick(void *data, curl_off_t down_total, curl_off_t down, curl_off_
 
 /* Setting up. */
 
-/* The URL with spaces and other scripts encoded, as libcurl wants it; curl_free() it. */
-static char *normalise(struct attempt *attempt, const char *url)
+/* Spaces and other scripts get encoded, as libcurl wants it. False: fail() was told why. */
+static bool parse_url(struct attempt *attempt, const char *url)
 {
     static const char *const schemes[] = {"http", "https", "ftp", "ftps", "sftp"};
-    char *scheme = NULL, *normal = NULL;
+    char *scheme = NULL;
     bool known = false;
 
-    CURLU *parsed = curl_url();
-    CURLUcode code =
-        parsed ? curl_url_set(parsed, CURLUPART_URL, url, CURLU_URLENCODE) : CURLUE_OUT_OF_MEMORY;
+    attempt->here = curl_url();
+    CURLUcode code = attempt->here
+                         ? curl_url_set(attempt->here, CURLUPART_URL, url, CURLU_URLENCODE)
+                         : CURLUE_OUT_OF_MEMORY;
     if (code == CURLUE_OK)
-        code = curl_url_get(parsed, CURLUPART_SCHEME, &scheme, 0);
-    if (code == CURLUE_OK)
-        code = curl_url_get(parsed, CURLUPART_URL, &normal, 0);
+        code = curl_url_get(attempt->here, CURLUPART_SCHEME, &scheme, 0);
     for (size_t i = 0; scheme && i < sizeof schemes / sizeof *schemes; i++)
         known = known || strcasecmp(scheme, schemes[i]) == 0;
+    curl_free(scheme);
 
     if (code == CURLUE_UNSUPPORTED_SCHEME || (code == CURLUE_OK && !known))
         fail(attempt, "scheme", "the URL must begin with http, https, ftp, ftps or sftp");
@@ -407,13 +575,76 @@ static char *normalise(struct attempt *attempt, const char *url)
         fail_by_table(attempt, CURLE_OUT_OF_MEMORY);
     else if (code != CURLUE_OK)
         fail(attempt, "url", "the URL is malformed: %s", curl_url_strerror(code));
-    if (attempt->result->error_code) {
-        curl_free(normal);
-        normal = NULL;
+    return !attempt->result->error_code;
+}
+
+/* Fails for want of memory alone; `list` stays whole then. */
+static bool add_header(struct curl_slist **list, const char *line)
+{
+    struct curl_slist *longer = curl_slist_append(*list, line);
+    if (longer)
+        *list = longer;
+    return longer != NULL;
+}
+
+static bool is_ours(const char *line)
+{
+    return strncasecmp(line, "Range:", 6) == 0 || strncasecmp(line, "If-Range:", 9) == 0;
+}
+
+/* The caller's lines, but for those on ranges: what is asked for is our business. */
+static bool add_lines(struct curl_slist **list, const char *lines)
+{
+    _cleanup_free_ char *copy = strdup(lines);
+    if (!copy)
+        return false;
+    for (char *rest = copy, *line; (line = strsep(&rest, "\n"));) {
+        line[strcspn(line, "\r")] = '\0';
+        if (line[0] && !is_ours(line) && !add_header(list, line))
+            return false;
     }
+    return true;
+}
+
+/* CURLOPT_RESUME_FROM would make libcurl judge the answer, and not well. */
+static bool add_range(struct curl_slist **list, const struct download_options *options)
+{
+    _cleanup_free_ char *range = NULL, *condition = NULL;
+    if (asprintf(&range, "Range: bytes=%" PRId64 "-", options->start) < 0) {
+        range = NULL;
+        return false;
+    }
+    if (options->if_range && asprintf(&condition, "If-Range: %s", options->if_range) < 0) {
+        condition = NULL;
+        return false;
+    }
+    return add_header(list, range) && (!condition || add_header(list, condition));
+}
+
+/* What to send along; curl_slist_free_all() it. False: no memory. */
+static bool make_headers(const struct attempt *attempt, struct curl_slist **ret_list)
+{
+    const struct download_options *options = attempt->options;
+    struct curl_slist *list = NULL;
+
+    if ((options->start > 0 && !add_range(&list, options)) ||
+        (options->headers && !attempt->left && !add_lines(&list, options->headers))) {
+        curl_slist_free_all(list);
+        return false;
+    }
+    *ret_list = list;
+    return true;
+}
+
+/* FTP, unless a proxy speaks HTTP for it, or SFTP. */
+static bool is_file_protocol(CURLU *url, const char *proxy)
+{
+    char *scheme = NULL;
+    bool by_proxy = proxy && strncasecmp(proxy, "socks", 5) != 0;
+    bool is_file = !is_web(url) && curl_url_get(url, CURLUPART_SCHEME, &scheme, 0) == CURLUE_OK &&
+                   !(by_proxy && strcasecmp(scheme, "ftp") == 0);
     curl_free(scheme);
-    curl_url_cleanup(parsed);
-    return normal;
+    return is_file;
 }
 
 static CURLcode set_network(CURL *curl, const struct download_options *options)
@@ -437,22 +668,37 @@ static CURLcode set_network(CURL *curl, const struct download_options *options)
     return failed;
 }
 
-static CURLcode set_protocol(CURL *curl, const char *url, const struct download_options *options)
+static CURLcode set_protocol(CURL *curl, const struct download_options *options)
 {
     CURLcode failed = CURLE_OK;
-    failed |= curl_easy_setopt(curl, CURLOPT_URL, url);
     failed |= curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https,ftp,ftps,sftp");
-    failed |= curl_easy_setopt(curl, CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
-    failed |= curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 1L);
-    failed |= curl_easy_setopt(curl, CURLOPT_MAXREDIRS, REDIRECTS_MAX);
-    failed |= curl_easy_setopt(curl, CURLOPT_UNRESTRICTED_AUTH, 0L);
+    failed |= curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 0L);
     failed |= curl_easy_setopt(curl, CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1);
     failed |= curl_easy_setopt(curl, CURLOPT_HTTP09_ALLOWED, 0L);
     failed |= curl_easy_setopt(curl, CURLOPT_HTTP_CONTENT_DECODING, 0L);
     failed |= curl_easy_setopt(curl, CURLOPT_USERAGENT, options->user_agent);
+    failed |= curl_easy_setopt(curl, CURLOPT_HEADEROPT, (long)CURLHEADER_SEPARATE);
+    failed |= curl_easy_setopt(curl, CURLOPT_FILETIME, 1L);
     /* The service's own keys and agent are not for other people's downloads. */
     failed |= curl_easy_setopt(curl, CURLOPT_SSH_AUTH_TYPES,
                                CURLSSH_AUTH_PASSWORD | CURLSSH_AUTH_KEYBOARD);
+    return failed;
+}
+
+/* What is asked for; `headers` must live until it was. */
+static CURLcode set_request(struct attempt *attempt, struct curl_slist *headers)
+{
+    CURL *curl = attempt->curl;
+    const struct download_options *options = attempt->options;
+    CURLcode failed = CURLE_OK;
+    char *url = NULL;
+    if (curl_url_get(attempt->here, CURLUPART_URL, &url, 0) != CURLUE_OK)
+        return CURLE_OUT_OF_MEMORY;
+    failed |= curl_easy_setopt(curl, CURLOPT_URL, url);
+    failed |= curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
+    if (is_file_protocol(attempt->here, options->proxy))
+        failed |= curl_easy_setopt(curl, CURLOPT_RESUME_FROM_LARGE, (curl_off_t)options->start);
+    curl_free(url);
     return failed;
 }
 
@@ -475,27 +721,40 @@ static CURLcode set_callbacks(CURL *curl, struct download_share *share, struct a
 
 /* Running. CURLE_OK alone proves nothing. */
 
+/* FTP: the server cannot begin in the middle, or the file is shorter than that by now. */
+static bool has_no_such_rest(const struct attempt *attempt, CURLcode code)
+{
+    return !attempt->http && attempt->options->start > 0 &&
+           (code == CURLE_FTP_COULDNT_USE_REST || code == CURLE_BAD_DOWNLOAD_RESUME);
+}
+
+static void judge_end(struct attempt *attempt, CURLcode code)
+{
+    struct download_result *result = attempt->result;
+
+    if (has_no_such_rest(attempt, code) && !attempt->accepted)
+        ask_about_file(attempt, -1);
+    if (attempt->stopped || result->error_code)
+        return;
+    if (code != CURLE_OK)
+        fail_code(attempt, code);
+    else if (attempt->http && !attempt->answered)
+        fail_by_table(attempt, CURLE_GOT_NOTHING);
+    else if ((attempt->accepted || accept_body(attempt)) && result->bytes_total >= 0 &&
+             result->bytes_done != result->bytes_total)
+        fail_truncated(attempt);
+}
+
 static int judge(struct attempt *attempt, CURLcode code)
 {
     struct download_result *result = attempt->result;
 
-    if (!attempt->http) {
+    if (!attempt->http && !is_web(attempt->here)) {
         long status = 0;
         curl_easy_getinfo(attempt->curl, CURLINFO_RESPONSE_CODE, &status);
         result->http_status = (int)status;
     }
-    if (!attempt->stopped && !result->error_code) {
-        if (code != CURLE_OK)
-            fail_code(attempt, code);
-        else if (attempt->http && result->http_status != 200)
-            fail(attempt, "redirect", "the redirect of the server cannot be followed");
-        else if (!attempt->accepted)
-            accept_body(attempt);
-    }
-    if (!attempt->stopped && !result->error_code && result->bytes_total >= 0 &&
-        result->bytes_done != result->bytes_total)
-        fail_truncated(attempt);
-
+    judge_end(attempt, code);
     if (attempt->stopped) {
         result->error_code = NULL;
         result->error_message[0] = '\0';
@@ -507,19 +766,57 @@ static int judge(struct attempt *attempt, CURLcode code)
     return 0;
 }
 
-static int perform(struct downloader *downloader, struct attempt *attempt, const char *url)
+/* One request. False: it could not be made; fail() was told why. */
+static bool perform(struct attempt *attempt, struct download_share *share, CURLcode *ret_code)
 {
-    CURL *curl = downloader->curl;
+    CURL *curl = attempt->curl;
+    struct curl_slist *headers;
+    if (!make_headers(attempt, &headers)) {
+        fail_by_table(attempt, CURLE_OUT_OF_MEMORY);
+        return false;
+    }
+    curl_easy_reset(curl); /* keeps the connections, forgets what the last request was given */
     CURLcode code = set_network(curl, attempt->options);
     if (code == CURLE_OK)
-        code = set_protocol(curl, url, attempt->options);
+        code = set_protocol(curl, attempt->options);
     if (code == CURLE_OK)
-        code = set_callbacks(curl, downloader->share, attempt);
-    if (code != CURLE_OK) {
+        code = set_callbacks(curl, share, attempt);
+    if (code == CURLE_OK)
+        code = set_request(attempt, headers);
+    if (code == CURLE_OK)
+        *ret_code = curl_easy_perform(curl);
+    else
         fail(attempt, "internal", "the network library refused an option");
-        return -EIO;
+    curl_easy_setopt(curl, CURLOPT_HTTPHEADER, NULL);
+    curl_slist_free_all(headers);
+    return code == CURLE_OK;
+}
+
+/* On to where the answer sent us. */
+static void go_to_next(struct attempt *attempt)
+{
+    curl_url_cleanup(attempt->here);
+    attempt->here = TAKE_PTR(attempt->next);
+    attempt->http = attempt->asked = attempt->answered = false;
+    attempt->unwanted_at = 0;
+    attempt->drained = 0;
+    attempt->curl_message[0] = '\0';
+}
+
+static int run(struct attempt *attempt, struct download_share *share)
+{
+    CURLcode code = CURLE_OK;
+    for (int redirects = 0;; redirects++) {
+        if (!perform(attempt, share, &code))
+            return -EIO;
+        if (!attempt->next || attempt->stopped)
+            return judge(attempt, code);
+        if (redirects == REDIRECTS_MAX) {
+            fail(attempt, "redirect", "too many redirects, more than %d", REDIRECTS_MAX);
+            return -EIO;
+        }
+        go_to_next(attempt);
     }
-    return judge(attempt, curl_easy_perform(curl));
 }
 
 int download_run(struct downloader *downloader, const char *url,
@@ -533,14 +830,13 @@ int download_run(struct downloader *downloader, const char *url,
         .callbacks = callbacks,
         .result = ret_result,
     };
-    *ret_result = (struct download_result){.bytes_total = -1};
+    *ret_result = (struct download_result){.bytes_total = -1, .retry_after = -1};
 
     locale_t before = share->locale ? uselocale(share->locale) : (locale_t)0;
-    char *normal = normalise(&attempt, url);
-    int r = normal ? perform(downloader, &attempt, normal) : -EIO;
-    curl_free(normal);
-    curl_easy_reset(
-        downloader->curl); /* keeps the connections, forgets `attempt` and the secrets */
+    int r = parse_url(&attempt, url) ? run(&attempt, share) : -EIO;
+    curl_easy_reset(downloader->curl); /* forgets `attempt` and the secrets */
+    curl_url_cleanup(attempt.here);
+    curl_url_cleanup(attempt.next);
     if (before)
         uselocale(before);
     return r;

@@ -25,15 +25,33 @@ struct download_options { /* all borrowed for the call */
     const char *proxy; /* NULL: none; the environment is never asked */
     int64_t connect_timeout; /* ms */
     int64_t stall_timeout; /* ms without a byte */
+    const char *headers; /* "Name: value\n"... to send along, or NULL. A redirect to another
+                            scheme, host or port leaves them behind for good; Range and If-Range
+                            are not taken from here */
+    int64_t start; /* > 0: ask for the bytes from here on (Range; FTP: REST) */
+    const char *if_range; /* with `start`: the validator, or NULL */
+};
+
+/* The head of an answer; strings live as long as the callback. */
+struct download_head {
+    int status; /* 0: not HTTP */
+    int64_t length; /* bytes to come, -1: not known */
+    const char *content_range; /* these are NULL when absent */
+    const char *etag; /* NULL, too, if it is not fit to be kept: too long, control bytes */
+    const char *last_modified; /* FTP: made from MDTM, if it was told */
+    const char *disposition; /* Content-Disposition */
+    bool encoded; /* Content-Encoding, not asked for */
+    bool no_ranges; /* Accept-Ranges: none */
 };
 
 struct download_callbacks { /* called on the caller's thread, `data` passed through */
     /* Each HTTP response's status, those of redirects and errors too, informational ones not. */
     void (*on_response)(void *data, int status);
-    /* Once, before the first byte of an accepted body, or at the end of an empty one. `total`:
-     * bytes to come, -1: not known. 0 goes on; a negative errno ends the attempt with that
-     * result. */
-    int (*on_accept)(void *data, int64_t total);
+    /* Once, for a 200, for a 206 or 416 that was asked for with `start`, or when FTP or SFTP
+     * begins (or cannot begin at `start`: length -1): is that what was wanted? Before the first
+     * byte, or at the end of an empty body. 0 goes on (a 416 fails then); a negative errno ends the
+     * attempt with that result. */
+    int (*on_head)(void *data, const struct download_head *head);
     /* Body bytes in order. 0 goes on; a negative errno ends the attempt with that result. */
     int (*on_data)(void *data, const char *bytes, size_t len);
     /* Asked about once a second or more often: true ends the attempt with -ECANCELED. */
@@ -43,17 +61,20 @@ struct download_callbacks { /* called on the caller's thread, `data` passed thro
 
 struct download_result {
     int http_status; /* last response (FTP: its code); 0: none came */
-    int64_t bytes_done;
-    int64_t bytes_total; /* -1: not known; always known of a whole body */
+    int64_t bytes_done; /* of this attempt's body */
+    int64_t bytes_total; /* of this attempt's body; -1: not known; always known of a whole one */
+    int64_t retry_after; /* ms, as the server asked (clamped, retry.h); -1: it did not */
+    int disk_error; /* the negative errno behind the code "disk", or 0 */
     const char *error_code; /* a word of the API, static; NULL on success or -ECANCELED */
-    char error_message[256]; /* one sentence, no secret of the URL (userinfo, query) in it */
+    char error_message[400]; /* one sentence, no secret of the URL (userinfo, query) in it */
 };
 
 /*
  * Blocks until the body is whole (0), was cancelled (-ECANCELED), a callback refused (its errno;
  * error_code is NULL, the caller knows better) or the attempt failed (-EIO: `result` says why).
- * Redirects are followed to http and https only, at most 20. A body is accepted with status 200
- * (FTP and SFTP: any success); a whole one has as many bytes as were promised.
+ * Redirects are followed to http and https only, at most 20; a login in the URL goes along within
+ * one server. A body is accepted with status 200, or what on_head says of 206 (FTP and SFTP: any
+ * success); a whole one has as many bytes as were promised.
  */
 int download_run(struct downloader *downloader, const char *url,
                  const struct download_options *options,

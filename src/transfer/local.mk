@@ -1,7 +1,10 @@
 # Floor 2: getting a file from the network.
 noinst_LIBRARIES += src/transfer/libtransfer.a
 src_transfer_libtransfer_a_SOURCES = \
+	src/transfer/checksum.c src/transfer/checksum.h \
 	src/transfer/download.c src/transfer/download.h \
 	src/transfer/naming.c src/transfer/naming.h \
+	src/transfer/resume.c src/transfer/resume.h \
+	src/transfer/retry.c src/transfer/retry.h \
 	src/transfer/transfer.c src/transfer/transfer.h
-src_transfer_libtransfer_a_CFLAGS = $(AM_CFLAGS) $(CURL_CFLAGS)
+src_transfer_libtransfer_a_CFLAGS = $(AM_CFLAGS) $(CRYPTO_CFLAGS) $(CURL_CFLAGS)

@@ -1,5 +1,6 @@
 #include "transfer/naming.h"
 
+#include <assert.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -51,9 +52,10 @@ static int hex_value(char c)
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-/* A '%' that no two digits follow is itself. */
-static void decode(struct span text, struct buf *decoded)
+/* A '%' that no two digits follow is itself; false: there was one. */
+static bool decode(struct span text, struct buf *decoded)
 {
+    bool good = true;
     for (size_t i = 0; i < text.len; i++) {
         int high = -1, low = -1;
         if (text.data[i] == '%' && text.len - i > 2) {
@@ -64,9 +66,11 @@ static void decode(struct span text, struct buf *decoded)
             buf_add_char(decoded, (char)(high << 4 | low));
             i += 2;
         } else {
+            good = good && text.data[i] != '%';
             buf_add_char(decoded, text.data[i]);
         }
     }
+    return good;
 }
 
 static bool may_stand_in_name(uint32_t code)
@@ -115,6 +119,18 @@ static char *compose(const char *name, const char *insert, size_t max)
     return asprintf(&result, "%.*s%s%s", (int)stem, name, insert, extension) < 0 ? NULL : result;
 }
 
+/* The name in `name`, which holds no forbidden character, made fit, with `insert` before the
+ * extension; `otherwise` (NULL: nothing) when it is none. */
+static char *make_fit(struct buf *name, bool allow_hidden, const char *otherwise,
+                      const char *insert)
+{
+    if (name->len == 0 || strcmp(name->data, ".") == 0 || strcmp(name->data, "..") == 0)
+        return otherwise ? compose(otherwise, insert, NAME_MAX_BYTES) : NULL;
+    if (name->data[0] == '-' || (name->data[0] == '.' && !allow_hidden))
+        name->data[0] = '_';
+    return compose(name->data, insert, NAME_MAX_BYTES);
+}
+
 /* The URL's name, or `otherwise` when it has none, with `insert` before the extension. */
 static char *name_url(const char *url, bool allow_hidden, const char *otherwise, const char *insert)
 {
@@ -127,11 +143,7 @@ static char *name_url(const char *url, bool allow_hidden, const char *otherwise,
     encode_forbidden(&decoded, &name);
     if (decoded.error || name.error)
         return NULL;
-    if (name.len == 0 || strcmp(name.data, ".") == 0 || strcmp(name.data, "..") == 0)
-        return compose(otherwise, insert, NAME_MAX_BYTES);
-    if (name.data[0] == '-' || (name.data[0] == '.' && !allow_hidden))
-        name.data[0] = '_';
-    return compose(name.data, insert, NAME_MAX_BYTES);
+    return make_fit(&name, allow_hidden, otherwise, insert);
 }
 
 char *naming_from_url(const char *url, bool allow_hidden)
@@ -160,4 +172,147 @@ char *naming_numbered(const char *name, unsigned n)
     char insert[NUMBER_ROOM + 1];
     snprintf(insert, sizeof insert, "-%u", n);
     return compose(name, insert, NUMBERED_MAX);
+}
+
+/* Content-Disposition. A hostile server wrote it: what is malformed says nothing. */
+
+/* What is given is read once: a parameter that comes again is ignored. */
+struct disposition {
+    struct buf plain, extended; /* values of filename and filename*, as they stand there */
+    bool has_plain, has_extended;
+};
+
+/* The value at `text` without its quotes. Returns where the next parameter may be. */
+static const char *read_value(const char *text, struct buf *value)
+{
+    if (*text != '"') {
+        size_t len = strcspn(text, ";");
+        buf_add(value, text, len);
+        return text + len;
+    }
+    for (text++; *text && *text != '"'; text++) {
+        if (*text == '\\' && text[1])
+            text++;
+        buf_add_char(value, *text);
+    }
+    return text + strcspn(text, ";");
+}
+
+static bool span_is(struct span span, const char *word)
+{
+    return strlen(word) == span.len && strncasecmp(span.data, word, span.len) == 0;
+}
+
+static void read_disposition(const char *text, struct disposition *disposition)
+{
+    _cleanup_(buf_release) struct buf ignored;
+    buf_init(&ignored, strlen(text));
+
+    while (*(text += strspn(text, "; \t")) != '\0') {
+        struct span name = {text, strcspn(text, " \t=;")};
+        text += name.len;
+        text += strspn(text, " \t");
+        if (*text != '=') { /* "attachment" */
+            text += strcspn(text, ";");
+            continue;
+        }
+        text++;
+        text += strspn(text, " \t");
+
+        struct buf *value = &ignored;
+        buf_clear(&ignored);
+        if (span_is(name, "filename") && !disposition->has_plain) {
+            disposition->has_plain = true;
+            value = &disposition->plain;
+        } else if (span_is(name, "filename*") && !disposition->has_extended) {
+            disposition->has_extended = true;
+            value = &disposition->extended;
+        }
+        text = read_value(text, value);
+    }
+}
+
+static void add_latin1(const char *text, size_t len, struct buf *name)
+{
+    for (size_t i = 0; i < len; i++) {
+        uint8_t c = (uint8_t)text[i];
+        if (c >= 0x80)
+            buf_add_char(name, (char)(0xc0 | c >> 6));
+        buf_add_char(name, (char)(c < 0x80 ? c : 0x80 | (c & 0x3f)));
+    }
+}
+
+/* CHARSET'LANGUAGE'PERCENT-ENCODED (RFC 8187) to UTF-8. */
+static void decode_extended(const struct buf *value, struct buf *name)
+{
+    const char *language = value->len > 0 ? strchr(value->data, '\'') : NULL;
+    const char *text = language ? strchr(language + 1, '\'') : NULL;
+    if (!text)
+        return;
+    text++;
+    struct span charset = {value->data, (size_t)(language - value->data)};
+    _cleanup_(buf_release) struct buf decoded;
+    buf_init(&decoded, value->len);
+
+    if (!decode((struct span){text, strlen(text)}, &decoded) || decoded.len == 0)
+        return;
+    if (span_is(charset, "UTF-8") && json_is_utf8(decoded.data, decoded.len))
+        buf_add(name, decoded.data, decoded.len);
+    else if (span_is(charset, "ISO-8859-1"))
+        add_latin1(decoded.data, decoded.len, name);
+}
+
+static void decode_plain(const struct buf *value, struct buf *name)
+{
+    if (value->len > 0 && json_is_utf8(value->data, value->len))
+        buf_add(name, value->data, value->len);
+    else
+        add_latin1(value->data, value->len, name);
+}
+
+/* Of a path (UTF-8), as others than we write them too: what follows the last separator, without
+ * what must not stand in a name, and without spaces around it. */
+static void keep_file_name(const struct buf *path, struct buf *name)
+{
+    size_t start = path->len;
+    while (start > 0 && path->data[start - 1] != '/' && path->data[start - 1] != '\\')
+        start--;
+    for (size_t i = start; i < path->len;) {
+        uint32_t code;
+        size_t n = json_utf8_char(path->data + i, path->len - i, &code);
+        assert(n > 0);
+        if (may_stand_in_name(code) && !(code == ' ' && name->len == 0))
+            buf_add(name, path->data + i, n);
+        i += n;
+    }
+    while (name->len > 0 && name->data[name->len - 1] == ' ')
+        name->data[--name->len] = '\0';
+}
+
+static char *name_value(const struct buf *value, void (*to_utf8)(const struct buf *, struct buf *),
+                        bool allow_hidden)
+{
+    _cleanup_(buf_release) struct buf path, name;
+    buf_init(&path, 2 * value->len);
+    buf_init(&name, 2 * value->len);
+    to_utf8(value, &path);
+    keep_file_name(&path, &name);
+    if (value->error || path.error || name.error)
+        return NULL;
+    return make_fit(&name, allow_hidden, NULL, "");
+}
+
+char *naming_from_disposition(const char *value, bool allow_hidden)
+{
+    struct disposition found = {0};
+    buf_init(&found.plain, strlen(value));
+    buf_init(&found.extended, strlen(value));
+    read_disposition(value, &found);
+
+    char *name = name_value(&found.extended, decode_extended, allow_hidden);
+    if (!name)
+        name = name_value(&found.plain, decode_plain, allow_hidden);
+    buf_release(&found.plain);
+    buf_release(&found.extended);
+    return name;
 }

@@ -20,3 +20,9 @@ char *naming_unique(const char *url, bool allow_hidden);
  * extension is what follows the last '.', unless that is the first character. A valid name of up to
  * API_NAME_MAX bytes is fine; from n = 1 on the stem is cut where needed. */
 char *naming_numbered(const char *name, unsigned n);
+
+/* The file name in a Content-Disposition header (RFC 6266: filename* in UTF-8 or ISO-8859-1 before
+ * filename), made fit as above: only what follows the last '/' or '\\' counts, control and bidi
+ * characters are dropped, what is not UTF-8 is taken as ISO-8859-1. NULL: it gives none (or no
+ * memory). */
+char *naming_from_disposition(const char *value, bool allow_hidden);
