@@ -4,19 +4,12 @@
  */
 #include <arpa/inet.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <grp.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
-#include <pwd.h>
-#include <stdarg.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -25,453 +18,11 @@
 
 #include "common/buf.h"
 #include "common/cleanup.h"
-#include "core/settings.h"
-#include "http/auth.h"
-#include "http/http.h"
-#include "http/routes_classic.h"
-#include "manager.h"
-#include "tap.h"
+#include "fake_manager.h"
+#include "http_bench.h"
 
-#define ID        "5b0c9a1e-0000-4000-8000-000000000001"
+#define ID        FAKE_ID
 #define NOT_FOUND "{\"message\": \"Not Found\"}"
-#define STRANGER  12345 /* a uid without an account */
-
-/* --- a manager that notes --- */
-
-struct manager {
-    pthread_mutex_t lock;
-    pthread_cond_t changed;
-    bool hold;  /* replies are kept until release_replies */
-    bool block; /* manager_stats waits inside */
-    unsigned blocked;
-    unsigned calls; /* of any verb */
-    int error;      /* of the replies to come */
-    const char *message;
-    uid_t scope;
-    unsigned number; /* seconds, or max_tasks_num */
-    char url[API_URL_MAX + 1], directory[API_PATH_MAX + 1], user[API_USER_MAX + 1];
-    bool has_directory;
-    struct {
-        manager_done done;
-        void *data;
-    } held[64];
-    unsigned held_count;
-    struct task task; /* what add and find give */
-};
-
-static struct manager manager = {
-    .lock = PTHREAD_MUTEX_INITIALIZER,
-    .changed = PTHREAD_COND_INITIALIZER,
-    .task = {.id = ID,
-             .user = (char *)"x",
-             .url = (char *)"http://h/a b\"\xc3\xa9",
-             .directory = (char *)"/srv/d",
-             .name = (char *)"a \xf0\x9f\x98\x80",
-             .state = TASK_FINISHED,
-             .created_at = 1000,
-             .ended_at = 2234},
-};
-
-static void reply(struct manager *m, manager_done done, void *data)
-{
-    pthread_mutex_lock(&m->lock);
-    struct task task = m->task;
-    struct manager_reply answer = {
-        .error = m->error, .message = m->message, .task = m->error ? NULL : &task, .count = 3};
-    pthread_mutex_unlock(&m->lock);
-    done(data, &answer);
-}
-
-static void note(struct manager *m, uid_t scope, unsigned number, manager_done done, void *data)
-{
-    pthread_mutex_lock(&m->lock);
-    m->calls++;
-    m->scope = scope;
-    m->number = number;
-    bool hold = m->hold;
-    if (hold) {
-        ck_assert_uint_lt(m->held_count, 64);
-        m->held[m->held_count].done = done;
-        m->held[m->held_count++].data = data;
-    }
-    pthread_cond_broadcast(&m->changed);
-    pthread_mutex_unlock(&m->lock);
-    if (!hold)
-        reply(m, done, data);
-}
-
-void manager_add(struct manager *m, const struct manager_add *add, manager_done done, void *data)
-{
-    pthread_mutex_lock(&m->lock);
-    snprintf(m->url, sizeof m->url, "%s", add->url);
-    m->has_directory = add->directory;
-    snprintf(m->directory, sizeof m->directory, "%s", add->directory ? add->directory : "");
-    snprintf(m->user, sizeof m->user, "%s", add->user);
-    pthread_mutex_unlock(&m->lock);
-    note(m, add->uid, 0, done, data);
-}
-
-void manager_find(struct manager *m, uid_t scope, const char *prefix, manager_done done, void *data)
-{
-    (void)prefix;
-    note(m, scope, 0, done, data);
-}
-
-void manager_clear(struct manager *m, uid_t scope, manager_done done, void *data)
-{
-    note(m, scope, 0, done, data);
-}
-
-void manager_pause(struct manager *m, uid_t scope, unsigned seconds, manager_done done, void *data)
-{
-    note(m, scope, seconds, done, data);
-}
-
-void manager_resume(struct manager *m, uid_t scope, manager_done done, void *data)
-{
-    note(m, scope, 0, done, data);
-}
-
-void manager_stats(struct manager *m, struct stats_snapshot *ret_snapshot)
-{
-    pthread_mutex_lock(&m->lock);
-    m->calls++;
-    m->blocked++;
-    pthread_cond_broadcast(&m->changed);
-    while (m->block)
-        pthread_cond_wait(&m->changed, &m->lock);
-    m->blocked--;
-    pthread_mutex_unlock(&m->lock);
-    *ret_snapshot = (struct stats_snapshot){.responses_total = 3, .codes = 2};
-    ret_snapshot->tasks[TASK_ENQUEUED] = 1;
-    ret_snapshot->tasks[TASK_CANCELLED] = 7;
-    ret_snapshot->by_code[0].code = 200;
-    ret_snapshot->by_code[0].count = 2;
-    ret_snapshot->by_code[1].code = 404;
-    ret_snapshot->by_code[1].count = 1;
-}
-
-int manager_set_max_tasks(struct manager *m, unsigned number)
-{
-    pthread_mutex_lock(&m->lock);
-    m->calls++;
-    m->number = number;
-    int error = m->error;
-    pthread_mutex_unlock(&m->lock);
-    return error;
-}
-
-static unsigned calls(void)
-{
-    pthread_mutex_lock(&manager.lock);
-    unsigned count = manager.calls;
-    pthread_mutex_unlock(&manager.lock);
-    return count;
-}
-
-/* What was asked last. */
-static const struct manager *seen(void)
-{
-    static struct manager copy;
-    pthread_mutex_lock(&manager.lock);
-    copy = manager;
-    pthread_mutex_unlock(&manager.lock);
-    return &copy;
-}
-
-static void set_reply(int error, const char *message)
-{
-    pthread_mutex_lock(&manager.lock);
-    manager.error = error;
-    manager.message = message;
-    pthread_mutex_unlock(&manager.lock);
-}
-
-static void set_hold(bool hold)
-{
-    pthread_mutex_lock(&manager.lock);
-    manager.hold = hold;
-    pthread_mutex_unlock(&manager.lock);
-}
-
-static void wait_for_held(unsigned count)
-{
-    pthread_mutex_lock(&manager.lock);
-    while (manager.held_count < count)
-        pthread_cond_wait(&manager.changed, &manager.lock);
-    pthread_mutex_unlock(&manager.lock);
-}
-
-static void *release_replies(void *data)
-{
-    (void)data;
-    for (;;) {
-        pthread_mutex_lock(&manager.lock);
-        if (!manager.held_count) {
-            pthread_mutex_unlock(&manager.lock);
-            return NULL;
-        }
-        unsigned i = --manager.held_count;
-        manager_done done = manager.held[i].done;
-        void *request = manager.held[i].data;
-        pthread_mutex_unlock(&manager.lock);
-        reply(&manager, done, request);
-    }
-}
-
-/* --- the server --- */
-
-static char directory[64], socket_path[80];
-static unsigned port, port6; /* port6 0: no IPv6 here */
-static struct settings settings;
-static struct auth *auth;
-static struct http *http;
-static struct routes_classic routes = {.manager = &manager};
-static char own_name[API_USER_MAX + 1];
-
-static char *read_all(int fd)
-{
-    struct buf text;
-    char piece[4096];
-    buf_init(&text, 32 << 20);
-    for (ssize_t n; (n = read(fd, piece, sizeof piece)) != 0;) {
-        if (n < 0 && errno == EINTR)
-            continue;
-        ck_assert_msg(n > 0, "reading: %s", strerror(errno)); /* a reset, which may eat an answer */
-        ck_assert_int_eq(buf_add(&text, piece, (size_t)n), 0);
-    }
-    char *all = buf_take(&text);
-    ck_assert_ptr_nonnull(all);
-    return all;
-}
-
-static unsigned port_after(const char *log, const char *what)
-{
-    const char *found = strstr(log, what);
-    return found ? (unsigned)strtoul(found + strlen(what), NULL, 10) : 0;
-}
-
-static void set(const char *key, const char *value)
-{
-    char message[256];
-    ck_assert_msg(settings_set(&settings, key, value, message) == 0, "%s: %s", key, message);
-}
-
-/* Starts it, with its log lines in a file, from which the ports are read. */
-static void start_server(bool user_mode)
-{
-    snprintf(directory, sizeof directory, "/tmp/check_routes_classic.XXXXXX");
-    ck_assert_ptr_nonnull(mkdtemp(directory));
-    chmod(directory, 0755);
-    snprintf(socket_path, sizeof socket_path, "%s/socket", directory);
-    set("listen", "127.0.0.1:0");
-    int probe = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    struct sockaddr_in6 any = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
-    if (probe >= 0 && bind(probe, (struct sockaddr *)&any, sizeof any) == 0)
-        set("listen", "[::1]:0");
-    close(probe);
-
-    ck_assert_int_eq(auth_create(&settings, user_mode, &auth), 0);
-    routes.auth = auth;
-    struct http_options options = {.settings = &settings,
-                                   .socket = socket_path,
-                                   .user_mode = user_mode,
-                                   .auth = auth,
-                                   .routes = routes_classic,
-                                   .data = &routes};
-    int log[2];
-    _cleanup_close_ int saved = dup(STDERR_FILENO);
-    ck_assert_int_eq(pipe2(log, O_CLOEXEC), 0);
-    dup2(log[1], STDERR_FILENO);
-    close(log[1]);
-    int error = http_create(&options, &http);
-    dup2(saved, STDERR_FILENO);
-    _cleanup_free_ char *lines = read_all(log[0]);
-    close(log[0]);
-    ck_assert_msg(error == 0, "http_create: %s\n%s", strerror(-error), lines);
-    port = port_after(lines, "listening on 127.0.0.1:");
-    port6 = port_after(lines, "listening on [::1]:");
-    ck_assert_uint_ne(port, 0);
-    ck_assert_ptr_nonnull(strstr(lines, "listening on unix:/tmp/check_routes_classic."));
-}
-
-static void stop_server(void)
-{
-    http_destroy(http);
-    auth_destroy(auth);
-    ck_assert_int_ne(access(socket_path, F_OK), 0);
-    ck_assert_int_eq(rmdir(directory), 0);
-    settings_release(&settings);
-}
-
-/* User mode; root becomes somebody without an account, for good (each test is a process). */
-static void start_own(void)
-{
-    if (geteuid() == 0) {
-        ck_assert_int_eq(setgroups(0, NULL), 0);
-        ck_assert_int_eq(setresgid(STRANGER, STRANGER, STRANGER), 0);
-        ck_assert_int_eq(setresuid(STRANGER, STRANGER, STRANGER), 0);
-        prctl(PR_SET_DUMPABLE, 1); /* LeakSanitizer wants it */
-    }
-    const struct passwd *account = getpwuid(getuid());
-    if (account)
-        snprintf(own_name, sizeof own_name, "%s", account->pw_name);
-    else
-        snprintf(own_name, sizeof own_name, "%u", (unsigned)getuid());
-    manager.task.uid = getuid();
-    ck_assert_int_eq(settings_init(&settings, "/dev/null"), 0);
-    start_server(true);
-}
-
-/* System mode, for root: "daemon" and "bin" are users, and "bin" is an operator. */
-static void start_system(void)
-{
-    ck_assert_int_eq(settings_init(&settings, "/dev/null"), 0);
-    set("first-uid", "1");
-    set("operators", "bin");
-    manager.task.uid = 1;
-    start_server(false);
-}
-
-/* --- a client --- */
-
-enum way {
-    UNIX,
-    TCP,
-    TCP6,
-};
-
-static int connect_to(enum way way)
-{
-    struct sockaddr_un local = {.sun_family = AF_UNIX};
-    struct sockaddr_in v4 = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
-    struct sockaddr_in6 v6 = {.sin6_family = AF_INET6,
-                              .sin6_port = htons((uint16_t)port6),
-                              .sin6_addr = IN6ADDR_LOOPBACK_INIT};
-    v4.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    memcpy(local.sun_path, socket_path, strlen(socket_path));
-    int fd = socket(way == UNIX  ? AF_UNIX
-                    : way == TCP ? AF_INET
-                                 : AF_INET6,
-                    SOCK_STREAM | SOCK_CLOEXEC, 0);
-    const void *address = way == UNIX ? (void *)&local : way == TCP ? (void *)&v4 : (void *)&v6;
-    socklen_t len = way == UNIX ? sizeof local : way == TCP ? sizeof v4 : sizeof v6;
-    if (fd >= 0 && connect(fd, address, len) < 0) {
-        close(fd);
-        return -1;
-    }
-    return fd;
-}
-
-/* False: the other side does not take it all; the answer may be there already. */
-static bool send_text(int fd, const char *text)
-{
-    for (size_t len = strlen(text); len;) {
-        ssize_t n = send(fd, text, len, MSG_NOSIGNAL);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return false;
-        text += n;
-        len -= (size_t)n;
-    }
-    return true;
-}
-
-/* Sends the text and reads all up to the end of the stream. The caller frees it. */
-static char *exchange(enum way way, const char *text)
-{
-    _cleanup_close_ int fd = connect_to(way);
-    ck_assert_int_ge(fd, 0);
-    send_text(fd, text);
-    return read_all(fd);
-}
-
-static char *base64(const char *text)
-{
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    struct buf out;
-    buf_init(&out, 4096);
-    for (size_t len = strlen(text); len; len -= len < 3 ? len : 3, text += 3) {
-        unsigned bits = (unsigned)(unsigned char)text[0] << 16;
-        bits |= len > 1 ? (unsigned)(unsigned char)text[1] << 8 : 0;
-        bits |= len > 2 ? (unsigned)(unsigned char)text[2] : 0;
-        for (unsigned i = 0; i < 4; i++)
-            buf_add_char(&out, i <= len ? digits[bits >> (18 - 6 * i) & 63] : '=');
-        if (len < 3)
-            break;
-    }
-    return buf_take(&out);
-}
-
-/* One request with the head that a client like curl sends; `extra`: more lines, each with its CRLF;
- * `user` NULL: no Authorization. */
-static char *request_text(const char *line, const char *user, const char *extra, const char *body)
-{
-    struct buf text;
-    buf_init(&text, 1 << 20);
-    buf_printf(&text, "%s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n%s", line, extra);
-    if (user) {
-        char pair[300];
-        snprintf(pair, sizeof pair, "%s:", user);
-        _cleanup_free_ char *code = base64(pair);
-        buf_printf(&text, "Authorization: Basic %s\r\n", code);
-    }
-    if (body && !strcasestr(extra, "Content-Type"))
-        buf_add_string(&text, "Content-Type: application/x-www-form-urlencoded\r\n");
-    if (body)
-        buf_printf(&text, "Content-Length: %zu\r\n", strlen(body));
-    buf_printf(&text, "\r\n%s", body ? body : "");
-    return buf_take(&text);
-}
-
-static char *ask(enum way way, const char *line, const char *user, const char *extra,
-                 const char *body)
-{
-    _cleanup_free_ char *text = request_text(line, user, extra, body);
-    return exchange(way, text);
-}
-
-static void check_answer(const char *answer, int status, const char *body, const char *what)
-{
-    char start[32];
-    snprintf(start, sizeof start, "HTTP/1.1 %d ", status);
-    ck_assert_msg(strncmp(answer, start, strlen(start)) == 0, "%s: wanted %d, got: %s", what,
-                  status, answer);
-    const char *got = strstr(answer, "\r\n\r\n");
-    ck_assert_msg(got, "%s: no body in: %s", what, answer);
-    if (body)
-        ck_assert_msg(strcmp(got + 4, body) == 0, "%s: wanted %s, got %s", what, body, got + 4);
-}
-
-/* On the unix socket and, with one's name, on TCP. */
-static void expect_with(const char *line, const char *extra, const char *sent, int status,
-                        const char *body)
-{
-    for (int way = UNIX; way <= (port6 ? TCP6 : TCP); way++) {
-        _cleanup_free_ char *answer =
-            ask((enum way)way, line, way == UNIX ? NULL : own_name, extra, sent);
-        check_answer(answer, status, body, line);
-    }
-}
-
-static void expect(const char *line, int status, const char *body)
-{
-    expect_with(line, "", NULL, status, body);
-}
-
-static void expect_error(const char *line, int status, const char *code, const char *message)
-{
-    char body[1024];
-    snprintf(body, sizeof body, "{\"code\": \"%s\", \"message\": \"%s\"}", code, message);
-    expect(line, status, body);
-}
-
-static void expect_raw(const char *text, int status, const char *body)
-{
-    _cleanup_free_ char *answer = exchange(UNIX, text);
-    check_answer(answer, status, body, text);
-}
 
 /* --- golden bytes --- */
 
@@ -504,7 +55,7 @@ START_TEST(add_answers_to_the_byte)
     ck_assert_str_eq(seen()->url, "sftp://query/");
     expect_with("POST /add", "Content-Type: application/x-www-form-urlencoded; charset=UTF-8\r\n",
                 "url=ftps://u:p@h/", 200, ADDED);
-    ck_assert(!seen()->has_directory);
+    ck_assert(!seen()->add.directory);
 }
 END_TEST
 
@@ -595,17 +146,6 @@ START_TEST(bad_urls)
     ck_assert_uint_eq(calls(), before);
 }
 END_TEST
-
-static char *padded(const char *start, size_t count)
-{
-    size_t len = strlen(start);
-    char *text = malloc(len + count + 1);
-    ck_assert_ptr_nonnull(text);
-    memcpy(text, start, len);
-    memset(text + len, 'a', count);
-    text[len + count] = '\0';
-    return text;
-}
 
 START_TEST(bounds_of_url_and_path)
 {
@@ -1100,12 +640,9 @@ START_TEST(listeners_that_cannot_be_had)
         char message[256];
         ck_assert_int_eq(settings_init(&other, "/dev/null"), 0);
         if (settings_set(&other, "listen", cases[i].listen, message) == 0) {
-            struct http_options options = {.settings = &other,
-                                           .socket = cases[i].path,
-                                           .user_mode = true,
-                                           .auth = auth,
-                                           .routes = routes_classic,
-                                           .data = &routes};
+            struct http_options options = bench_options();
+            options.settings = &other;
+            options.socket = cases[i].path;
             struct http *none = NULL;
             ck_assert_int_eq(http_create(&options, &none), cases[i].error);
             ck_assert_ptr_null(none);
@@ -1123,12 +660,7 @@ START_TEST(stale_unix_socket)
     memcpy(address.sun_path, socket_path, strlen(socket_path));
     _cleanup_close_ int stale = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     ck_assert_int_eq(bind(stale, (struct sockaddr *)&address, sizeof address), 0);
-    struct http_options options = {.settings = &settings,
-                                   .socket = socket_path,
-                                   .user_mode = true,
-                                   .auth = auth,
-                                   .routes = routes_classic,
-                                   .data = &routes};
+    struct http_options options = bench_options();
     ck_assert_int_eq(http_create(&options, &http), 0);
     struct stat there;
     ck_assert_int_eq(stat(socket_path, &there), 0);
@@ -1139,38 +671,6 @@ START_TEST(stale_unix_socket)
 END_TEST
 
 /* --- several users; root alone --- */
-
-/* The answer that a process with this uid gets. The caller frees it. */
-static char *ask_as(uid_t uid, enum way way, const char *line, const char *user)
-{
-    int answer[2];
-    ck_assert_int_eq(pipe(answer), 0);
-    pid_t pid = fork();
-    if (pid == 0) {
-        close(answer[0]);
-        if (setgroups(0, NULL) < 0 || setresgid(uid, uid, uid) < 0 || setresuid(uid, uid, uid) < 0)
-            _exit(1);
-        char *text = ask(way, line, user, "", NULL);
-        (void)!write(answer[1], text, strlen(text));
-        _exit(0);
-    }
-    close(answer[1]);
-    char *text = read_all(answer[0]);
-    close(answer[0]);
-    waitpid(pid, NULL, 0);
-    return text;
-}
-
-static void expect_as(uid_t uid, enum way way, const char *line, const char *user, int status,
-                      const char *message)
-{
-    _cleanup_free_ char *answer = ask_as(uid, way, line, user);
-    char what[200];
-    snprintf(what, sizeof what, "uid %u as %s: %s", (unsigned)uid, user ? user : "-", line);
-    check_answer(answer, status, NULL, what);
-    if (message)
-        ck_assert_msg(strstr(answer, message), "%s: %s is not in %s", what, message, answer);
-}
 
 START_TEST(users_on_the_unix_socket)
 {
@@ -1313,17 +813,6 @@ START_TEST(relay_of_root)
 END_TEST
 
 /* --- --- */
-
-static void add_tests(Suite *suite, const char *name, void (*start)(void),
-                      const TTest *const *tests)
-{
-    TCase *cases = tcase_create(name);
-    tcase_set_timeout(cases, 120);
-    tcase_add_checked_fixture(cases, start, stop_server);
-    for (; *tests; tests++)
-        tcase_add_test(cases, *tests);
-    suite_add_tcase(suite, cases);
-}
 
 static Suite *suite(void)
 {

@@ -313,12 +313,17 @@ static const struct rule {
     enum whose whose;
 } rules[AUTH_ACTIONS] = {
     [AUTH_ADD] = {NOT_ROOT,  OWN       },
-    [AUTH_STATUS] = {ANYBODY,   OWN_OR_ANY},
-    [AUTH_STATS] = {ANYBODY,   EVERYBODYS},
+      [AUTH_STATUS] = {ANYBODY,   OWN_OR_ANY},
+    [AUTH_HOLD] = {ANYBODY,   OWN_OR_ANY},
+      [AUTH_RELEASE] = {ANYBODY,   OWN_OR_ANY},
+    [AUTH_CANCEL] = {ANYBODY,   OWN_OR_ANY},
+      [AUTH_RETRY] = {ANYBODY,   OWN_OR_ANY},
+    [AUTH_FORGET] = {ANYBODY,   OWN_OR_ANY},
+      [AUTH_STATS] = {ANYBODY,   EVERYBODYS},
     [AUTH_CLEAR] = {ANYBODY,   AS_ASKED  },
-    [AUTH_PAUSE] = {ANYBODY,   AS_ASKED  },
+      [AUTH_PAUSE] = {ANYBODY,   AS_ASKED  },
     [AUTH_RESUME] = {ANYBODY,   AS_ASKED  },
-    [AUTH_MAXTASKS] = {OPERATORS, EVERYBODYS},
+      [AUTH_MAXTASKS] = {OPERATORS, EVERYBODYS},
 };
 
 static int operators_only(struct auth *auth, const struct caller *caller, const char *what,

@@ -42,7 +42,12 @@ enum auth_result auth_identify(struct auth *auth, int socket, const char *name,
 
 enum auth_action {
     AUTH_ADD,
-    AUTH_STATUS,
+    AUTH_STATUS, /* this and the next five: of one task */
+    AUTH_HOLD,
+    AUTH_RELEASE,
+    AUTH_CANCEL,
+    AUTH_RETRY,
+    AUTH_FORGET,
     AUTH_STATS,
     AUTH_CLEAR,
     AUTH_PAUSE,

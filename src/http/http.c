@@ -59,9 +59,21 @@ enum step {
     STEP_DONE,
 };
 
+static const struct {
+    enum http_method method;
+    const char *name;
+} methods[] = {
+    {HTTP_GET,    "GET"   },
+    {HTTP_HEAD,   "HEAD"  },
+    {HTTP_POST,   "POST"  },
+    {HTTP_DELETE, "DELETE"},
+};
+#define METHODS (sizeof methods / sizeof *methods)
+
 struct answer {
     int status; /* 0: none yet */
     char *body;
+    char *location; /* or NULL */
     bool close;
     unsigned allow; /* enum http_method, or'ed; for 405 */
 };
@@ -75,6 +87,7 @@ struct http_request {
     enum step step;
     char *uri; /* as it came */
     char *path;
+    char *segment; /* what the route's "*" stands for, or NULL */
     struct head head;
     enum http_method method;
     const struct http_route *route;
@@ -102,9 +115,11 @@ static void request_unref(struct http_request *request)
         return;
     free(request->uri);
     free(request->path);
+    free(request->segment);
     form_release(&request->form);
     buf_release(&request->body);
     free(request->answer.body);
+    free(request->answer.location);
     pthread_mutex_destroy(&request->lock);
     free(request);
 }
@@ -192,22 +207,28 @@ static void wake_locked(struct http_request *request)
 
 /* --- answering --- */
 
-static void set_answer(struct http_request *request, const struct answer *answer)
+static void give_answer(struct http_request *request, const struct answer *answer)
 {
+    bool promise = request->promise;
     pthread_mutex_lock(&request->lock);
     assert(!request->answer.status);
     request->answer = *answer;
     wake_locked(request);
     pthread_mutex_unlock(&request->lock);
+    if (promise)
+        let_go(request);
 }
 
 void http_answer(struct http_request *request, int status, char *body)
 {
-    bool promise = request->promise;
     struct answer answer = {.status = status, .body = body};
-    set_answer(request, &answer);
-    if (promise)
-        let_go(request);
+    give_answer(request, &answer);
+}
+
+void http_answer_at(struct http_request *request, int status, char *body, const char *location)
+{
+    struct answer answer = {.status = status, .body = body, .location = strdup(location)};
+    give_answer(request, &answer);
 }
 
 void http_answer_error(struct http_request *request, int status, const char *code,
@@ -223,12 +244,34 @@ void http_suspend(struct http_request *request)
     hold(request);
 }
 
-static void add_allow(struct MHD_Response *response, unsigned methods)
+static void add_allow(struct MHD_Response *response, unsigned allow)
 {
-    char text[32];
-    snprintf(text, sizeof text, "%s%s%s", methods & HTTP_GET ? ", GET" : "",
-             methods & HTTP_HEAD ? ", HEAD" : "", methods & HTTP_POST ? ", POST" : "");
-    MHD_add_response_header(response, "Allow", *text ? text + 2 : text);
+    char text[64] = "";
+    size_t len = 0;
+    for (size_t i = 0; i < METHODS; i++)
+        if (methods[i].method & allow)
+            len += (size_t)snprintf(text + len, sizeof text - len, "%s%s", len ? ", " : "",
+                                    methods[i].name);
+    MHD_add_response_header(response, "Allow", text);
+}
+
+static void add_headers(struct MHD_Response *response, const struct answer *answer)
+{
+    if (answer->status != 204)
+        MHD_add_response_header(response, "Content-Type", "application/json");
+    MHD_add_response_header(response, "Server", "autodl/" PACKAGE_VERSION);
+    MHD_add_response_header(response, "Cache-Control", "no-store");
+    MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
+    if (answer->location)
+        MHD_add_response_header(response, "Location", answer->location);
+    if (answer->status == 401)
+        MHD_add_response_header(response, "WWW-Authenticate", "Basic realm=\"" API_REALM "\"");
+    if (answer->status == 405)
+        add_allow(response, answer->allow);
+    if (answer->status == 503)
+        MHD_add_response_header(response, "Retry-After", "5");
+    if (answer->close)
+        MHD_add_response_header(response, "Connection", "close");
 }
 
 static enum MHD_Result send_answer(struct http_request *request)
@@ -245,18 +288,7 @@ static enum MHD_Result send_answer(struct http_request *request)
         return MHD_NO;
     request->answer.body = NULL;
     request->step = STEP_DONE;
-    MHD_add_response_header(response, "Content-Type", "application/json");
-    MHD_add_response_header(response, "Server", "autodl/" PACKAGE_VERSION);
-    MHD_add_response_header(response, "Cache-Control", "no-store");
-    MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
-    if (answer.status == 401)
-        MHD_add_response_header(response, "WWW-Authenticate", "Basic realm=\"" API_REALM "\"");
-    if (answer.status == 405)
-        add_allow(response, answer.allow);
-    if (answer.status == 503)
-        MHD_add_response_header(response, "Retry-After", "5");
-    if (answer.close)
-        MHD_add_response_header(response, "Connection", "close");
+    add_headers(response, &answer);
     log_debug("%s answered %d user=%s", request->route ? request->route->path : "-", answer.status,
               *request->caller.user ? request->caller.user : "-");
     enum MHD_Result result =
@@ -294,6 +326,17 @@ static enum MHD_Result refuse(struct http_request *request, const struct refusal
 
 /* --- the head --- */
 
+static size_t body_max(const struct http_request *request)
+{
+    return request->route->body_max ? request->route->body_max : API_BODY_MAX;
+}
+
+static int too_large(const struct http_request *request, struct refusal *refusal)
+{
+    return refusal_say(refusal, 413, "too_large", "the body is larger than %zu bytes",
+                       body_max(request));
+}
+
 static enum MHD_Result on_field(void *data, enum MHD_ValueKind kind, const char *name,
                                 const char *value)
 {
@@ -321,28 +364,72 @@ static int check_head(struct http_request *request, struct refusal *ret_refusal)
 
 static enum http_method method_of(const char *name)
 {
-    return strcmp(name, "GET") == 0    ? HTTP_GET
-           : strcmp(name, "HEAD") == 0 ? HTTP_HEAD
-           : strcmp(name, "POST") == 0 ? HTTP_POST
-                                       : 0;
+    for (size_t i = 0; i < METHODS; i++)
+        if (strcmp(methods[i].name, name) == 0)
+            return methods[i].method;
+    return 0;
+}
+
+/* Is it the path that the pattern describes? Gives what stands for its "*", if there is one. */
+static bool path_fits(const char *path, const char *pattern, const char **ret_segment,
+                      size_t *ret_len)
+{
+    *ret_segment = NULL;
+    for (; *pattern; pattern++) {
+        if (*pattern == '*') {
+            *ret_segment = path;
+            *ret_len = strcspn(path, "/");
+            if (!*ret_len)
+                return false;
+            path += *ret_len;
+        } else if (*pattern != *path++) {
+            return false;
+        }
+    }
+    return !*path;
+}
+
+/* The route of a path and method; of the path at least, if none takes the method. */
+static int look_for_route(struct http_request *request, unsigned *ret_allow)
+{
+    const struct http_route *const *table = request->http->options.tables;
+    const char *segment;
+    size_t len;
+    for (; *table; table++) {
+        for (const struct http_route *route = *table; route->path; route++) {
+            if (!path_fits(request->path, route->path, &segment, &len))
+                continue;
+            *ret_allow |= route->methods;
+            if (request->route && !(request->method & route->methods))
+                continue;
+            request->route = route;
+            free(request->segment);
+            request->segment = segment ? strndup(segment, len) : NULL;
+            if (segment && !request->segment)
+                return -ENOMEM;
+        }
+    }
+    return 0;
 }
 
 static int find_route(struct http_request *request, const char *method, struct refusal *ret_refusal)
 {
-    const struct http_route *route = request->http->options.routes;
-    while (route->path && strcmp(route->path, request->path) != 0)
-        route++;
-    if (!route->path)
+    unsigned allow = 0;
+    request->method = method_of(method);
+    if (look_for_route(request, &allow) < 0)
+        return refusal_no_memory(ret_refusal);
+    if (!request->route)
         return refusal_say(ret_refusal, 404, "not_found",
                            "there is no %.*s; the paths are listed in autodl-service(8)",
                            PATH_SHOWN_MAX, request->path);
-    request->route = route;
-    request->method = method_of(method);
-    if (request->method & route->methods)
+    if (request->method & request->route->methods) {
+        request->body.max = body_max(request);
         return 0;
-    int error = refusal_say(ret_refusal, 405, "method_not_allowed",
-                            "%s does not take the method %.32s", route->path, method);
-    ret_refusal->allow = route->methods;
+    }
+    int error =
+        refusal_say(ret_refusal, 405, "method_not_allowed", "%.*s does not take the method %.32s",
+                    PATH_SHOWN_MAX, request->path, method);
+    ret_refusal->allow = allow;
     return error;
 }
 
@@ -433,9 +520,25 @@ static int parse_multipart(struct http_request *request, struct refusal *ret_ref
                        FORM_FIELDS_MAX);
 }
 
-static int too_large(struct refusal *refusal)
+/* Once it is known who asks: is the body that is announced one that can be taken? */
+static int check_announced(const struct http_request *request, struct refusal *ret_refusal)
 {
-    return refusal_say(refusal, 413, "too_large", "the body is larger than %d bytes", API_BODY_MAX);
+    const struct head *head = &request->head;
+    if (head->length > body_max(request))
+        return too_large(request, ret_refusal);
+    if (request->route->body == HTTP_BODY_JSON_NEEDED && !head->lengths && !head->codings)
+        return refusal_say(ret_refusal, 411, "length_required",
+                           "the request has no body; send a JSON object (curl --json does)");
+    return 0;
+}
+
+static int wrong_type(const struct http_request *request, struct refusal *ret_refusal)
+{
+    return refusal_say(ret_refusal, 415, "unsupported_media_type",
+                       request->route->body == HTTP_BODY_FORM
+                           ? "send parameters in the query, or a body with Content-Type: "
+                             "application/x-www-form-urlencoded or multipart/form-data"
+                           : "send Content-Type: application/json (curl --json does)");
 }
 
 static int parse_body(struct http_request *request, struct refusal *ret_refusal)
@@ -444,10 +547,15 @@ static int parse_body(struct http_request *request, struct refusal *ret_refusal)
     if (body->error == -ENOMEM)
         return refusal_no_memory(ret_refusal);
     if (request->dropped)
-        return too_large(ret_refusal);
+        return too_large(request, ret_refusal);
     if (!body->len)
         return 0;
-    switch (params_body_type(request->head.content_type)) {
+    enum params_type type = params_body_type(request->head.content_type);
+    if ((type == PARAMS_JSON) != (request->route->body != HTTP_BODY_FORM))
+        return wrong_type(request, ret_refusal);
+    switch (type) {
+    case PARAMS_JSON:
+        return 0;
     case PARAMS_URLENCODED:
         return params_read_body(body->data, body->len, &request->form, ret_refusal);
     case PARAMS_MULTIPART:
@@ -455,9 +563,7 @@ static int parse_body(struct http_request *request, struct refusal *ret_refusal)
     case PARAMS_UNKNOWN:
         break;
     }
-    return refusal_say(ret_refusal, 415, "unsupported_media_type",
-                       "send parameters in the query, or a body with Content-Type: "
-                       "application/x-www-form-urlencoded or multipart/form-data");
+    return wrong_type(request, ret_refusal);
 }
 
 /* A body without end. The library takes no answer in the middle of a body, so this one goes by
@@ -465,7 +571,7 @@ static int parse_body(struct http_request *request, struct refusal *ret_refusal)
 static enum MHD_Result give_up(struct http_request *request)
 {
     struct refusal refusal;
-    too_large(&refusal);
+    too_large(request, &refusal);
     _cleanup_free_ char *body = refusal_body(refusal.code, refusal.message);
     _cleanup_(buf_release) struct buf text;
     buf_init(&text, RAW_ANSWER_MAX);
@@ -520,9 +626,7 @@ static enum MHD_Result go_on_with_head(struct http_request *request)
         refusal_say(&refusal, 401, "unauthorized", "%s", message);
     else if (result == AUTH_DENIED)
         refusal_say(&refusal, 403, "forbidden", "%s", message);
-    else if (request->head.length > API_BODY_MAX)
-        too_large(&refusal);
-    else {
+    else if (check_announced(request, &refusal) == 0) {
         request->step = STEP_BODY;
         return MHD_YES;
     }
@@ -708,4 +812,20 @@ const char *http_request_param(const struct http_request *request, const char *n
     if (ret_len)
         *ret_len = field->value_len;
     return field->value;
+}
+
+const char *http_request_param_name(const struct http_request *request, size_t index)
+{
+    return index < request->form.count ? request->form.fields[index].name : NULL;
+}
+
+const char *http_request_segment(const struct http_request *request)
+{
+    return request->segment;
+}
+
+const char *http_request_body(const struct http_request *request, size_t *ret_len)
+{
+    *ret_len = request->body.len;
+    return request->body.len ? request->body.data : "";
 }

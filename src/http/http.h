@@ -19,12 +19,21 @@ enum http_method {
     HTTP_GET = 1,
     HTTP_HEAD = 2,
     HTTP_POST = 4,
+    HTTP_DELETE = 8,
+};
+
+enum http_body {
+    HTTP_BODY_FORM, /* parameters, as in the query */
+    HTTP_BODY_JSON, /* JSON or nothing; for http_request_body */
+    HTTP_BODY_JSON_NEEDED,
 };
 
 struct http_route {
-    const char *path;
+    const char *path; /* "*" stands for one segment; a path may be there again with other methods */
     unsigned methods; /* enum http_method, or'ed */
     void (*handle)(struct http_request *request, void *data);
+    enum http_body body;
+    size_t body_max; /* bytes; 0: API_BODY_MAX */
 };
 
 struct http_options { /* borrowed until http_destroy, but settings: copied */
@@ -32,7 +41,7 @@ struct http_options { /* borrowed until http_destroy, but settings: copied */
     const char *socket; /* the unix socket's path, or NULL */
     bool user_mode; /* then a default listener that is in use may be missing too */
     struct auth *auth;
-    const struct http_route *routes; /* ended by a NULL path */
+    const struct http_route *const *tables; /* each ended by a NULL path, all by NULL */
     void *data; /* for the handlers */
 };
 
@@ -55,10 +64,19 @@ const struct caller *http_request_caller(const struct http_request *request);
  * `ret_len` (may be NULL) tells of NULs inside. Lives as long as the request. */
 const char *http_request_param(const struct http_request *request, const char *name,
                                size_t *ret_len);
+/* The name of the parameter at `index`, counted from 0; NULL: there are no more. */
+const char *http_request_param_name(const struct http_request *request, size_t index);
+/* What the route's "*" stands for, percent-decoded. Lives as long as the request. */
+const char *http_request_segment(const struct http_request *request);
+/* The body of a route with JSON, not looked at yet; "" if there is none. It is followed by a NUL
+ * that `ret_len` does not count. Lives as long as the request. */
+const char *http_request_body(const struct http_request *request, size_t *ret_len);
 
 /* Answers the request; on the handler's thread, or later on any other. `body` is taken (freed with
- * free). `body` NULL: no memory, 503. */
+ * free). `body` NULL: no memory, 503. With 204 it is "". */
 void http_answer(struct http_request *request, int status, char *body);
+/* The same with a Location field (copied). */
+void http_answer_at(struct http_request *request, int status, char *body, const char *location);
 /* Answers {"code": CODE, "message": MESSAGE}. */
 void http_answer_error(struct http_request *request, int status, const char *code,
                        const char *message);

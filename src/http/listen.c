@@ -142,6 +142,13 @@ static int add_tcp(struct listeners *listeners, const char *text, bool by_defaul
 
 /* --- the unix socket --- */
 
+/* A socket that nobody answers behind is left over from a crash. */
+static bool is_answered(const union address *address)
+{
+    _cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    return fd >= 0 && (connect(fd, &address->any, sizeof address->local) == 0 || errno == EAGAIN);
+}
+
 static int bind_unix(int fd, const char *path, mode_t mode)
 {
     union address address = {.local = {.sun_family = AF_UNIX}};
@@ -156,6 +163,12 @@ static int bind_unix(int fd, const char *path, mode_t mode)
     if (lstat(path, &there) == 0 && !S_ISSOCK(there.st_mode)) {
         log_error("socket = %s: something that is not a socket is there; move it away", path);
         return -EEXIST;
+    }
+    if (is_answered(&address)) {
+        log_error("socket = %s: another service answers there; stop it first, or give this one "
+                  "another --socket",
+                  path);
+        return -EADDRINUSE;
     }
     unlink(path);
     if (bind(fd, &address.any, sizeof address.local) < 0 || chmod(path, mode) < 0 ||
@@ -180,6 +193,11 @@ static int add_unix(struct listeners *listeners, const char *path, mode_t mode)
     int error = bind_unix(fd, path, mode);
     if (error)
         return error;
+    struct stat ours;
+    if (stat(path, &ours) == 0) {
+        listeners->socket_dev = ours.st_dev;
+        listeners->socket_ino = ours.st_ino;
+    }
     listeners->socket_path = strdup(path);
     error = listeners->socket_path ? add_socket(listeners, &fd) : -ENOMEM;
     if (!error)
@@ -213,7 +231,9 @@ void listeners_stop(struct listeners *listeners)
 {
     for (size_t i = 0; i < listeners->count; i++)
         shutdown(listeners->sockets[i], SHUT_RDWR);
-    if (listeners->socket_path)
+    struct stat there;
+    if (listeners->socket_path && lstat(listeners->socket_path, &there) == 0 &&
+        there.st_dev == listeners->socket_dev && there.st_ino == listeners->socket_ino)
         unlink(listeners->socket_path);
     free(TAKE_PTR(listeners->socket_path));
 }

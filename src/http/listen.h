@@ -3,6 +3,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/types.h>
 
 #include "core/settings.h"
 
@@ -10,6 +11,8 @@ struct listeners {
     size_t count;
     int *sockets;      /* listening, non-blocking */
     char *socket_path; /* of the unix socket, or NULL */
+    dev_t socket_dev;  /* what it is known by: it may be another service's by now */
+    ino_t socket_ino;
 };
 
 /* Opens what the settings say, and the unix socket at `socket_path` (NULL: none); each is logged as

@@ -3,7 +3,9 @@ noinst_LIBRARIES += src/http/libhttp.a
 src_http_libhttp_a_SOURCES = \
 	src/http/accounts.c src/http/accounts.h \
 	src/http/auth.c src/http/auth.h \
+	src/http/checks.c src/http/checks.h \
 	src/http/drain.c src/http/drain.h \
+	src/http/fields.c src/http/fields.h \
 	src/http/form.c src/http/form.h \
 	src/http/head.c src/http/head.h \
 	src/http/http.c src/http/http.h \
@@ -11,5 +13,8 @@ src_http_libhttp_a_SOURCES = \
 	src/http/params.c src/http/params.h \
 	src/http/peer.c src/http/peer.h \
 	src/http/refusal.c src/http/refusal.h \
-	src/http/routes_classic.c src/http/routes_classic.h
+	src/http/routes.c src/http/routes.h \
+	src/http/routes_classic.c src/http/routes_classic.h \
+	src/http/routes_v1.c src/http/routes_v1.h \
+	src/http/task_json.c src/http/task_json.h
 src_http_libhttp_a_CFLAGS = $(AM_CFLAGS) $(MHD_CFLAGS)

@@ -49,5 +49,7 @@ enum params_type params_body_type(const char *content_type)
         return PARAMS_URLENCODED;
     if (content_type && has_type(content_type, "multipart/form-data"))
         return PARAMS_MULTIPART;
+    if (content_type && has_type(content_type, "application/json"))
+        return PARAMS_JSON;
     return PARAMS_UNKNOWN;
 }

@@ -11,6 +11,7 @@ enum params_type {
     PARAMS_UNKNOWN,
     PARAMS_URLENCODED,
     PARAMS_MULTIPART,
+    PARAMS_JSON,
 };
 
 /* "/path?query" as it came: the decoded path ("" if it holds a NUL), which the caller frees, and

@@ -200,8 +200,9 @@ static int uid_over_tcp(struct peers *peers, int socket, uid_t *ret_uid)
      * relay that anybody speaks through. */
     if (answer.idiag_state != TCP_ESTABLISHED || answer.idiag_inode == 0 || answer.idiag_uid == 0)
         return -ENOENT;
-    /* Asked last: while our end is connected, nobody else can have had the addresses that we asked about.
-     * A peer that resets the connection, for another to take its port, is not mistaken for that other. */
+    /* Asked last: while our end is connected, nobody else can have had the addresses that we asked
+     * about. A peer that resets the connection, for another to take its port, is not mistaken for
+     * that other. */
     peer_len = sizeof peer;
     if (getpeername(socket, &peer.any, &peer_len) < 0)
         return -ENOENT;

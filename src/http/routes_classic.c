@@ -4,147 +4,35 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include "common/api.h"
 #include "common/buf.h"
 #include "common/cleanup.h"
 #include "common/json.h"
 #include "common/units.h"
-#include "manager.h"
+#include "http/checks.h"
+#include "http/routes.h"
 
-#define BODY_MAX  (1 << 20) /* of an answer; the longest URL and path, escaped twice, fit */
-#define SHOWN_MAX 100       /* bytes of somebody's text in a message */
+#define BODY_MAX (1 << 20) /* of an answer; the longest URL and path, escaped twice, fit */
 
 /* --- parameters --- */
 
-static void refuse(struct http_request *request, const char *message)
-{
-    http_answer_error(request, 400, "bad_request", message);
-}
-
-/* False: the request is answered, the text being unfit. `ret_text` NULL: absent. */
-static bool read_text(struct http_request *request, const char *name, const char **ret_text)
-{
-    char message[80];
-    size_t len;
-    const char *text = http_request_param(request, name, &len);
-    if (text && memchr(text, '\0', len)) {
-        snprintf(message, sizeof message, "%s holds a NUL character", name);
-        refuse(request, message);
-        return false;
-    }
-    if (text && !json_is_utf8(text, len)) {
-        snprintf(message, sizeof message, "%s is not valid UTF-8", name);
-        refuse(request, message);
-        return false;
-    }
-    *ret_text = text;
-    return true;
-}
-
-/* The same for a number from 1 to `max`; 0: absent. */
+/* False: the request is answered. A number from 1 to `max`; 0: absent. */
 static bool read_number(struct http_request *request, const char *name, unsigned max,
                         unsigned *ret_number)
 {
     const char *text;
     uint64_t number = 0;
-    if (!read_text(request, name, &text))
+    if (!routes_text(request, name, &text))
         return false;
     if (text && units_parse_uint(text, 1, max, &number) < 0) {
         char message[80];
         snprintf(message, sizeof message, "%s must be a whole number from 1 to %u", name, max);
-        refuse(request, message);
+        routes_refuse(request, message);
         return false;
     }
     *ret_number = (unsigned)number;
     return true;
-}
-
-/* How much of a valid text is shown in a message. */
-static int shown(const char *text)
-{
-    size_t len = strlen(text);
-    if (len > SHOWN_MAX)
-        for (len = SHOWN_MAX; len && ((unsigned char)text[len] & 0xc0) == 0x80; len--)
-            ;
-    return (int)len;
-}
-
-static bool has_control(const char *text)
-{
-    for (; *text; text++)
-        if ((unsigned char)*text < 0x20 || *text == 0x7f)
-            return true;
-    return false;
-}
-
-/* The host in a URL, after its "://". */
-static size_t host_length(const char *rest)
-{
-    size_t authority = strcspn(rest, "/?#");
-    const char *start = rest, *end = rest + authority;
-    for (const char *c = rest; c < end; c++)
-        if (*c == '@')
-            start = c + 1;
-    return strcspn(start, ":") < (size_t)(end - start) ? strcspn(start, ":")
-                                                       : (size_t)(end - start);
-}
-
-static bool is_taken_scheme(const char *url, size_t len)
-{
-    static const char *const schemes[] = {"http", "https", "ftp", "ftps", "sftp"};
-    for (size_t i = 0; i < sizeof schemes / sizeof *schemes; i++)
-        if (strlen(schemes[i]) == len && strncasecmp(url, schemes[i], len) == 0)
-            return true;
-    return false;
-}
-
-/* False: `message` says what is wrong with the URL. */
-static bool check_url(const char *url, char message[static 512])
-{
-    const char *separator = strstr(url, "://");
-    size_t scheme = strcspn(url, ":/?#");
-    *message = '\0';
-    if (!*url)
-        snprintf(message, 512, "url is empty");
-    else if (strlen(url) > API_URL_MAX)
-        snprintf(message, 512, "url is longer than %d bytes", API_URL_MAX);
-    else if (has_control(url))
-        snprintf(message, 512, "url holds a control character");
-    else if (strncasecmp(url, "magnet:", strlen("magnet:")) == 0)
-        snprintf(message, 512, "autodl does not speak BitTorrent");
-    else if (is_taken_scheme(url, scheme) && separator == url + scheme) {
-        if (!host_length(separator + 3))
-            snprintf(message, 512, "%.*s has no host", shown(url), url);
-    } else if (url[scheme] != ':' && !separator && *url != '/')
-        snprintf(message, 512, "no scheme; did you mean https://%.*s ?", shown(url), url);
-    else
-        snprintf(message, 512,
-                 "%.*s is not a URL this service can fetch; it takes http, https, ftp, ftps and "
-                 "sftp",
-                 shown(url), url);
-    return !*message;
-}
-
-/* False: `message` says what is wrong with the path. */
-static bool check_path(const char *path, char message[static 512])
-{
-    *message = '\0';
-    if (!*path)
-        snprintf(message, 512, "path is empty; leave it out for your default directory");
-    else if (strlen(path) > API_PATH_MAX)
-        snprintf(message, 512, "path is longer than %d bytes", API_PATH_MAX);
-    else if (strchr(path, '\n'))
-        snprintf(message, 512, "path holds a newline");
-    else if (*path == '~' && path[1] && path[1] != '/')
-        snprintf(message, 512, "path %.*s: only your own ~/ is understood; write the directory in full",
-                 shown(path), path);
-    else if (*path != '/' && *path != '~')
-        snprintf(message, 512,
-                 "path is relative; it is a directory on the service's machine, so begin it with / "
-                 "or ~/");
-    return !*message;
 }
 
 /* --- answers --- */
@@ -186,44 +74,13 @@ static char *message_body(const char *message)
     return buf_take(&body);
 }
 
-/* What a manager's error is to the one who asked. */
-static void answer_failure(struct http_request *request, const struct manager_reply *reply)
+/* By the scope parameter. False: the request is answered. */
+static bool authorize(struct http_request *request, struct routes *routes, enum auth_action action,
+                      uid_t *ret_scope)
 {
-    const char *message = reply->message ? reply->message : strerror(-reply->error);
-    switch (-reply->error) {
-    case EACCES:
-    case EPERM:
-    case EROFS:
-    case ENOTDIR:
-    case ENOENT:
-    case ELOOP:
-    case ENAMETOOLONG:
-    case EEXIST:
-    case EISDIR:
-    case EINVAL:
-    case EILSEQ:
-        http_answer_error(request, 403, "forbidden", message);
-        break;
-    default:
-        http_answer_error(request, 503, "unavailable", message);
-    }
-}
-
-/* False: the request is answered. */
-static bool authorize(struct http_request *request, struct routes_classic *routes,
-                      enum auth_action action, uid_t *ret_scope)
-{
-    char message[256];
     const char *scope;
-    if (!read_text(request, "scope", &scope))
-        return false;
-    int error = auth_authorize(routes->auth, http_request_caller(request), action, scope, ret_scope,
-                               message);
-    if (error == -EINVAL)
-        refuse(request, message);
-    else if (error)
-        http_answer_error(request, 403, "forbidden", message);
-    return !error;
+    return routes_text(request, "scope", &scope) &&
+           routes_may(request, routes, action, scope, ret_scope);
 }
 
 /* --- add --- */
@@ -232,30 +89,35 @@ static void on_added(void *data, const struct manager_reply *reply)
 {
     struct http_request *request = data;
     if (reply->error) {
-        answer_failure(request, reply);
+        routes_fail(request, reply);
         return;
     }
-    _cleanup_free_ char *dest = task_dest(reply->task);
-    http_answer(
-        request, 200,
-        dest ? task_body(reply->task->url, dest, 0, task_state_name(TASK_ENQUEUED), reply->task->id)
-             : NULL);
+    _cleanup_free_ char *dest = task_dest(reply->view->task);
+    http_answer(request, 200,
+                dest ? task_body(reply->view->task->url, dest, 0, task_state_name(TASK_ENQUEUED),
+                                 reply->view->task->id)
+                     : NULL);
 }
 
 static void handle_add(struct http_request *request, void *data)
 {
-    struct routes_classic *routes = data;
+    struct routes *routes = data;
     const struct caller *caller = http_request_caller(request);
-    struct manager_add add = {.uid = caller->uid, .user = caller->user};
+    struct manager_add add = {.uid = caller->uid,
+                              .user = caller->user,
+                              .classic = true,
+                              .if_exists = TASK_RENAME,
+                              .retries = -1};
     char message[512];
     uid_t scope;
-    if (!authorize(request, routes, AUTH_ADD, &scope) || !read_text(request, "url", &add.url) ||
-        !read_text(request, "path", &add.directory))
+    if (!authorize(request, routes, AUTH_ADD, &scope) || !routes_text(request, "url", &add.url) ||
+        !routes_text(request, "path", &add.directory))
         return;
     if (!add.url)
-        refuse(request, "url is missing");
-    else if (!check_url(add.url, message) || (add.directory && !check_path(add.directory, message)))
-        refuse(request, message);
+        routes_refuse(request, "url is missing");
+    else if (!check_url("url", add.url, message) ||
+             (add.directory && !check_directory("path", add.directory, message)))
+        routes_refuse(request, message);
     else {
         http_suspend(request);
         manager_add(routes->manager, &add, on_added, request);
@@ -264,29 +126,11 @@ static void handle_add(struct http_request *request, void *data)
 
 /* --- status --- */
 
-/* A URL for other eyes than its owner's: no password, no query. The caller frees it. */
-static char *public_url(const char *url)
-{
-    size_t end = strcspn(url, "?#");
-    const char *separator = strstr(url, "://");
-    size_t start = separator && (size_t)(separator - url) < end ? (size_t)(separator - url) + 3 : 0;
-    size_t host = start;
-    for (size_t i = start; i < end && url[i] != '/'; i++)
-        if (url[i] == '@')
-            host = i + 1;
-    char *public = malloc(end + 1);
-    if (!public)
-        return NULL;
-    memcpy(public, url, start);
-    memcpy(public + start, url + host, end - host);
-    public[start + end - host] = '\0';
-    return public;
-}
-
 static char *status_body(const struct caller *caller, const struct task *task)
 {
     _cleanup_free_ char *dest = task_dest(task);
-    _cleanup_free_ char *url = caller->uid == task->uid ? strdup(task->url) : public_url(task->url);
+    _cleanup_free_ char *url =
+        caller->uid == task->uid ? strdup(task->url) : shown_url(task->url, false);
     if (!dest || !url)
         return NULL;
     return task_body(url, dest, task_duration(task, units_now_realtime()),
@@ -302,34 +146,23 @@ static void on_found(void *data, const struct manager_reply *reply)
 {
     struct http_request *request = data;
     if (!reply->error)
-        http_answer(request, 200, status_body(http_request_caller(request), reply->task));
+        http_answer(request, 200, status_body(http_request_caller(request), reply->view->task));
     else if (reply->error == -ENOENT)
         answer_no_task(request);
-    else if (reply->error == -EMLINK)
-        http_answer_error(request, 409, "conflict",
-                          reply->message ? reply->message
-                                         : "several tasks begin like that; give more of the id");
     else
-        answer_failure(request, reply);
-}
-
-static bool is_id_prefix(const char *text)
-{
-    size_t len = strlen(text);
-    return len >= API_ID_PREFIX_MIN && len <= API_ID_LENGTH &&
-           strspn(text, "0123456789abcdef-") == len;
+        routes_fail(request, reply);
 }
 
 static void handle_status(struct http_request *request, void *data)
 {
-    struct routes_classic *routes = data;
+    struct routes *routes = data;
     const char *id;
     uid_t scope;
-    if (!authorize(request, routes, AUTH_STATUS, &scope) || !read_text(request, "task_id", &id))
+    if (!authorize(request, routes, AUTH_STATUS, &scope) || !routes_text(request, "task_id", &id))
         return;
     if (!id)
-        refuse(request, "task_id is missing");
-    else if (!is_id_prefix(id))
+        routes_refuse(request, "task_id is missing");
+    else if (!routes_is_id_prefix(id))
         answer_no_task(request);
     else {
         http_suspend(request);
@@ -343,7 +176,7 @@ static void answer_done(struct http_request *request, const struct manager_reply
                         const char *message)
 {
     if (reply->error)
-        answer_failure(request, reply);
+        routes_fail(request, reply);
     else
         http_answer(request, 200, message_body(message));
 }
@@ -365,7 +198,7 @@ static void on_resumed(void *data, const struct manager_reply *reply)
 
 static void handle_clear(struct http_request *request, void *data)
 {
-    struct routes_classic *routes = data;
+    struct routes *routes = data;
     uid_t scope;
     if (!authorize(request, routes, AUTH_CLEAR, &scope))
         return;
@@ -375,7 +208,7 @@ static void handle_clear(struct http_request *request, void *data)
 
 static void handle_pause(struct http_request *request, void *data)
 {
-    struct routes_classic *routes = data;
+    struct routes *routes = data;
     unsigned seconds;
     uid_t scope;
     if (!authorize(request, routes, AUTH_PAUSE, &scope) ||
@@ -387,7 +220,7 @@ static void handle_pause(struct http_request *request, void *data)
 
 static void handle_resume(struct http_request *request, void *data)
 {
-    struct routes_classic *routes = data;
+    struct routes *routes = data;
     uid_t scope;
     if (!authorize(request, routes, AUTH_RESUME, &scope))
         return;
@@ -418,7 +251,7 @@ static char *stats_body(const struct stats_snapshot *stats)
 
 static void handle_stats(struct http_request *request, void *data)
 {
-    struct routes_classic *routes = data;
+    struct routes *routes = data;
     struct stats_snapshot stats;
     uid_t scope;
     if (!authorize(request, routes, AUTH_STATS, &scope))
@@ -429,7 +262,7 @@ static void handle_stats(struct http_request *request, void *data)
 
 static void handle_maxtasks(struct http_request *request, void *data)
 {
-    struct routes_classic *routes = data;
+    struct routes *routes = data;
     unsigned number;
     uid_t scope;
     char message[80];
@@ -437,25 +270,28 @@ static void handle_maxtasks(struct http_request *request, void *data)
         !read_number(request, "max_tasks_number", API_MAX_TASKS_MAX, &number))
         return;
     if (!number) {
-        refuse(request, "max_tasks_number is missing");
+        routes_refuse(request, "max_tasks_number is missing");
         return;
     }
     int error = manager_set_max_tasks(routes->manager, number);
     if (error) {
-        answer_failure(request, &(struct manager_reply){.error = error});
+        routes_fail(request, &(struct manager_reply){.error = error});
         return;
     }
     snprintf(message, sizeof message, "max_tasks set to %u", number);
     http_answer(request, 200, message_body(message));
 }
 
+#define GET_OR_HEAD (HTTP_GET | HTTP_HEAD)
+#define GET_OR_POST (HTTP_GET | HTTP_POST)
+
 const struct http_route routes_classic[] = {
-    {"/add",         HTTP_POST, handle_add},
-    {"/status",    HTTP_GET | HTTP_HEAD, handle_status},
-    {"/clear",      HTTP_GET | HTTP_POST, handle_clear},
-    {"/pause", HTTP_GET | HTTP_POST, handle_pause},
-    {"/resume",       HTTP_GET | HTTP_POST, handle_resume},
-    {"/stats",  HTTP_GET | HTTP_HEAD, handle_stats},
-    {"/maxtasks",       HTTP_POST, handle_maxtasks},
-    {0 },
+    {.path = "/add",           .methods = HTTP_POST, .handle = handle_add},
+    {.path = "/status",    .methods = GET_OR_HEAD, .handle = handle_status},
+    {.path = "/clear",        .methods = GET_OR_POST, .handle = handle_clear},
+    {.path = "/pause", .methods = GET_OR_POST, .handle = handle_pause},
+    {.path = "/resume",         .methods = GET_OR_POST, .handle = handle_resume},
+    {.path = "/stats",  .methods = GET_OR_HEAD, .handle = handle_stats},
+    {.path = "/maxtasks",         .methods = HTTP_POST, .handle = handle_maxtasks},
+    {.path = NULL },
 };

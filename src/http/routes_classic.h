@@ -3,10 +3,5 @@
 
 #include "http/http.h"
 
-/* The table for http_create; its handlers' data is a struct routes_classic. */
+/* A table for http_create; its handlers' data is a struct routes (routes.h). */
 extern const struct http_route routes_classic[];
-
-struct routes_classic {
-    struct manager *manager;
-    struct auth *auth;
-};

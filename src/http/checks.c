@@ -1,0 +1,196 @@
+#include "http/checks.h"
+
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "common/api.h"
+#include "common/json.h"
+
+#define SHOWN_MAX 100 /* bytes of somebody's text in a message */
+
+#define SAY(message, ...) (snprintf(message, 512, __VA_ARGS__), false)
+#define COUNT(array)      (sizeof(array) / sizeof((array)[0]))
+
+/* How much of a valid text is shown in a message. */
+static int shown(const char *text)
+{
+    size_t len = strlen(text);
+    if (len > SHOWN_MAX)
+        for (len = SHOWN_MAX; len && ((unsigned char)text[len] & 0xc0) == 0x80; len--)
+            ;
+    return (int)len;
+}
+
+static bool has_control(const char *text)
+{
+    for (; *text; text++)
+        if ((unsigned char)*text < 0x20 || *text == 0x7f)
+            return true;
+    return false;
+}
+
+static bool is_among(const char *const *list, size_t count, const char *text, size_t len)
+{
+    for (size_t i = 0; i < count; i++)
+        if (strlen(list[i]) == len && strncasecmp(text, list[i], len) == 0)
+            return true;
+    return false;
+}
+
+/* --- URLs --- */
+
+/* Where the host and port begin in a URL, after its "://": behind the user name and password. */
+static const char *host_start(const char *rest)
+{
+    const char *start = rest, *end = rest + strcspn(rest, "/?#");
+    for (const char *c = rest; c < end; c++)
+        if (*c == '@')
+            start = c + 1;
+    return start;
+}
+
+bool check_url(const char *field, const char *url, char message[static 512])
+{
+    static const char *const schemes[] = {"http", "https", "ftp", "ftps", "sftp"};
+    const char *separator = strstr(url, "://");
+    size_t scheme = strcspn(url, ":/?#");
+    if (!*url)
+        return SAY(message, "%s is empty", field);
+    if (strlen(url) > API_URL_MAX)
+        return SAY(message, "%s is longer than %d bytes", field, API_URL_MAX);
+    if (has_control(url))
+        return SAY(message, "%s holds a control character", field);
+    if (strncasecmp(url, "magnet:", strlen("magnet:")) == 0)
+        return SAY(message, "autodl does not speak BitTorrent");
+    if (is_among(schemes, COUNT(schemes), url, scheme) && separator == url + scheme)
+        return strcspn(host_start(separator + 3), ":/?#") > 0 ||
+               SAY(message, "%.*s has no host", shown(url), url);
+    if (url[scheme] != ':' && !separator && *url != '/')
+        return SAY(message, "no scheme; did you mean https://%.*s ?", shown(url), url);
+    return SAY(message,
+               "%.*s is not a URL this service can fetch; it takes http, https, ftp, ftps and sftp",
+               shown(url), url);
+}
+
+char *shown_url(const char *url, bool with_query)
+{
+    size_t end = with_query ? strlen(url) : strcspn(url, "?#");
+    const char *separator = strstr(url, "://");
+    size_t start = separator ? (size_t)(separator - url) + 3 : 0;
+    size_t host = start ? (size_t)(host_start(url + start) - url) : 0;
+    if (end < host)
+        start = host = 0;
+    char *result = malloc(end + 1);
+    if (!result)
+        return NULL;
+    memcpy(result, url, start);
+    memcpy(result + start, url + host, end - host);
+    result[start + end - host] = '\0';
+    return result;
+}
+
+/* --- directories and names --- */
+
+bool check_directory(const char *field, const char *path, char message[static 512])
+{
+    if (!*path)
+        return SAY(message, "%s is empty; leave it out for your default directory", field);
+    if (strlen(path) > API_PATH_MAX)
+        return SAY(message, "%s is longer than %d bytes", field, API_PATH_MAX);
+    if (strchr(path, '\n'))
+        return SAY(message, "%s holds a newline", field);
+    if (*path == '~' && path[1] && path[1] != '/')
+        return SAY(message, "%s %.*s: only your own ~/ is understood; write the directory in full",
+                   field, shown(path), path);
+    if (*path != '/' && *path != '~')
+        return SAY(message,
+                   "%s is relative; it is a directory on the service's machine, so begin it with / "
+                   "or ~/",
+                   field);
+    return true;
+}
+
+static bool is_control(uint32_t code)
+{
+    return code < 0x20 || (code >= 0x7f && code <= 0x9f);
+}
+
+static bool is_bidi(uint32_t code)
+{
+    return code == 0x061c || code == 0x200e || code == 0x200f ||
+           (code >= 0x202a && code <= 0x202e) || (code >= 0x2066 && code <= 0x2069);
+}
+
+bool check_name(const char *field, const char *name, char message[static 512])
+{
+    size_t len = strlen(name);
+    if (!len)
+        return SAY(message, "%s is empty; leave it out for the name that the URL gives", field);
+    if (len > CHECKS_NAME_MAX)
+        return SAY(message, "%s is longer than %d bytes", field, CHECKS_NAME_MAX);
+    if (strchr(name, '/'))
+        return SAY(message, "%s holds a '/'; the place for that is directory", field);
+    if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
+        return SAY(message, "%s cannot be \"%s\"", field, name);
+    if (*name == '-')
+        return SAY(message, "%s begins with '-', which commands would take for an option", field);
+    while (len > 0) {
+        uint32_t code = 0;
+        size_t length = json_utf8_char(name, len, &code);
+        if (length == 0)
+            return SAY(message, "%s is not valid UTF-8", field);
+        if (is_control(code))
+            return SAY(message, "%s holds a control character", field);
+        if (is_bidi(code))
+            return SAY(message, "%s holds a character that turns the direction of text", field);
+        name += length;
+        len -= length;
+    }
+    return true;
+}
+
+/* --- header fields --- */
+
+/* RFC 9110, 5.6.2. */
+static bool is_token(const char *text)
+{
+    static const char characters[] = "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz"
+                                     "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
+    return *text && !text[strspn(text, characters)];
+}
+
+/* What the transfer itself has to say, or the framing of its requests. */
+static bool is_ours(const char *name)
+{
+    static const char *const names[] = {"Host",           "Range",      "If-Range",
+                                        "Content-Length", "Connection", "Transfer-Encoding",
+                                        "Accept-Encoding"};
+    return is_among(names, COUNT(names), name, strlen(name));
+}
+
+static bool is_field_value(const char *text)
+{
+    for (; *text; text++)
+        if (((unsigned char)*text < 0x20 && *text != '\t') || *text == 0x7f)
+            return false;
+    return true;
+}
+
+bool check_header(const char *field, const char *name, const char *value, char message[static 512])
+{
+    if (!is_token(name))
+        return SAY(message, "%s: \"%.*s\" is not the name of a header field", field, shown(name),
+                   name);
+    if (is_ours(name))
+        return SAY(message, "%s: %s is set by the download itself and cannot be given", field,
+                   name);
+    if (!value[strspn(value, " \t")])
+        return SAY(message, "%s: %.*s is empty", field, shown(name), name);
+    if (!is_field_value(value))
+        return SAY(message, "%s: %.*s holds a line break or another control character", field,
+                   shown(name), name);
+    return true;
+}

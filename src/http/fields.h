@@ -1,0 +1,42 @@
+/* A JSON object whose members are known: one table says what they are called, what they may be and
+ * where they go. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct json_object;
+
+enum field_type {
+    FIELD_TEXT, /* without a NUL */
+    FIELD_INTEGER,
+    FIELD_BOOL,
+    FIELD_OBJECT,
+    FIELD_REFUSED, /* whatever it is; `set` says why not */
+};
+
+struct field_value { /* borrowed; the one that the type tells is set */
+    const char *text;
+    int64_t number;
+    bool truth;
+    struct json_object *object;
+};
+
+struct field {
+    const char *name; /* NULL ends the table */
+    enum field_type type;
+    int64_t min, max; /* of an integer */
+    /* 0, -ENOMEM, or -EINVAL: `message` says what is wrong and names the field. */
+    int (*set)(const struct field *field, void *target, const struct field_value *value,
+               char message[static 512]);
+};
+
+/*
+ * Sets what the text, an object (see json_read), says; null is as if the member were not there.
+ * What was set lives as long as `ret_object`, which the caller gives to json_release. An empty text
+ * gives NULL and sets nothing. 0, -ENOMEM, or -EINVAL: `message` says what is wrong and names the
+ * field.
+ */
+int fields_read(const struct field *fields, const char *text, size_t len, void *target,
+                struct json_object **ret_object, char message[static 512]);

@@ -1,0 +1,144 @@
+#include "http/task_json.h"
+
+#include <time.h>
+
+#include "common/buf.h"
+#include "common/cleanup.h"
+#include "common/json.h"
+#include "common/units.h"
+#include "http/checks.h"
+
+#define OBJECT_MAX (1 << 20) /* bytes; the longest texts, escaped, fit */
+
+static void add_key(struct buf *buf, const char *key)
+{
+    buf_printf(buf, "%s\"%s\": ", buf->len > 1 ? ", " : "", key);
+}
+
+static void add_text(struct buf *buf, const char *key, const char *text)
+{
+    add_key(buf, key);
+    if (text)
+        json_add_string(buf, text);
+    else
+        buf_add_string(buf, "null");
+}
+
+static void add_number(struct buf *buf, const char *key, bool known, int64_t number)
+{
+    add_key(buf, key);
+    if (known)
+        buf_printf(buf, "%lld", (long long)number);
+    else
+        buf_add_string(buf, "null");
+}
+
+/* RFC 3339, UTC; 0: not known. */
+static void add_moment(struct buf *buf, int64_t ms)
+{
+    time_t seconds = (time_t)(ms / 1000);
+    struct tm tm;
+    if (ms <= 0 || !gmtime_r(&seconds, &tm))
+        buf_add_string(buf, "null");
+    else
+        buf_printf(buf, "\"%04d-%02d-%02dT%02d:%02d:%02d.%03dZ\"", tm.tm_year + 1900, tm.tm_mon + 1,
+                   tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec, (int)(ms % 1000));
+}
+
+static void add_time(struct buf *buf, const char *key, int64_t ms)
+{
+    add_key(buf, key);
+    add_moment(buf, ms);
+}
+
+static const char *reason_name(enum queue_reason reason)
+{
+    switch (reason) {
+    case QUEUE_RETRY:
+        return "retry";
+    case QUEUE_HOST:
+        return "host";
+    case QUEUE_DISK:
+        return "disk";
+    case QUEUE_SLOT:
+        return "slot";
+    case QUEUE_STORAGE:
+        return "storage";
+    case QUEUE_PAUSED:
+        return "paused";
+    }
+    return "slot";
+}
+
+static void add_waiting(struct buf *buf, const struct manager_view *view)
+{
+    add_key(buf, "waiting_for");
+    if (!view->waits) {
+        buf_add_string(buf, "null");
+        return;
+    }
+    buf_printf(buf, "{\"reason\": \"%s\", \"until\": ", reason_name(view->reason));
+    add_moment(buf, view->until);
+    buf_add_char(buf, '}');
+}
+
+static void add_progress(struct buf *buf, const struct manager_view *view)
+{
+    const struct task *task = view->task;
+    int64_t rate = view->bytes_per_second;
+    int64_t left = task->bytes_total > view->bytes_done ? task->bytes_total - view->bytes_done : 0;
+    add_number(buf, "bytes_done", true, view->bytes_done);
+    add_number(buf, "bytes_total", task->bytes_total >= 0, task->bytes_total);
+    add_number(buf, "bytes_per_second", rate >= 0, rate);
+    add_number(buf, "eta_seconds", rate > 0 && task->bytes_total >= 0,
+               rate > 0 ? left / rate + (left % rate > 0) : 0);
+    add_number(buf, "ranges", task->state == TASK_DOWNLOADING, 1);
+    add_number(buf, "attempts", true, task->attempts);
+    add_number(buf, "http_status", task->http_status > 0, task->http_status);
+}
+
+static void add_error(struct buf *buf, const struct task *task)
+{
+    add_key(buf, "error");
+    if (!task->error_code) {
+        buf_add_string(buf, "null");
+        return;
+    }
+    buf_add_string(buf, "{\"code\": ");
+    json_add_string(buf, task->error_code);
+    add_text(buf, "message", task->error_message);
+    buf_add_char(buf, '}');
+}
+
+char *task_json(const struct manager_view *view, bool to_owner)
+{
+    const struct task *task = view->task;
+    _cleanup_free_ char *url = shown_url(task->url, to_owner);
+    _cleanup_free_ char *dest = task_dest(task);
+    _cleanup_(buf_release) struct buf buf;
+    buf_init(&buf, OBJECT_MAX);
+    if (!url || !dest)
+        return NULL;
+    buf_add_char(&buf, '{');
+    add_text(&buf, "id", task->id);
+    add_text(&buf, "url", url);
+    add_text(&buf, "user", task->user);
+    add_text(&buf, "directory", task->directory);
+    add_text(&buf, "name", task->name);
+    add_text(&buf, "dest", dest);
+    add_text(&buf, "status", task_state_name(task->state));
+    add_waiting(&buf, view);
+    add_number(&buf, "position", false, 0);
+    add_number(&buf, "priority", true, 0);
+    add_text(&buf, "label", NULL);
+    add_progress(&buf, view);
+    add_error(&buf, task);
+    add_text(&buf, "checksum", task->checksum);
+    add_time(&buf, "created_at", task->created_at);
+    add_time(&buf, "started_at", task->started_at);
+    add_time(&buf, "finished_at", task->ended_at);
+    add_key(&buf, "duration");
+    json_add_float(&buf, task_duration(task, units_now_realtime()));
+    buf_add_char(&buf, '}');
+    return buf_take(&buf);
+}

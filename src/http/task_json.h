@@ -1,0 +1,11 @@
+/* A task as version 1 shows it (autodl-service(8), THE TASK). */
+#pragma once
+
+#include <stdbool.h>
+
+#include "manager.h"
+
+/* The JSON object; `to_owner`: the one who reads it owns the task, and sees the URL's query. What
+ * was sent along for the origin (passwords, header fields) nobody sees. The caller frees it; NULL:
+ * no memory. */
+char *task_json(const struct manager_view *view, bool to_owner);

@@ -1,0 +1,223 @@
+#include "fake_manager.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "tap.h"
+
+struct manager manager = {
+    .lock = PTHREAD_MUTEX_INITIALIZER,
+    .changed = PTHREAD_COND_INITIALIZER,
+    .task = {.id = FAKE_ID,
+             .user = (char *)"x",
+             .url = (char *)"http://h/a b\"\xc3\xa9",
+             .directory = (char *)"/srv/d",
+             .name = (char *)"a \xf0\x9f\x98\x80",
+             .state = TASK_FINISHED,
+             .created_at = 1000,
+             .ended_at = 2234,
+             .bytes_total = -1},
+    .view = {.bytes_per_second = -1},
+};
+
+static void reply(struct manager *m, manager_done done, void *data)
+{
+    pthread_mutex_lock(&m->lock);
+    struct task task = m->task;
+    struct manager_view view = m->view;
+    view.task = &task;
+    struct manager_reply answer = {.error = m->error,
+                                   .message = m->message,
+                                   .view = m->error ? NULL : &view,
+                                   .twin = m->twin,
+                                   .count = 3};
+    pthread_mutex_unlock(&m->lock);
+    done(data, &answer);
+}
+
+static void note(struct manager *m, const char *verb, uid_t scope, unsigned number,
+                 manager_done done, void *data)
+{
+    pthread_mutex_lock(&m->lock);
+    m->calls++;
+    m->verb = verb;
+    m->scope = scope;
+    m->number = number;
+    bool hold = m->hold;
+    if (hold) {
+        ck_assert_uint_lt(m->held_count, 64);
+        m->held[m->held_count].done = done;
+        m->held[m->held_count++].data = data;
+    }
+    pthread_cond_broadcast(&m->changed);
+    pthread_mutex_unlock(&m->lock);
+    if (!hold)
+        reply(m, done, data);
+}
+
+static void copy(char *to, size_t size, const char *from, const char **ret_text)
+{
+    snprintf(to, size, "%s", from ? from : "");
+    *ret_text = from ? to : NULL;
+}
+
+void manager_add(struct manager *m, const struct manager_add *add, manager_done done, void *data)
+{
+    pthread_mutex_lock(&m->lock);
+    m->add = *add;
+    copy(m->url, sizeof m->url, add->url, &m->add.url);
+    copy(m->directory, sizeof m->directory, add->directory, &m->add.directory);
+    copy(m->user, sizeof m->user, add->user, &m->add.user);
+    copy(m->name, sizeof m->name, add->name, &m->add.name);
+    copy(m->checksum, sizeof m->checksum, add->checksum, &m->add.checksum);
+    copy(m->headers, sizeof m->headers, add->headers, &m->add.headers);
+    pthread_mutex_unlock(&m->lock);
+    note(m, "add", add->uid, 0, done, data);
+}
+
+static void note_task(struct manager *m, const char *verb, uid_t scope, const char *prefix,
+                      bool flag, manager_done done, void *data)
+{
+    pthread_mutex_lock(&m->lock);
+    ck_assert_uint_lt(strlen(prefix), sizeof m->id);
+    snprintf(m->id, sizeof m->id, "%s", prefix);
+    m->flag = flag;
+    pthread_mutex_unlock(&m->lock);
+    note(m, verb, scope, 0, done, data);
+}
+
+void manager_find(struct manager *m, uid_t scope, const char *prefix, manager_done done, void *data)
+{
+    note_task(m, "find", scope, prefix, false, done, data);
+}
+
+void manager_hold(struct manager *m, uid_t scope, const char *prefix, manager_done done, void *data)
+{
+    note_task(m, "hold", scope, prefix, false, done, data);
+}
+
+void manager_release(struct manager *m, uid_t scope, const char *prefix, manager_done done,
+                     void *data)
+{
+    note_task(m, "release", scope, prefix, false, done, data);
+}
+
+void manager_cancel(struct manager *m, uid_t scope, const char *prefix, bool keep,
+                    manager_done done, void *data)
+{
+    note_task(m, "cancel", scope, prefix, keep, done, data);
+}
+
+void manager_retry(struct manager *m, uid_t scope, const char *prefix, manager_done done,
+                   void *data)
+{
+    note_task(m, "retry", scope, prefix, false, done, data);
+}
+
+void manager_forget(struct manager *m, uid_t scope, const char *prefix, bool delete_file,
+                    manager_done done, void *data)
+{
+    note_task(m, "forget", scope, prefix, delete_file, done, data);
+}
+
+void manager_clear(struct manager *m, uid_t scope, manager_done done, void *data)
+{
+    note(m, "clear", scope, 0, done, data);
+}
+
+void manager_pause(struct manager *m, uid_t scope, unsigned seconds, manager_done done, void *data)
+{
+    note(m, "pause", scope, seconds, done, data);
+}
+
+void manager_resume(struct manager *m, uid_t scope, manager_done done, void *data)
+{
+    note(m, "resume", scope, 0, done, data);
+}
+
+void manager_stats(struct manager *m, struct stats_snapshot *ret_snapshot)
+{
+    pthread_mutex_lock(&m->lock);
+    m->calls++;
+    m->blocked++;
+    pthread_cond_broadcast(&m->changed);
+    while (m->block)
+        pthread_cond_wait(&m->changed, &m->lock);
+    m->blocked--;
+    pthread_mutex_unlock(&m->lock);
+    *ret_snapshot = (struct stats_snapshot){.responses_total = 3, .codes = 2};
+    ret_snapshot->tasks[TASK_ENQUEUED] = 1;
+    ret_snapshot->tasks[TASK_CANCELLED] = 7;
+    ret_snapshot->by_code[0].code = 200;
+    ret_snapshot->by_code[0].count = 2;
+    ret_snapshot->by_code[1].code = 404;
+    ret_snapshot->by_code[1].count = 1;
+}
+
+int manager_set_max_tasks(struct manager *m, unsigned number)
+{
+    pthread_mutex_lock(&m->lock);
+    m->calls++;
+    m->number = number;
+    int error = m->error;
+    pthread_mutex_unlock(&m->lock);
+    return error;
+}
+
+unsigned calls(void)
+{
+    pthread_mutex_lock(&manager.lock);
+    unsigned count = manager.calls;
+    pthread_mutex_unlock(&manager.lock);
+    return count;
+}
+
+/* What was asked last. */
+const struct manager *seen(void)
+{
+    static struct manager now;
+    pthread_mutex_lock(&manager.lock);
+    now = manager;
+    pthread_mutex_unlock(&manager.lock);
+    return &now;
+}
+
+void set_reply(int error, const char *message)
+{
+    pthread_mutex_lock(&manager.lock);
+    manager.error = error;
+    manager.message = message;
+    pthread_mutex_unlock(&manager.lock);
+}
+
+void set_hold(bool hold)
+{
+    pthread_mutex_lock(&manager.lock);
+    manager.hold = hold;
+    pthread_mutex_unlock(&manager.lock);
+}
+
+void wait_for_held(unsigned count)
+{
+    pthread_mutex_lock(&manager.lock);
+    while (manager.held_count < count)
+        pthread_cond_wait(&manager.changed, &manager.lock);
+    pthread_mutex_unlock(&manager.lock);
+}
+
+void *release_replies(void *data)
+{
+    (void)data;
+    for (;;) {
+        pthread_mutex_lock(&manager.lock);
+        if (!manager.held_count) {
+            pthread_mutex_unlock(&manager.lock);
+            return NULL;
+        }
+        unsigned i = --manager.held_count;
+        manager_done done = manager.held[i].done;
+        void *request = manager.held[i].data;
+        pthread_mutex_unlock(&manager.lock);
+        reply(&manager, done, request);
+    }
+}
