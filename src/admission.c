@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "common/cleanup.h"
 #include "common/log.h"
@@ -14,10 +15,12 @@
 #include "transfer/naming.h"
 
 #define ANSWER_WITHIN                                                                              \
-    5000                /* ms; API: no answer from the file system by then: accepted all the same */
-#define LANE_IDLE 60000 /* ms */
-#define HINTS     16
-#define HINT_LIFE 1000 /* ms */
+    5000 /* ms; API: no answer from the file system by then: accepted all the same */
+#define LANE_IDLE     60000 /* ms */
+#define FILER_TIMEOUT 1000  /* ms a worker waits for an answer */
+#define HINTS         16
+#define HINT_LIFE     1000  /* ms */
+#define SCAN_LIFE     60000 /* ms; of a search that has not come to its end */
 
 /* How far the numbers of a wanted dest are taken: many adds of one URL need not try them all. */
 struct hint {
@@ -83,27 +86,37 @@ static int remaining(int64_t deadline)
     return left < 1 ? 1 : left > INT_MAX ? INT_MAX : (int)left;
 }
 
-/* Whether nobody has task->name in task->directory. 0: no, 1: yes and reserved, or a negative
- * errno. The order matters: a task that ends in between has its file on disk first. */
-static int try_name(struct admission *admission, struct files_channel *channel,
-                    const struct task *task, int timeout, char **ret_reserved)
+/* Who has a name. */
+enum holder {
+    NOBODY,
+    SOMEBODY_COMING, /* a task on its way into the store */
+    SOMEBODY,        /* an unfinished task */
+    SOME_FILE,
+};
+
+/* Who has task->name in task->directory? NOBODY: it is reserved now. Or a negative errno. The order
+ * matters: a task that ends in between has its file on disk first. */
+static int ask_holder(struct admission *admission, struct files_channel *channel,
+                      const struct task *task, int timeout, char **ret_reserved)
 {
     char *dest = task_dest(task);
     if (!dest)
         return -ENOMEM;
     if (!reserve(admission, dest)) {
         free(dest);
-        return 0;
+        return SOMEBODY_COMING;
     }
     struct files_stat stat;
     int r = store_dest_taken(admission->engine->store, task->directory, task->name);
     if (r == 0) {
         r = files_stat(channel, task->directory, task->name, timeout, &stat);
-        r = r == -ENOENT ? 1 : r;
+        r = r == 0 ? SOME_FILE : r == -ENOENT ? NOBODY : r;
+        if (r == SOME_FILE && task->if_exists == TASK_OVERWRITE && S_ISREG(stat.mode))
+            r = NOBODY; /* it is going to be replaced */
     } else if (r == 1) {
-        r = 0;
+        r = SOMEBODY;
     }
-    if (r == 1)
+    if (r == NOBODY)
         *ret_reserved = dest;
     else
         unreserve(admission, dest);
@@ -133,42 +146,59 @@ static unsigned first_candidate(struct admission *admission, const char *wanted)
 
 /* Takes `wanted`. */
 static void remember_candidate(struct admission *admission, char *wanted, unsigned freed,
-                               unsigned next)
+                               unsigned next, int64_t life)
 {
     pthread_mutex_lock(&admission->lock);
     struct hint *hint = hint_of_locked(admission, wanted);
     free(hint->wanted);
-    *hint = (struct hint){wanted, next, freed, units_now_boottime() + HINT_LIFE};
+    *hint = (struct hint){wanted, next, freed, units_now_boottime() + life};
     pthread_mutex_unlock(&admission->lock);
 }
 
-/* The first free name. 0 (reserved), or a negative errno. */
-static int settle_name(struct admission *admission, struct files_channel *channel,
-                       struct task *task, int64_t deadline, char **ret_reserved)
+/* The first free one of task->name, name-1, ... -EAGAIN: not found by the deadline, though
+ * questions are answered; the next try goes on from there. */
+static int settle_numbered(struct admission *admission, struct files_channel *channel,
+                           struct task *task, int64_t deadline, char **ret_reserved)
 {
     unsigned freed = atomic_load(&admission->engine->names_freed);
     _cleanup_free_ char *wanted = strdup(task->name);
     _cleanup_free_ char *wanted_dest = task_dest(task);
     if (!wanted || !wanted_dest)
         return -ENOMEM;
-    int r = 0;
+    int holder = SOME_FILE;
     unsigned n = first_candidate(admission, wanted_dest);
-    for (; r == 0; n++) {
+    for (; holder > NOBODY; n++) {
+        if (units_now_boottime() >= deadline) {
+            holder = -EAGAIN;
+            n++; /* as if it had been asked for in vain */
+            break;
+        }
         char *name = naming_numbered(wanted, n);
         if (!name)
             return -ENOMEM;
         free(task->name);
         task->name = name;
-        r = try_name(admission, channel, task, remaining(deadline), ret_reserved);
+        holder = ask_holder(admission, channel, task, remaining(deadline), ret_reserved);
     }
-    if (r < 0) {
+    if (holder < 0) {
         free(task->name);
         task->name = TAKE_PTR(wanted);
-        return r;
+        n--; /* that one was not answered */
     }
-    if (n > 1) /* it was taken: others may come for it */
-        remember_candidate(admission, TAKE_PTR(wanted_dest), freed, n);
-    return 0;
+    if (n > 1) /* those below are taken: others may come for the name */
+        remember_candidate(admission, TAKE_PTR(wanted_dest), freed, n,
+                           holder < 0 ? SCAN_LIFE : HINT_LIFE);
+    return holder;
+}
+
+/* By what the task says about files that are there. NOBODY (reserved), who has it, or a negative
+ * errno. */
+static int settle_name(struct admission *admission, struct files_channel *channel,
+                       struct task *task, int64_t deadline, char **ret_reserved)
+{
+    if (task->if_exists == TASK_RENAME)
+        return settle_numbered(admission, channel, task, deadline, ret_reserved);
+    return ask_holder(admission, channel, task, remaining(deadline), ret_reserved);
 }
 
 static int settle_directory(struct files_channel *channel, struct task *task, int timeout)
@@ -182,20 +212,68 @@ static int settle_directory(struct files_channel *channel, struct task *task, in
     return 0;
 }
 
-int admission_settle(struct admission *admission, struct files_channel *channel, struct task *task,
+/* The part file goes by the name: where that has changed, it moves along. */
+static int move_part(struct files_channel *channel, const struct task *task, const char *old_part,
                      int timeout)
 {
-    char *reserved = NULL;
-    int r = settle_directory(channel, task, timeout);
-    if (r == 0)
-        r = settle_name(admission, channel, task, units_now_boottime() + timeout, &reserved);
-    if (r < 0)
-        return r;
-    task->admitted = true;
-    r = engine_store_update(admission->engine, task);
+    _cleanup_free_ char *part = task_part_name(task);
+    if (!part || !old_part)
+        return -ENOMEM;
+    if (!task->has_part || strcmp(part, old_part) == 0)
+        return 0;
+    int r = files_rename(channel, task->directory, old_part, part, false, 0, 0, timeout);
+    return r == -ENOENT ? 0 : r;
+}
+
+/* Stores the task, whose dest is reserved until then. */
+static int store_settled(struct admission *admission, struct task *task, char *reserved)
+{
+    int r = engine_store_update(admission->engine, task);
     unreserve(admission, reserved);
+    return r < 0 && r != -EEXIST ? -EHOSTDOWN : r; /* no fault of the user's file system */
+}
+
+int admission_settle(struct admission *admission, struct files_channel *channel, struct task *task)
+{
+    _cleanup_free_ char *old_part = task_part_name(task);
+    char *reserved = NULL;
+    int64_t deadline = units_now_boottime() + ANSWER_WITHIN;
+    int r = settle_directory(channel, task, FILER_TIMEOUT);
+    if (r == 0)
+        r = settle_name(admission, channel, task, deadline, &reserved);
+    if (r != NOBODY)
+        return r < 0 ? r : -EEXIST;
+    r = move_part(channel, task, old_part, FILER_TIMEOUT);
+    if (r < 0) {
+        unreserve(admission, reserved);
+        return r;
+    }
+    task->admitted = true;
+    r = store_settled(admission, task, reserved);
     if (r < 0)
         task->admitted = false;
+    return r;
+}
+
+int admission_rename(struct admission *admission, struct files_channel *channel, struct task *task,
+                     char *name)
+{
+    char *old_name = task->name, *reserved = NULL;
+    task->name = name;
+    int64_t deadline = units_now_boottime() + ANSWER_WITHIN;
+    int r = strcmp(name, old_name) == 0
+                ? NOBODY
+                : settle_name(admission, channel, task, deadline, &reserved);
+    if (r == NOBODY)
+        r = store_settled(admission, task, reserved);
+    else
+        r = r < 0 ? r : -EEXIST;
+    if (r < 0 && !(r == -EEXIST && task->if_exists == TASK_SKIP)) {
+        free(task->name);
+        task->name = old_name;
+    } else { /* skipped: it is told which file is there */
+        free(old_name);
+    }
     return r;
 }
 
@@ -204,6 +282,9 @@ void admission_describe(int error, const char *directory, char message[static 51
     switch (error) {
     case -ETIMEDOUT:
         snprintf(message, 512, "%s: the file system does not answer", directory);
+        break;
+    case -EEXIST:
+        snprintf(message, 512, "%s: the file is there already", directory);
         break;
     case -EPERM:
         snprintf(message, 512, "%s: %s (hidden directories need allow-hidden = yes in autodl.conf)",
@@ -239,36 +320,55 @@ static const char *store_sentence(int error)
         return "the service is stopping; try again in a moment";
     case -ENOMEM:
         return "the service is out of memory; try again later";
+    case -EHOSTDOWN:
+        return "the service cannot start a process for your files; its log says why; try again "
+               "later";
     default:
         return "the service could not store the task; its log says why";
     }
+}
+
+static void answer(struct add_job *job)
+{
+    struct manager_view view = engine_view(job->admission->engine, &job->task);
+    job->done(job->data, &(struct manager_reply){.view = &view});
+    job_free(job);
+}
+
+/* It is in the store: let it wait for its turn, unless it begins PAUSED or was skipped. */
+static void enter_queue(struct engine *engine, const struct task *task)
+{
+    log_info("task=%s user=%s added%s", task->id, task->user,
+             task->state == TASK_FINISHED ? ", and skipped: the file is there" : "");
+    stats_enter(engine->stats, task->state, 1);
+    if (task->state == TASK_ENQUEUED && queue_push(engine->queue, task->uid, task->row) == -ENOMEM)
+        log_error("task=%s user=%s no memory to queue it; it waits for the next start", task->id,
+                  task->user);
+}
+
+/* Once more from the start: somebody came between. */
+static void put_again(struct add_job *job)
+{
+    unreserve(job->admission, TAKE_PTR(job->reserved));
+    job->task.admitted = false;
+    if (lanes_put(job->admission->lanes, job->task.uid, &job->job) < 0)
+        refuse(job, -ESHUTDOWN, store_sentence(-ESHUTDOWN));
 }
 
 /* On the store's thread, after the commit. */
 static void on_stored(void *data, int result)
 {
     struct add_job *job = data;
-    struct engine *engine = job->admission->engine;
-    if (result == -EEXIST) { /* somebody came between, by another way than this room */
-        unreserve(job->admission, TAKE_PTR(job->reserved));
-        job->task.admitted = false;
-        if (lanes_put(job->admission->lanes, job->task.uid, &job->job) == 0)
-            return;
-        result = -ESHUTDOWN;
-    }
-    if (result < 0) {
+    if (result == -EEXIST) { /* by another way than this room */
+        put_again(job);
+    } else if (result < 0) {
         log_error("task=%s user=%s cannot be stored: %s", job->task.id, job->task.user,
                   strerror(-result));
         refuse(job, result, store_sentence(result));
-        return;
+    } else {
+        enter_queue(job->admission->engine, &job->task);
+        answer(job);
     }
-    log_info("task=%s user=%s added", job->task.id, job->task.user);
-    stats_enter(engine->stats, TASK_ENQUEUED, 1);
-    if (queue_push(engine->queue, job->task.uid, job->task.row) == -ENOMEM)
-        log_error("task=%s user=%s no memory to queue it; it waits for the next start",
-                  job->task.id, job->task.user);
-    job->done(job->data, &(struct manager_reply){.task = &job->task});
-    job_free(job);
 }
 
 static void store_job(struct add_job *job)
@@ -276,6 +376,49 @@ static void store_job(struct add_job *job)
     struct store *store = job->admission->engine->store;
     if (store_add(store, &job->task, &job->task.row, on_stored, job) < 0)
         refuse(job, -ENOMEM, store_sentence(-ENOMEM));
+}
+
+/* The dest is that of an unfinished task already. */
+static void answer_twin(struct add_job *job)
+{
+    struct engine *engine = job->admission->engine;
+    struct task twin;
+    int r = store_find_dest(engine->store, job->task.directory, job->task.name, &twin);
+    if (r == -ENOENT) { /* it has just ended */
+        put_again(job);
+        return;
+    }
+    bool ours = r == 0 && twin.uid == job->task.uid;
+    if (ours) {
+        struct manager_view view = engine_view(engine, &twin);
+        job->done(job->data, &(struct manager_reply){.view = &view, .twin = true});
+        job_free(job);
+    } else {
+        refuse(job, r < 0 ? r : -EEXIST,
+               r < 0 ? store_sentence(r) : "another user's task is going to make that file");
+    }
+    if (r == 0)
+        task_release(&twin);
+}
+
+/* Somebody has the name that the task insists on. */
+static void answer_taken(struct add_job *job, enum holder holder)
+{
+    if (job->task.if_exists == TASK_OVERWRITE) {
+        refuse(job, -EEXIST,
+               holder == SOME_FILE
+                   ? "what is there is not a file that can be replaced"
+                   : "an unfinished task has that dest; cancel it first, or wait for it");
+    } else if (holder == SOMEBODY_COMING) {
+        put_again(job);
+    } else if (holder == SOMEBODY) {
+        answer_twin(job);
+    } else { /* the file is there: nothing is to be done, and that is a task's end */
+        engine_set_error(&job->task, "exists", "the file is there already");
+        job->task.state = TASK_FINISHED;
+        job->task.ended_at = units_now_realtime();
+        store_job(job);
+    }
 }
 
 /* The user's file system is given up on for now. */
@@ -287,6 +430,7 @@ static void hold_user(struct engine *engine, uid_t uid, struct files_channel **c
     *channel = NULL;
 }
 
+/* NOBODY, another holder of the name, or a negative errno. */
 static int settle_job(struct add_job *job, struct files_channel *channel)
 {
     int r = settle_directory(channel, &job->task, remaining(job->deadline));
@@ -305,11 +449,12 @@ static void admit(struct add_job *job, struct files_channel **channel, bool *stu
         *stuck = true;
         hold_user(engine, job->task.uid, channel);
     }
-    if (r == 0)
-        job->task.admitted = true;
-    if (r == 0 || r == -ETIMEDOUT) {
+    if (r == NOBODY || r == -ETIMEDOUT || r == -EAGAIN) {
+        job->task.admitted = r == NOBODY;
         store_job(job);
-    } else if (r == -ESHUTDOWN || r == -ENOMEM) {
+    } else if (r > NOBODY) {
+        answer_taken(job, (enum holder)r);
+    } else if (r == -ESHUTDOWN || r == -ENOMEM || r == -EHOSTDOWN) {
         refuse(job, r, store_sentence(r));
     } else {
         char message[512];
@@ -330,22 +475,46 @@ static void admit_batch(void *data, uid_t uid, struct files_channel **channel,
     }
 }
 
+static int copy_text(const char *from, char **ret_to)
+{
+    *ret_to = from ? strdup(from) : NULL;
+    return from && !*ret_to ? -ENOMEM : 0;
+}
+
+static char *first_name(const struct manager_add *add, const struct engine_options *options)
+{
+    if (add->name)
+        return strdup(add->name);
+    return options->unique_names ? naming_unique(add->url, options->allow_hidden)
+                                 : naming_from_url(add->url, options->allow_hidden);
+}
+
 static int fill_task(struct admission *admission, const struct manager_add *add, struct task *task)
 {
     struct engine_options *options = engine_options_ref(admission->engine);
-    const char *directory = add->directory ? add->directory : options->default_directory;
     task_make_id(task->id);
     task->uid = add->uid;
-    task->user = strdup(add->user);
-    task->url = strdup(add->url);
-    task->directory = strdup(directory);
-    task->name = options->unique_names ? naming_unique(add->url, options->allow_hidden)
-                                       : naming_from_url(add->url, options->allow_hidden);
-    task->state = TASK_ENQUEUED;
+    task->state = add->paused ? TASK_PAUSED : TASK_ENQUEUED;
     task->created_at = units_now_realtime();
     task->bytes_total = -1;
+    task->if_exists = add->if_exists;
+    task->name_is_final = add->classic || add->name || options->unique_names;
+    task->retries = add->retries;
+    task->name = first_name(add, options);
+    int r = task->name ? 0 : -ENOMEM;
+    if (r == 0)
+        r = copy_text(add->user, &task->user);
+    if (r == 0)
+        r = copy_text(add->url, &task->url);
+    if (r == 0)
+        r = copy_text(add->directory ? add->directory : options->default_directory,
+                      &task->directory);
+    if (r == 0)
+        r = copy_text(add->checksum, &task->checksum);
+    if (r == 0)
+        r = copy_text(add->headers, &task->headers);
     engine_options_unref(admission->engine, options);
-    return task->user && task->url && task->directory && task->name ? 0 : -ENOMEM;
+    return r;
 }
 
 void admission_add(struct admission *admission, const struct manager_add *add, manager_done done,

@@ -22,10 +22,14 @@ void admission_destroy(struct admission *admission);
 void admission_add(struct admission *admission, const struct manager_add *add, manager_done done,
                    void *data);
 
-/* Settles directory and name of a stored task that was not admitted, `timeout` ms per question, and
- * stores that. 0 (task->admitted), or a negative errno as of files_prepare. */
-int admission_settle(struct admission *admission, struct files_channel *channel, struct task *task,
-                     int timeout);
+/* For a worker: settles directory and name of a stored task that was not admitted, and stores that. 0 (task->admitted); -EEXIST: the name is taken, and the task says not to take another; or
+ * a negative errno as of files_prepare. */
+int admission_settle(struct admission *admission, struct files_channel *channel,
+                     struct task *task);
+/* The server named the file: the task goes by that name, or a numbered one, from here on, which is
+ * stored. 0; or a negative errno as above (task->name as it was). Takes `name`. */
+int admission_rename(struct admission *admission, struct files_channel *channel, struct task *task,
+                     char *name);
 
 /* A sentence about a directory that cannot be used. */
 void admission_describe(int error, const char *directory, char message[static 512]);

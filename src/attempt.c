@@ -1,41 +1,216 @@
 #include "attempt.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
 #include "common/log.h"
 #include "common/units.h"
+#include "transfer/naming.h"
 
 /* ms a worker waits for the user's file system before it turns to other users */
 #define FILER_TIMEOUT 1000
+#define MEASURE_EVERY 1000 /* ms between two looks at the rate */
+/* ms between two records of how far it is: with the 500 that the store may add, a kill loses less
+ * than what came in 1.5 s */
+#define RECORD_EVERY 400
+#define SYNC_EVERY   10000               /* ms between two syncs to disk, ... */
+#define SYNC_BYTES   ((int64_t)64 << 20) /* ... which come after this many bytes at the latest */
+#define FLUSH_BYTES  ((int64_t)16 << 20) /* of dirty data before the disk is set to work */
+#define DISK_WAIT    10000               /* ms until a full disk is looked at again, ... */
+#define QUOTA_WAIT   60000               /* ... and a used up quota */
 
 struct attempt {
     struct attempt_rooms *rooms;
     struct engine *engine;
+    struct engine_options *options;
     struct worker_tools *tools;
     struct task task;
+    struct active_entry *entry;
+    char *host;
     char *part; /* the part file's name */
     int fd;     /* the part file, or -1 */
-    struct download_result result;
+    struct disk_claim *claim;
+    bool disk_full; /* found as it goes */
+    struct transfer_outcome outcome;
+
+    int64_t recorded_at; /* boot times */
+    int64_t synced_at;
+    int64_t measured_at;
+    int64_t measured; /* bytes, when the rate was measured last */
+    int64_t rate;     /* bytes per second */
+    int64_t synced;   /* bytes that a sync was asked for, or are on disk */
+    int64_t flushed;  /* bytes that the disk was set to work on */
 };
 
 /* --- what the transfer asks for --- */
 
-static int open_part(void *data, int *ret_fd)
+/* The server may name the file, once, if the task leaves that open. */
+static int adopt_name(struct attempt *attempt, const struct download_head *head)
+{
+    struct task *task = &attempt->task;
+    if (task->name_is_final)
+        return 0;
+    task->name_is_final = true;
+    char *name = head->disposition
+                     ? naming_from_disposition(head->disposition, attempt->options->allow_hidden)
+                     : NULL;
+    int r =
+        name ? admission_rename(attempt->rooms->admission, attempt->tools->channel, task, name) : 0;
+    if (r < 0)
+        return r;
+    free(attempt->part);
+    attempt->part = task_part_name(task);
+    return attempt->part ? 0 : -ENOMEM;
+}
+
+/* The user's file system may fail as it likes, but not in words that mean something of ours. */
+static int file_error(int error)
+{
+    switch (error) {
+    case -ENOSPC:
+    case -EDQUOT:
+    case -EACCES:
+    case -EPERM:
+    case -EROFS:
+        return error;
+    default:
+        return -EIO;
+    }
+}
+
+static int open_part(struct attempt *attempt, bool truncate)
+{
+    struct task *task = &attempt->task;
+    struct transfer *transfer = attempt->tools->transfer;
+    int r = attempt->fd >= 0 ? 0
+                             : files_open_part(attempt->tools->channel, task->directory,
+                                               attempt->part, FILER_TIMEOUT, &attempt->fd);
+    if (r < 0 || !truncate)
+        return r;
+    transfer_enter_disk(transfer);
+    r = ftruncate(attempt->fd, 0) < 0 ? file_error(-errno) : 0;
+    transfer_leave_disk(transfer);
+    return r;
+}
+
+static int claim_room(struct attempt *attempt, int64_t total)
+{
+    if (attempt->claim)
+        return 0;
+    transfer_enter_disk(attempt->tools->transfer);
+    int r = disk_claim(attempt->engine->disk, attempt->fd, total, attempt->options->min_free,
+                       &attempt->claim);
+    transfer_leave_disk(attempt->tools->transfer);
+    return r < 0 ? file_error(r) : 0;
+}
+
+static int on_open(void *data, const struct download_head *head, int *ret_fd)
 {
     struct attempt *attempt = data;
     struct task *task = &attempt->task;
-    int r = files_open_part(attempt->tools->channel, task->directory, attempt->part, true,
-                            FILER_TIMEOUT, &attempt->fd);
+    int r = head ? adopt_name(attempt, head) : 0;
+    if (r == 0)
+        r = open_part(attempt, head);
+    if (head) /* remembered, so that a full disk is looked at before the next request */
+        task->bytes_total = head->length;
+    if (r == 0)
+        r = claim_room(attempt, task->bytes_total);
     if (r == 0)
         *ret_fd = attempt->fd;
     return r;
 }
 
-static void count_response(void *data, int status)
+static void replace(char **string, const char *value)
+{
+    free(*string);
+    *string = value ? strdup(value) : NULL; /* without memory it is not resumed */
+}
+
+static void on_version(void *data, const struct download_head *head, int64_t total, int64_t start,
+                       const char *why)
+{
+    struct attempt *attempt = data;
+    struct task *task = &attempt->task;
+    replace(&task->etag, head->etag);
+    replace(&task->last_modified, head->last_modified);
+    task->bytes_total = total;
+    task->written = start;
+    if (why) {
+        engine_set_error(task, "changed", why);
+        log_info("task=%s user=%s starts from zero: %s", task->id, task->user, why);
+    }
+    if (start == 0) {
+        task->durable = 0;
+        attempt->synced = attempt->flushed = 0;
+        active_new_version(attempt->entry);
+    }
+}
+
+/* How far it is, for the next start: under this boot what was written, else what was synced. */
+static void record(struct attempt *attempt, int64_t now)
+{
+    struct task *task = &attempt->task;
+    int64_t durable = active_durable(attempt->entry);
+    if (durable > task->durable)
+        task->durable = durable;
+    task->bytes_done = task->written;
+    store_update_lazily(attempt->engine->store, task);
+    attempt->recorded_at = now;
+}
+
+static void measure(struct attempt *attempt, int64_t now)
+{
+    int64_t elapsed = now - attempt->measured_at;
+    if (elapsed >= MEASURE_EVERY) {
+        int64_t rate = (attempt->task.written - attempt->measured) * 1000 / elapsed;
+        attempt->rate = attempt->rate < 0 ? rate : (attempt->rate + rate) / 2;
+        attempt->measured = attempt->task.written;
+        attempt->measured_at = now;
+    }
+    active_set_bytes(attempt->entry, attempt->task.written, attempt->rate < 0 ? 0 : attempt->rate);
+}
+
+/* Keeps the dirty data of this file small, so that nobody's sync takes long, and has what came
+ * before made durable now and then: on the user's lane, the worker goes on. */
+static void set_disk_to_work(struct attempt *attempt, int64_t now)
+{
+    int64_t written = attempt->task.written;
+    if (written - attempt->flushed >= FLUSH_BYTES) {
+        sync_file_range(attempt->fd, attempt->flushed, written - attempt->flushed,
+                        SYNC_FILE_RANGE_WRITE);
+        attempt->flushed = written;
+    }
+    if (written > attempt->synced &&
+        (written - attempt->synced >= SYNC_BYTES || now - attempt->synced_at >= SYNC_EVERY)) {
+        finisher_checkpoint(attempt->rooms->finisher, &attempt->task,
+                            active_version(attempt->entry), attempt->fd, written);
+        attempt->synced = written;
+        attempt->synced_at = now;
+    }
+}
+
+static void on_progress(void *data, int64_t written)
+{
+    struct attempt *attempt = data;
+    int64_t now = units_now_boottime();
+    attempt->task.written = written;
+    measure(attempt, now);
+    set_disk_to_work(attempt, now);
+    if (now - attempt->recorded_at < RECORD_EVERY)
+        return;
+    record(attempt, now);
+    if (attempt->claim && disk_go_on(attempt->engine->disk, attempt->claim, attempt->fd,
+                                     attempt->options->min_free) < 0)
+        attempt->disk_full = true;
+}
+
+static void on_response(void *data, int status)
 {
     struct attempt *attempt = data;
     stats_response(attempt->engine->stats, status, units_now_boottime());
@@ -44,19 +219,63 @@ static void count_response(void *data, int status)
 static bool is_cancelled(void *data)
 {
     struct attempt *attempt = data;
-    return atomic_load(&attempt->engine->stopping);
+    return attempt->disk_full || atomic_load(&attempt->tools->lost) ||
+           atomic_load(&attempt->engine->stopping) ||
+           active_wished(attempt->entry) != ACTIVE_NO_WISH;
 }
 
-/* --- how it ends --- */
+/* --- how it ends: it waits again --- */
 
-static void put_back(struct attempt *attempt)
+/* Beside the line until `at` (0: in front of it now); without memory for that, in front too. */
+static void push(struct attempt_rooms *rooms, uid_t uid, int64_t row, int64_t at,
+                 enum queue_reason reason)
+{
+    struct queue *queue = rooms->engine->queue;
+    if (at == 0 || queue_push_later(queue, uid, row, at, reason) == -ENOMEM)
+        queue_push_front(queue, uid, row); /* closed: the next start finds it */
+    rooms->kick(rooms->kick_data);
+}
+
+struct put_back {
+    struct attempt_rooms *rooms;
+    uid_t uid;
+    int64_t row;
+    int64_t at;
+    enum queue_reason reason;
+};
+
+/* A store_done. Not before: whoever takes it next reads it from the store. */
+static void on_put_back_stored(void *data, int result)
+{
+    struct put_back *back = data;
+    if (result < 0)
+        log_error("uid=%u a task that waits again cannot be stored: %s", back->uid,
+                  strerror(-result));
+    push(back->rooms, back->uid, back->row, back->at, back->reason);
+    free(back);
+}
+
+static void put_back(struct attempt *attempt, int64_t at, enum queue_reason reason)
 {
     struct engine *engine = attempt->engine;
     struct task *task = &attempt->task;
-    if (task->state == TASK_DOWNLOADING)
-        engine_move(engine, task, TASK_PUT_BACK);
-    store_update_lazily(engine->store, task);
-    queue_push_front(engine->queue, task->uid, task->row); /* closed: the next start finds it */
+    engine_move(engine, attempt->entry, task, TASK_PUT_BACK);
+    active_leave(engine->active, TAKE_PTR(attempt->entry));
+    struct put_back *back = malloc(sizeof *back);
+    if (back)
+        *back = (struct put_back){attempt->rooms, task->uid, task->row, at, reason};
+    if (!back || store_update(engine->store, task, on_put_back_stored, back) < 0) {
+        free(back);
+        push(attempt->rooms, task->uid, task->row, at, reason);
+    }
+}
+
+static void put_aside(struct attempt *attempt, int64_t wait, enum task_wait why,
+                      enum queue_reason reason)
+{
+    attempt->task.wait = why;
+    attempt->task.not_before = units_now_realtime() + wait;
+    put_back(attempt, units_now_boottime() + wait, reason);
 }
 
 /* The user's file system does not answer: the others go first until it does. */
@@ -66,55 +285,211 @@ static void hold_user(struct attempt *attempt)
                 attempt->task.id, attempt->task.user);
     queue_hold(attempt->engine->queue, attempt->task.uid, QUEUE_HOLD_STORAGE, true);
     files_close(TAKE_PTR(attempt->tools->channel));
-    put_back(attempt);
+    put_back(attempt, 0, QUEUE_STORAGE);
 }
 
-static void fail(struct attempt *attempt, const char *code, const char *message)
+static void wait_for_disk(struct attempt *attempt, int error)
 {
     struct task *task = &attempt->task;
-    /* Without a way to resume, what came so far is of no use. */
-    if (attempt->fd >= 0 &&
-        files_unlink(attempt->tools->channel, task->directory, attempt->part, FILER_TIMEOUT) == 0)
+    const char *message = error == -EDQUOT
+                              ? "the user's quota is used up; it goes on when there is room"
+                              : "there is not enough room on the disk; it goes on when "
+                                "there is";
+    if (task->wait != TASK_WAIT_DISK)
+        log_warning("task=%s user=%s waits: %s", task->id, task->user, message);
+    engine_set_error(task, "disk", message);
+    put_aside(attempt, error == -EDQUOT ? QUOTA_WAIT : DISK_WAIT, TASK_WAIT_DISK, QUEUE_DISK);
+}
+
+/* --- how it ends: for good --- */
+
+static void remove_part(struct attempt *attempt)
+{
+    struct task *task = &attempt->task;
+    if (!task->has_part || !attempt->part || !attempt->tools->channel)
+        return;
+    if (files_unlink(attempt->tools->channel, task->directory, attempt->part, FILER_TIMEOUT) == 0) {
         task->has_part = false;
-    engine_fail(attempt->engine, task, code, message);
+        task->written = task->durable = 0;
+    }
+}
+
+/* Nothing was to be kept of it: the file is there, and the task says to skip then. */
+static void skip(struct attempt *attempt)
+{
+    struct task *task = &attempt->task;
+    remove_part(attempt);
+    log_info("task=%s user=%s skipped: the file is there", task->id, task->user);
+    engine_set_error(task, "exists", "the file is there already");
+    engine_move(attempt->engine, attempt->entry, task, TASK_RECEIVE);
+    engine_move(attempt->engine, attempt->entry, task, TASK_FINISH);
+    task->ended_at = units_now_realtime();
+    store_update(attempt->engine->store, task, NULL, NULL);
 }
 
 /* The user's filer refused the directory or the part file. */
 static void fail_on_files(struct attempt *attempt, int error)
 {
+    struct task *task = &attempt->task;
     char message[512];
-    admission_describe(error, attempt->task.directory, message);
-    bool permission = error == -EACCES || error == -EPERM;
-    fail(attempt, permission ? "permission" : "disk", message);
+    const char *code = error == -EACCES || error == -EPERM ? "permission"
+                       : error == -EEXIST                  ? "exists"
+                       : error == -ENOMEM                  ? "internal"
+                                                           : "disk";
+    admission_describe(error, task->directory, message);
+    engine_fail(attempt->engine, attempt->entry, task, code, message);
+}
+
+/* The network's or the server's fault. */
+static void fail_or_retry(struct attempt *attempt)
+{
+    struct task *task = &attempt->task;
+    const struct download_result *result = &attempt->outcome.download;
+    struct retry_policy policy = attempt->options->retry;
+    uint64_t random = 0;
+    if (getrandom(&random, sizeof random, 0) < 0)
+        random = (uint64_t)units_now_boottime();
+    if (task->retries >= 0)
+        policy.retries = task->retries;
+    task->failures = attempt->outcome.progress ? 0 : task->failures + 1;
+    struct retry_history history = {task->failures, task->written};
+    struct retry_decision decision = retry_decide(result, &policy, &history, random);
+    if (!decision.again) {
+        if (strcmp(result->error_code, "checksum") == 0 ||
+            strcmp(result->error_code, "too_large") == 0)
+            remove_part(attempt);
+        engine_fail(attempt->engine, attempt->entry, task, result->error_code,
+                    result->error_message);
+        return;
+    }
+    log_info("task=%s user=%s tries again in %lld ms: %s: %s", task->id, task->user,
+             (long long)decision.wait, result->error_code, result->error_message);
+    engine_set_error(task, result->error_code, result->error_message);
+    if (decision.host && attempt->host)
+        hosts_hold(attempt->engine->hosts, attempt->host, units_now_boottime() + decision.wait);
+    put_aside(attempt, decision.wait, decision.host ? TASK_WAIT_HOST : TASK_WAIT_RETRY,
+              decision.host ? QUEUE_HOST : QUEUE_RETRY);
+}
+
+/* Those who wished it are answered after the commit. */
+struct wished {
+    struct attempt_rooms *rooms;
+    enum active_wish wish;
+    struct active_waiter *waiters;
+    struct task task;
+};
+
+/* A store_done. What is not stored has not happened: it waits again. */
+static void on_wish_stored(void *data, int result)
+{
+    struct wished *wished = data;
+    struct engine *engine = wished->rooms->engine;
+    struct task *task = &wished->task;
+    if (result < 0) {
+        engine_moved(engine, task->state, TASK_ENQUEUED);
+        queue_push_front(engine->queue, task->uid, task->row);
+    }
+    engine_answer(wished->waiters, task, result);
+    if (result == 0 && wished->wish == ACTIVE_CANCEL && task->has_part)
+        finisher_remove_part(wished->rooms->finisher, task); /* it could not be just now */
+    task_release(task);
+    free(wished);
+}
+
+static void grant(struct attempt *attempt, enum active_wish wish, struct active_waiter *waiters)
+{
+    struct engine *engine = attempt->engine;
+    struct task *task = &attempt->task;
+    if (wish == ACTIVE_CANCEL)
+        remove_part(attempt);
+    if (wish != ACTIVE_HOLD)
+        task->ended_at = units_now_realtime();
+    engine_set_error(task, NULL, NULL);
+    engine_move(engine, attempt->entry, task, wish == ACTIVE_HOLD ? TASK_HOLD : TASK_CANCEL);
+    log_info("task=%s user=%s %s", task->id, task->user, task_state_name(task->state));
+
+    active_leave(engine->active, TAKE_PTR(attempt->entry));
+    struct wished *wished = calloc(1, sizeof *wished);
+    if (!wished || task_copy(task, &wished->task) < 0) {
+        int r = engine_store_update(engine, task);
+        engine_answer(waiters, task, r);
+        free(wished);
+        return;
+    }
+    wished->rooms = attempt->rooms;
+    wished->wish = wish;
+    wished->waiters = waiters;
+    if (store_update(engine->store, task, on_wish_stored, wished) < 0)
+        on_wish_stored(wished, -ENOMEM);
+}
+
+static void conclude_failure(struct attempt *attempt, int result)
+{
+    int disk_error = attempt->outcome.download.disk_error;
+    switch (result) {
+    case -EIO:
+        if (disk_error == -ENOSPC || disk_error == -EDQUOT)
+            wait_for_disk(attempt, disk_error);
+        else if (attempt->outcome.download.error_code)
+            fail_or_retry(attempt);
+        else
+            fail_on_files(attempt, result);
+        break;
+    case -ENOSPC:
+    case -EDQUOT:
+        wait_for_disk(attempt, result);
+        break;
+    case -ECANCELED:
+    case -ESHUTDOWN:
+        if (attempt->disk_full && !atomic_load(&attempt->engine->stopping))
+            wait_for_disk(attempt, -ENOSPC);
+        else
+            put_back(attempt, 0, QUEUE_SLOT);
+        break;
+    case -ETIMEDOUT:
+        hold_user(attempt);
+        break;
+    case -EHOSTDOWN: /* no filer to be had: not the task's fault */
+    case -EAGAIN:    /* the search for a free name takes long */
+    case -ENOMEM:
+        put_aside(attempt, DISK_WAIT, TASK_WAIT_RETRY, QUEUE_RETRY);
+        break;
+    case -EEXIST:
+        if (attempt->task.if_exists == TASK_SKIP) {
+            skip(attempt);
+            break;
+        }
+        fail_on_files(attempt, result);
+        break;
+    default:
+        fail_on_files(attempt, result);
+    }
 }
 
 static void conclude(struct attempt *attempt, int result)
 {
     struct task *task = &attempt->task;
-    task->http_status = attempt->result.http_status;
-    task->bytes_done = attempt->result.bytes_done;
-    task->bytes_total = attempt->result.bytes_total;
-    switch (result) {
-    case 0:
-        finisher_take(attempt->rooms->finisher, task, TAKE_FD(attempt->fd));
-        break;
-    case -EIO:
-        if (attempt->result.error_code) {
-            fail(attempt, attempt->result.error_code, attempt->result.error_message);
-            break;
-        }
-        fail_on_files(attempt, result);
-        break;
-    case -ECANCELED:
-    case -ESHUTDOWN:
-        put_back(attempt);
-        break;
-    case -ETIMEDOUT:
-        hold_user(attempt);
-        break;
-    default:
-        fail_on_files(attempt, result);
+    struct active_waiter *waiters;
+    enum active_wish wish = active_take_wishes(attempt->engine->active, attempt->entry, &waiters);
+    if (result != 0 && active_is_broken(attempt->entry) && task->written > task->durable)
+        task->written = task->durable;
+    task->bytes_done = task->written;
+    if (attempt->outcome.download.http_status)
+        task->http_status = attempt->outcome.download.http_status;
+    if (result != 0 && wish != ACTIVE_NO_WISH && result != -ESHUTDOWN) {
+        grant(attempt, wish, waiters);
+        return;
     }
+    if (result == 0) {
+        task->bytes_done = task->bytes_total = attempt->outcome.total;
+        engine_move(attempt->engine, attempt->entry, task, TASK_RECEIVE);
+        engine_answer(waiters, task, 0);
+        finisher_take(attempt->rooms->finisher, task, TAKE_FD(attempt->fd),
+                      TAKE_PTR(attempt->entry));
+        return;
+    }
+    conclude_failure(attempt, result);
+    engine_answer(waiters, task, 0); /* none, unless the service stops */
 }
 
 /* --- the steps --- */
@@ -127,78 +502,176 @@ static int open_channel(struct worker_tools *tools, struct files *files, uid_t u
     return files_open(files, uid, &tools->channel);
 }
 
+/* One that the disk had no room for: look before the server is asked again. */
+static int look_for_room(struct attempt *attempt)
+{
+    struct task *task = &attempt->task;
+    if (task->wait != TASK_WAIT_DISK || task->bytes_total < 0)
+        return 0;
+    int r = open_part(attempt, false);
+    return r < 0 ? r : claim_room(attempt, task->bytes_total);
+}
+
 /* 0: the task may start. Otherwise the reason, for conclude. */
 static int prepare(struct attempt *attempt)
 {
     struct task *task = &attempt->task;
     int r = open_channel(attempt->tools, attempt->engine->files, task->uid);
     if (r == 0 && !task->admitted)
-        r = admission_settle(attempt->rooms->admission, attempt->tools->channel, task,
-                             FILER_TIMEOUT);
+        r = admission_settle(attempt->rooms->admission, attempt->tools->channel, task);
     if (r < 0)
         return r;
     attempt->part = task_part_name(task);
-    return attempt->part ? 0 : -ENOMEM;
+    return attempt->part ? look_for_room(attempt) : -ENOMEM;
 }
 
-static int download(struct attempt *attempt)
+/* What is there and can be believed. */
+static struct resume_known known_bytes(const struct attempt *attempt)
 {
-    struct engine *engine = attempt->engine;
-    struct engine_options *options = engine_options_ref(engine);
+    const struct task *task = &attempt->task;
+    bool this_boot = task->boot_id && attempt->engine->boot_id[0] &&
+                     strcmp(task->boot_id, attempt->engine->boot_id) == 0;
+    int64_t have = this_boot && task->written > task->durable ? task->written : task->durable;
+    return (struct resume_known){
+        .have = task->has_part ? have : 0,
+        .total = task->bytes_total,
+        .etag = task->etag,
+        .last_modified = task->last_modified,
+    };
+}
+
+static int transfer(struct attempt *attempt)
+{
+    const struct engine_options *options = attempt->options;
+    struct task *task = &attempt->task;
+    /* Copies: on_version replaces the task's while they are in use. */
+    struct resume_known known = known_bytes(attempt);
+    _cleanup_free_ char *etag = known.etag ? strdup(known.etag) : NULL;
+    _cleanup_free_ char *last_modified = known.last_modified ? strdup(known.last_modified) : NULL;
+    known.etag = etag;
+    known.last_modified = last_modified;
+
+    struct transfer_job job = {
+        .url = task->url,
+        .known = known,
+        .checksum = task->checksum,
+        .max_size = options->max_file_size,
+    };
     struct download_options download = {
         .user_agent = options->user_agent,
         .ca_file = options->ca_file,
         .proxy = options->proxy,
         .connect_timeout = options->connect_timeout,
         .stall_timeout = options->stall_timeout,
+        .headers = task->headers,
     };
     struct transfer_ops ops = {
-        .open = open_part,
-        .on_response = count_response,
+        .open = on_open,
+        .on_version = on_version,
+        .on_progress = on_progress,
+        .on_response = on_response,
         .cancelled = is_cancelled,
         .data = attempt,
     };
-    int r = transfer_run(attempt->tools->transfer, attempt->task.url, &download, &ops,
-                         &attempt->result);
-    engine_options_unref(engine, options);
+    int r = transfer_run(attempt->tools->transfer, &job, &download, &ops, &attempt->outcome);
+    if (task->has_part)
+        task->written = attempt->outcome.written;
     return r;
 }
 
 static void start(struct attempt *attempt)
 {
     struct task *task = &attempt->task;
-    task->started_at = units_now_realtime();
-    task->has_part = true; /* before it is: a crash in between leaves one that is known of */
-    store_update_lazily(attempt->engine->store, task);
-    log_info("task=%s user=%s DOWNLOADING", task->id, task->user);
+    int64_t now = units_now_boottime();
+    attempt->recorded_at = attempt->synced_at = attempt->measured_at = now;
+    attempt->rate = -1;
+    struct resume_known known = known_bytes(attempt);
+    task->written = attempt->measured = attempt->synced = attempt->flushed = known.have;
+    active_set_bytes(attempt->entry, known.have, 0);
+    replace(&task->boot_id, attempt->engine->boot_id[0] ? attempt->engine->boot_id : NULL);
+
+    if (task->started_at == 0)
+        task->started_at = units_now_realtime();
+    task->attempts++;
+    task->wait = TASK_WAIT_NONE;
+    task->not_before = 0;
+    log_info("task=%s user=%s DOWNLOADING attempt=%d from=%lld", task->id, task->user,
+             task->attempts, (long long)known.have);
 }
 
-void attempt_run(void *data, struct worker_tools *tools, uid_t uid, int64_t row)
+static void run(struct attempt *attempt)
 {
-    struct attempt_rooms *rooms = data;
-    struct attempt attempt = {.rooms = rooms,
-                              .engine = rooms->engine,
-                              .tools = tools,
-                              .fd = -1,
-                              .result = {.bytes_total = -1}};
-    struct task *task = &attempt.task;
+    struct task *task = &attempt->task;
+    task->state = TASK_ENQUEUED; /* that is what the queue says; the store may lag behind */
+    engine_move(attempt->engine, attempt->entry, task, TASK_START);
+    int r = prepare(attempt);
+    if (r == 0) {
+        start(attempt);
+        task->has_part = true; /* before it is: a crash in between leaves one that is known of */
+        store_update_lazily(attempt->engine->store, task);
+        r = transfer(attempt);
+    }
+    conclude(attempt, r);
+}
 
-    int r = store_fetch(rooms->engine->store, row, task);
+/* Its own time has not come (it was popped after a restart, which knows no times), or its host
+ * asked for patience meanwhile. */
+static bool has_to_wait(struct attempt *attempt)
+{
+    struct engine *engine = attempt->engine;
+    struct task *task = &attempt->task;
+    static const enum queue_reason reasons[] = {
+        [TASK_WAIT_NONE] = QUEUE_RETRY,
+        [TASK_WAIT_RETRY] = QUEUE_RETRY,
+        [TASK_WAIT_HOST] = QUEUE_HOST,
+        [TASK_WAIT_DISK] = QUEUE_DISK,
+    };
+    int64_t now = units_now_boottime();
+    int64_t until = attempt->host ? hosts_held_until(engine->hosts, attempt->host, now) : 0;
+    enum queue_reason reason = QUEUE_HOST;
+    if (until == 0 && task->not_before > units_now_realtime()) {
+        until = engine_boot_time(task->not_before, RETRY_AFTER_MAX);
+        reason = reasons[task->wait];
+    }
+    if (until == 0)
+        return false;
+    push(attempt->rooms, task->uid, task->row, until, reason);
+    return true;
+}
+
+static void release(struct attempt *attempt)
+{
+    active_leave(attempt->engine->active, attempt->entry);
+    disk_unclaim(attempt->engine->disk, attempt->claim);
+    transfer_enter_disk(attempt->tools->transfer);
+    if (attempt->fd >= 0)
+        close(attempt->fd);
+    transfer_leave_disk(attempt->tools->transfer);
+    free(attempt->part);
+    free(attempt->host);
+    task_release(&attempt->task);
+    engine_options_unref(attempt->engine, attempt->options);
+}
+
+void attempt_run(struct attempt_rooms *rooms, struct worker_tools *tools, uid_t uid, int64_t row)
+{
+    struct engine *engine = rooms->engine;
+    struct attempt attempt = {.rooms = rooms, .engine = engine, .tools = tools, .fd = -1};
+
+    int r = store_fetch(engine->store, row, &attempt.task);
     if (r < 0) {
-        log_error("uid=%u a task cannot be read from the store, it stays for the next start: %s",
-                  uid, strerror(-r));
+        log_error("uid=%u a task cannot be read from the store; it is tried again: %s", uid,
+                  strerror(-r));
+        push(rooms, uid, row, units_now_boottime() + DISK_WAIT, QUEUE_RETRY);
         return;
     }
-    task->state = TASK_ENQUEUED; /* that is what the queue says; the store may lag behind */
-    engine_move(rooms->engine, task, TASK_START);
-    r = prepare(&attempt);
-    if (r == 0) {
-        start(&attempt);
-        r = download(&attempt);
+    attempt.options = engine_options_ref(engine);
+    attempt.host = hosts_of_url(attempt.task.url);
+    if (!has_to_wait(&attempt)) {
+        if (active_enter(engine->active, row, TASK_ENQUEUED, &attempt.entry) == 0)
+            run(&attempt);
+        else
+            push(rooms, uid, row, units_now_boottime() + DISK_WAIT, QUEUE_RETRY);
     }
-    conclude(&attempt, r);
-    if (attempt.fd >= 0)
-        close(attempt.fd);
-    free(attempt.part);
-    task_release(task);
+    release(&attempt);
 }

@@ -10,7 +10,9 @@ struct attempt_rooms {
     struct engine *engine;
     struct admission *admission;
     struct finisher *finisher;
+    void (*kick)(void *data); /* there is an earlier time to wake at */
+    void *kick_data;
 };
 
-/* A worker_run; `data` is a struct attempt_rooms. */
-void attempt_run(void *data, struct worker_tools *tools, uid_t uid, int64_t row);
+/* On a worker's thread; blocks until the task has ended, or is handed on, or put back. */
+void attempt_run(struct attempt_rooms *rooms, struct worker_tools *tools, uid_t uid, int64_t row);

@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -37,6 +38,13 @@ static struct engine_options *options_new(const struct settings *settings)
     options->stall_timeout = settings->stall_timeout;
     options->unique_names = settings->unique_names;
     options->allow_hidden = settings->allow_hidden;
+    options->retry = (struct retry_policy){(int)settings->retries, settings->retry_wait,
+                                           settings->retry_max_wait};
+    options->min_free = settings->min_free;
+    options->max_file_size = settings->max_file_size;
+    options->durability = settings->durability;
+    options->keep_history = settings->keep_history;
+    options->keep_history_count = settings->keep_history_count;
     if (copy_string(settings->default_directory, &options->default_directory) < 0 ||
         copy_string(settings->ca_file, &options->ca_file) < 0 ||
         copy_string(settings->proxy, &options->proxy) < 0 ||
@@ -53,6 +61,7 @@ int engine_init(struct engine *engine, const struct settings *settings)
     engine->options = options_new(settings);
     if (!engine->options)
         return -ENOMEM;
+    engine->started_at = units_now_realtime();
     pthread_mutex_init(&engine->lock, NULL);
     return 0;
 }
@@ -61,11 +70,6 @@ void engine_release(struct engine *engine)
 {
     if (!engine->options)
         return;
-    while (engine->active) {
-        struct engine_active *entry = engine->active;
-        engine->active = entry->next;
-        free(entry);
-    }
     options_free(engine->options);
     engine->options = NULL;
     pthread_mutex_destroy(&engine->lock);
@@ -102,73 +106,111 @@ int engine_set_options(struct engine *engine, const struct settings *settings)
     return 0;
 }
 
-static struct engine_active **find_active_locked(struct engine *engine, int64_t row)
+void engine_moved(struct engine *engine, enum task_state from, enum task_state to)
 {
-    struct engine_active **link = &engine->active;
-    while (*link && (*link)->row != row)
-        link = &(*link)->next;
-    return link;
-}
-
-static bool in_hand(enum task_state state)
-{
-    return state == TASK_DOWNLOADING || state == TASK_FINISHING;
-}
-
-/* Without memory for an entry, people merely see what the store has: a little late. */
-static void set_active(struct engine *engine, int64_t row, enum task_state state)
-{
-    struct engine_active *unused = in_hand(state) ? malloc(sizeof *unused) : NULL;
-    pthread_mutex_lock(&engine->lock);
-    struct engine_active **link = find_active_locked(engine, row);
-    struct engine_active *entry = *link;
-    if (!in_hand(state) && entry) {
-        *link = entry->next;
-        unused = entry;
-    } else if (entry) {
-        entry->state = state;
-    } else if (unused) {
-        *unused = (struct engine_active){.next = engine->active, .row = row, .state = state};
-        engine->active = unused;
-        unused = NULL;
-    }
-    pthread_mutex_unlock(&engine->lock);
-    free(unused);
-}
-
-void engine_move(struct engine *engine, struct task *task, enum task_verb verb)
-{
-    enum task_state next;
-    int r = task_next(task->state, verb, &next);
-    assert(r == 0);
-    (void)r;
-    set_active(engine, task->row, next); /* first: nobody sees the counters ahead of the task */
-    stats_move(engine->stats, task->state, next, 1);
-    task->state = next;
-    if (task_state_ended(next) && next != TASK_FINISHED)
+    stats_move(engine->stats, from, to, 1);
+    if (task_state_ended(to) && to != TASK_FINISHED)
         atomic_fetch_add(&engine->names_freed, 1);
 }
 
-void engine_fail(struct engine *engine, struct task *task, const char *code, const char *message)
+void engine_move(struct engine *engine, struct active_entry *entry, struct task *task,
+                 enum task_verb verb)
+{
+    enum task_state from = task->state, next;
+    int r = task_next(from, verb, &next);
+    assert(r == 0);
+    (void)r;
+    task->state = next;
+    if (entry) /* first: nobody sees the counters ahead of the task */
+        active_set_state(engine->active, entry, next);
+    engine_moved(engine, from, next);
+}
+
+void engine_set_error(struct task *task, const char *code, const char *message)
 {
     free(task->error_code);
     free(task->error_message);
-    task->error_code = strdup(code); /* without memory the reason is in the log alone */
-    task->error_message = strdup(message);
-    task->ended_at = units_now_realtime();
-    engine_move(engine, task, TASK_FAIL);
-    store_update(engine->store, task, NULL, NULL);
-    log_warning("task=%s user=%s FAILED %s: %s", task->id, task->user, code, message);
+    task->error_code =
+        code ? strdup(code) : NULL; /* without memory the reason is in the log alone */
+    task->error_message = message ? strdup(message) : NULL;
 }
 
-bool engine_in_hand(struct engine *engine, int64_t row, enum task_state *ret_state)
+void engine_fail(struct engine *engine, struct active_entry *entry, struct task *task,
+                 const char *code, const char *message)
 {
-    pthread_mutex_lock(&engine->lock);
-    struct engine_active *entry = *find_active_locked(engine, row);
-    if (entry)
-        *ret_state = entry->state;
-    pthread_mutex_unlock(&engine->lock);
-    return entry;
+    log_warning("task=%s user=%s FAILED %s: %s", task->id, task->user, code, message);
+    engine_set_error(task, code, message);
+    task->ended_at = units_now_realtime();
+    task->wait = TASK_WAIT_NONE;
+    task->not_before = 0;
+    enum task_state before = task->state;
+    task->state = TASK_FAILED;
+    int r = engine_store_update(engine, task); /* first: nobody sees the counters ahead of it */
+    if (r < 0)
+        log_error(
+            "task=%s user=%s that it failed cannot be stored, it runs again at the next start: %s",
+            task->id, task->user, strerror(-r));
+    task->state = before;
+    engine_move(engine, entry, task, TASK_FAIL);
+}
+
+struct manager_view engine_view(struct engine *engine, struct task *task)
+{
+    struct manager_view view = {
+        .task = task, .bytes_done = task->bytes_done, .bytes_per_second = -1};
+    struct active_view now;
+    int64_t until;
+    if (task_state_ended(task->state))
+        return view;
+    if (active_look(engine->active, task->row, &now)) {
+        task->state = now.state;
+        if (now.state == TASK_DOWNLOADING) {
+            view.bytes_done = now.bytes_done;
+            view.bytes_per_second = now.bytes_per_second;
+        }
+    } else if (queue_why(engine->queue, task->uid, task->row, &view.reason, &until) == 0) {
+        task->state = TASK_ENQUEUED;
+        view.waits = true;
+        view.until = until ? units_now_realtime() + until - units_now_boottime() : 0;
+    }
+    return view;
+}
+
+static bool came_true(enum active_wish wish, enum task_state state)
+{
+    return wish == ACTIVE_HOLD ? state == TASK_PAUSED : state == TASK_CANCELLED;
+}
+
+void engine_answer(struct active_waiter *waiters, const struct task *task, int error)
+{
+    struct manager_view view = {
+        .task = task, .bytes_done = task->bytes_done, .bytes_per_second = -1};
+    while (waiters) {
+        struct active_waiter *waiter = waiters;
+        struct manager_reply reply = {.error = error, .view = &view};
+        waiters = waiter->next;
+        char message[128];
+        if (error == 0 && !came_true(waiter->wish, task->state)) {
+            reply.error = -EBUSY;
+            snprintf(message, sizeof message, "it came to an end meanwhile: it is %s",
+                     task_state_name(task->state));
+            reply.message = message;
+        } else if (error < 0) {
+            reply.message = error == -ESHUTDOWN
+                                ? "the service is stopping; try again in a moment"
+                                : "the service could not write its store; its log says why";
+        }
+        waiter->done(waiter->data, &reply);
+        free(waiter);
+    }
+}
+
+int64_t engine_boot_time(int64_t wall, int64_t max)
+{
+    int64_t left = wall - units_now_realtime();
+    if (left < 0)
+        left = 0;
+    return units_now_boottime() + (left < max ? left : max);
 }
 
 void engine_latch_init(struct engine_latch *latch, unsigned count)

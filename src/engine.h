@@ -9,12 +9,18 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "active.h"
 #include "core/queue.h"
 #include "core/settings.h"
 #include "core/stats.h"
 #include "core/task.h"
+#include "disk.h"
+#include "hosts.h"
 #include "privsep/files.h"
 #include "store/store.h"
+#include "transfer/retry.h"
+
+#define ENGINE_BOOT_ID_MAX 64
 
 /* Those settings that this floor works by. Never changed once made: a reload makes new ones, and who
  * still works by the old ones holds a reference. */
@@ -28,13 +34,12 @@ struct engine_options {
     int64_t stall_timeout;
     bool unique_names;
     bool allow_hidden;
-};
-
-/* A task that a worker or a finisher has in hand. */
-struct engine_active {
-    struct engine_active *next;
-    int64_t row;
-    enum task_state state;
+    struct retry_policy retry;
+    int64_t min_free; /* bytes, -1: automatic */
+    int64_t max_file_size; /* bytes, 0: any */
+    enum settings_durability durability;
+    int64_t keep_history; /* ms */
+    uint64_t keep_history_count;
 };
 
 struct engine {
@@ -43,6 +48,11 @@ struct engine {
     struct queue *queue;
     struct stats *stats;
     struct files *files;
+    struct active *active;
+    struct hosts *hosts;
+    struct disk *disk;
+    int64_t started_at; /* ms since the epoch: tasks that ended before are not in the counters */
+    char boot_id[ENGINE_BOOT_ID_MAX]; /* "": not known, and nothing is trusted that is not on disk */
 
     atomic_bool stopping; /* running downloads are left to the next start */
     atomic_uint names_freed; /* counts the times that a dest became free again */
@@ -50,7 +60,6 @@ struct engine {
     pthread_mutex_t lock;
     /* protected by lock */
     struct engine_options *options;
-    struct engine_active *active;
 };
 
 /* 0 or -ENOMEM. The parts are set by the caller. */
@@ -64,15 +73,24 @@ struct engine_options *engine_options_ref(struct engine *engine);
 void engine_options_unref(struct engine *engine, struct engine_options *options);
 
 /*
- * Moves a task that is in hand to another state: in the counters and in what engine_in_hand tells, which
- * is ahead of the store while DOWNLOADING and FINISHING. `task->state` is set too. An illegal verb is
- * a bug.
+ * Moves a task to another state: `task->state`, the counters, and what people see of `entry` (NULL when
+ * nobody has it in hand). An illegal verb is a bug.
  */
-void engine_move(struct engine *engine, struct task *task, enum task_verb verb);
-/* The task in hand ended FAILED: moved, stored, logged. `code` is a word of the API. */
-void engine_fail(struct engine *engine, struct task *task, const char *code, const char *message);
-/* Whether a worker or a finisher has the task in hand; then `ret_state` is ahead of the store's. */
-bool engine_in_hand(struct engine *engine, int64_t row, enum task_state *ret_state);
+void engine_move(struct engine *engine, struct active_entry *entry, struct task *task,
+                 enum task_verb verb);
+/* Counts a task, in nobody's hand, that went from one state to another. */
+void engine_moved(struct engine *engine, enum task_state from, enum task_state to);
+/* As engine_move for a task that ends FAILED: stored and logged too. `code` is a word of the API. */
+void engine_fail(struct engine *engine, struct active_entry *entry, struct task *task,
+                 const char *code, const char *message);
+/* What went wrong last, as people see it; NULL, NULL: nothing. */
+void engine_set_error(struct task *task, const char *code, const char *message);
+/* Answers those who wished something of a task that is ending now, by what it became. */
+void engine_answer(struct active_waiter *waiters, const struct task *task, int error);
+/* A task as people see it now; `task->state` is brought up to date. */
+struct manager_view engine_view(struct engine *engine, struct task *task);
+/* `wall` (ms since the epoch) on the clock of the boot, at most `max` ms from now. */
+int64_t engine_boot_time(int64_t wall, int64_t max);
 
 /* store_update, waiting for the commit. 0 or a negative errno. */
 int engine_store_update(struct engine *engine, const struct task *task);

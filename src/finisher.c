@@ -1,6 +1,7 @@
 #include "finisher.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +17,7 @@
 #include "transfer/naming.h"
 
 #define LANE_IDLE 60000 /* ms */
+#define TRY_AGAIN 10000 /* ms until what could not be finished is tried once more */
 #ifndef XFS_SUPER_MAGIC
 #define XFS_SUPER_MAGIC 0x58465342
 #endif
@@ -30,12 +32,14 @@ enum job_kind {
     JOB_FINISH,
     JOB_RESUME, /* FINISHING in the last run */
     JOB_REMOVE_PART,
+    JOB_CHECKPOINT,
+    JOB_CALL,
 };
 
 enum job_outcome {
     JOB_GOES_ON,
     JOB_DONE,  /* nothing is left to do for it */
-    JOB_LATER, /* cannot be done now: stays as it is in the store, for the next start */
+    JOB_LATER, /* cannot be done now: tried again, or left as the store has it to the next start */
 };
 
 struct finish_job {
@@ -43,10 +47,18 @@ struct finish_job {
     enum job_kind kind;
     enum job_outcome outcome;
     struct task task;
-    char *part; /* the part file's name */
-    int fd;     /* the part file, or -1 */
-    dev_t dev;  /* of the file behind fd */
+    struct active_entry *entry; /* or NULL */
+    char *part;                 /* the part file's name */
+    int fd;                     /* the part file, or -1 */
+    dev_t dev;                  /* of the file behind fd */
     ino_t ino;
+    int64_t written;            /* JOB_CHECKPOINT: so many bytes ... */
+    uint64_t version;           /* ... of this version */
+    bool renamed;               /* it has its final name */
+    struct engine_latch *latch; /* of the commit that is under way, ... */
+    int committed;              /* ... and what became of it */
+    finisher_work work;         /* JOB_CALL */
+    void *data;
 };
 
 /* What a batch works with. */
@@ -55,6 +67,7 @@ struct batch {
     struct files_channel *channel;
     struct lane_job *jobs;
     unsigned count;
+    enum settings_durability durability;
 };
 
 #define EACH_GOING_ON(job, batch)                                                                  \
@@ -62,12 +75,19 @@ struct batch {
     job;                                                                                           \
     job = (struct finish_job *)job->job.next
 
-static void job_free(struct finish_job *job)
+/* Lets go of all that the job holds. */
+static void job_close(struct finisher *finisher, struct finish_job *job)
 {
+    active_leave(finisher->engine->active, job->entry);
     if (job->fd >= 0)
         close(job->fd);
     free(job->part);
     task_release(&job->task);
+}
+
+static void job_free(struct finisher *finisher, struct finish_job *job)
+{
+    job_close(finisher, job);
     free(job);
 }
 
@@ -78,7 +98,7 @@ static void fail(struct batch *batch, struct finish_job *job, const char *code, 
 {
     if (files_unlink(batch->channel, job->task.directory, job->part, -1) == 0)
         job->task.has_part = false;
-    engine_fail(batch->finisher->engine, &job->task, code, message);
+    engine_fail(batch->finisher->engine, job->entry, &job->task, code, message);
     job->outcome = JOB_DONE;
 }
 
@@ -86,7 +106,7 @@ static void fail(struct batch *batch, struct finish_job *job, const char *code, 
  * verdict on the task. */
 static void give_up(struct batch *batch, struct finish_job *job, int error, const char *doing)
 {
-    if (error == -ESHUTDOWN || error == -ETIMEDOUT || error == -ENOMEM) {
+    if (error == -ESHUTDOWN || error == -ETIMEDOUT || error == -EHOSTDOWN || error == -ENOMEM) {
         job->outcome = JOB_LATER;
         return;
     }
@@ -97,25 +117,46 @@ static void give_up(struct batch *batch, struct finish_job *job, int error, cons
 
 /* --- the steps, each over the whole batch --- */
 
+/* The part file of a task that was FINISHING: it keeps the name that it was written under, whatever
+ * the final name became meanwhile. */
+static int find_part(struct batch *batch, struct finish_job *job)
+{
+    struct task *task = &job->task;
+    char suffix[32];
+    char *part;
+    snprintf(suffix, sizeof suffix, ".%.8s.part", task->id);
+    int r = files_find_part(batch->channel, task->directory, suffix, -1, &part);
+    if (r < 0)
+        return r;
+    free(job->part);
+    job->part = part;
+    struct stat stat;
+    r = files_open_part(batch->channel, task->directory, part, -1, &job->fd);
+    if (r == 0 && (fstat(job->fd, &stat) < 0 || stat.st_size != task->bytes_done))
+        r = -EUCLEAN;
+    return r;
+}
+
 /* What the last run left: the part is still there, or it has its final name already. */
 static void look_again(struct batch *batch, struct finish_job *job)
 {
     struct task *task = &job->task;
-    struct files_stat stat;
-    int r = files_stat(batch->channel, task->directory, job->part, -1, &stat);
-    if (r == 0) {
-        r = files_open_part(batch->channel, task->directory, job->part, false, -1, &job->fd);
-        if (r < 0)
-            give_up(batch, job, r, "open the part file");
+    if (job->fd >= 0) /* it has been looked at before */
         return;
-    }
+    int r = find_part(batch, job);
+    if (r == 0)
+        return;
+    struct files_stat stat;
     if (r == -ENOENT)
         r = files_stat(batch->channel, task->directory, task->name, -1, &stat);
-    if (r == 0 && S_ISREG(stat.mode) && stat.size == task->bytes_done)
-        return; /* renamed: what is left is to say so */
-    if (r == 0 || r == -ENOENT)
+    if (r == 0 && S_ISREG(stat.mode) && stat.size == task->bytes_done) {
+        job->dev = stat.dev; /* renamed: what is left is to say so */
+        job->ino = stat.ino;
+        return;
+    }
+    if (r == 0 || r == -ENOENT || r == -EUCLEAN)
         fail(batch, job, "disk",
-             "the file was taken away while the service was down; add the URL again");
+             "the file was taken away while the service was down; retry it to fetch it again");
     else
         give_up(batch, job, r, "look at the part file");
 }
@@ -161,11 +202,22 @@ static void sync_data(struct batch *batch)
             job->ino = stat.st_ino;
         }
     }
-    if (batch->count > 1 && sync_file_systems(batch))
+    for (EACH_GOING_ON(job, batch))
+        if (job->outcome == JOB_GOES_ON && job->entry && active_is_broken(job->entry))
+            give_up(batch, job, -EIO, "write the file to disk");
+    if (batch->durability == DURABILITY_NONE ||
+        (batch->durability == DURABILITY_BATCH && batch->count > 1 && sync_file_systems(batch)))
         return;
     for (EACH_GOING_ON(job, batch))
         if (job->outcome == JOB_GOES_ON && job->fd >= 0 && fdatasync(job->fd) < 0)
             give_up(batch, job, -errno, "write the file to disk");
+}
+
+static void on_committed(void *data, int result)
+{
+    struct finish_job *job = data;
+    job->committed = result;
+    engine_latch_count_down(job->latch, 0);
 }
 
 /* Commits what the tasks are now, waiting once for all. */
@@ -175,19 +227,30 @@ static void commit(struct batch *batch)
     struct engine_latch latch;
     engine_latch_init(&latch, batch->count);
     for (EACH_GOING_ON(job, batch)) {
+        job->latch = &latch;
+        job->committed = 0;
         int r = job->outcome == JOB_GOES_ON
-                    ? store_update(engine->store, &job->task, engine_latch_count_down, &latch)
+                    ? store_update(engine->store, &job->task, on_committed, job)
                     : -ECANCELED;
         if (r < 0)
-            engine_latch_count_down(&latch, r == -ECANCELED ? 0 : r);
+            on_committed(job, r == -ECANCELED ? 0 : r);
     }
-    int r = engine_latch_wait(&latch);
-    if (r == 0)
-        return;
-    log_error("the store cannot commit: %s", strerror(-r));
-    for (EACH_GOING_ON(job, batch))
-        if (job->outcome == JOB_GOES_ON)
-            job->outcome = JOB_LATER;
+    engine_latch_wait(&latch);
+    for (EACH_GOING_ON(job, batch)) {
+        if (job->outcome != JOB_GOES_ON || job->committed == 0)
+            continue;
+        log_error("task=%s user=%s that it finishes cannot be stored; it is tried again: %s",
+                  job->task.id, job->task.user, strerror(-job->committed));
+        job->task.state = TASK_FINISHING;
+        job->outcome = JOB_LATER;
+    }
+}
+
+static int rename_one(struct batch *batch, struct finish_job *job)
+{
+    const struct task *task = &job->task;
+    return files_rename(batch->channel, task->directory, job->part, task->name,
+                        task->if_exists == TASK_OVERWRITE, job->dev, job->ino, -1);
 }
 
 /* The final name was taken meanwhile by somebody else: the next free one. */
@@ -205,8 +268,13 @@ static int rename_to_next(struct batch *batch, struct finish_job *job)
         task->name = name;
         r = engine_store_update(engine, task);
         if (r == 0)
-            r = files_rename(batch->channel, task->directory, job->part, task->name, job->dev,
-                             job->ino, -1);
+            r = rename_one(batch, job);
+        else if (r != -EEXIST) /* that name is another unfinished task's */
+            r = -EHOSTDOWN;
+    }
+    if (r < 0 && wanted) { /* the next try begins with the name that was promised */
+        free(task->name);
+        task->name = TAKE_PTR(wanted);
     }
     return r;
 }
@@ -214,21 +282,23 @@ static int rename_to_next(struct batch *batch, struct finish_job *job)
 static void rename_all(struct batch *batch)
 {
     for (EACH_GOING_ON(job, batch)) {
-        if (job->outcome != JOB_GOES_ON || job->fd < 0)
+        if (job->outcome != JOB_GOES_ON || job->fd < 0 || job->renamed)
             continue;
-        struct task *task = &job->task;
-        int r = files_rename(batch->channel, task->directory, job->part, task->name, job->dev,
-                             job->ino, -1);
+        int r = rename_one(batch, job);
         if (r == -EEXIST)
             r = rename_to_next(batch, job);
         if (r < 0)
             give_up(batch, job, r, "give the file its final name");
+        else
+            job->renamed = true;
     }
 }
 
 static void sync_directories(struct batch *batch)
 {
     const char *synced = NULL;
+    if (batch->durability == DURABILITY_NONE)
+        return;
     for (EACH_GOING_ON(job, batch)) {
         if (job->outcome != JOB_GOES_ON || (synced && strcmp(synced, job->task.directory) == 0))
             continue;
@@ -240,15 +310,23 @@ static void sync_directories(struct batch *batch)
     }
 }
 
+/* What is not needed any more goes: secrets first. That it was begun anew stays told. */
 static void set_finished(struct batch *batch)
 {
     for (EACH_GOING_ON(job, batch)) {
+        struct task *task = &job->task;
         if (job->outcome != JOB_GOES_ON)
             continue;
-        job->task.has_part = false;
-        job->task.ended_at = units_now_realtime();
+        task->has_part = false;
+        task->ended_at = units_now_realtime();
+        task->file_dev = job->dev;
+        task->file_ino = job->ino;
+        free(task->headers);
+        task->headers = NULL;
+        if (task->error_code && strcmp(task->error_code, "changed") != 0)
+            engine_set_error(task, NULL, NULL);
         /* The counters follow once it is true. */
-        task_next(job->task.state, TASK_FINISH, &job->task.state);
+        task_next(task->state, TASK_FINISH, &task->state);
     }
 }
 
@@ -259,7 +337,7 @@ static void tell_finished(struct batch *batch)
         if (job->outcome != JOB_GOES_ON)
             continue;
         task->state = TASK_FINISHING;
-        engine_move(batch->finisher->engine, task, TASK_FINISH);
+        engine_move(batch->finisher->engine, job->entry, task, TASK_FINISH);
         log_info("task=%s user=%s FINISHED bytes=%lld seconds=%.4f dest=%s/%s", task->id,
                  task->user, (long long)task->bytes_done, task_duration(task, task->ended_at),
                  task->directory, task->name);
@@ -279,36 +357,91 @@ static void finish_batch(struct batch *batch)
 
 /* --- the lane --- */
 
-static void prepare(struct batch *batch, struct finish_job *job)
+/* Whether the part file is still left over: the task may have been retried since. */
+static bool is_left_over(struct engine *engine, struct finish_job *job)
 {
-    job->outcome = JOB_GOES_ON;
-    if (!batch->channel) {
+    struct active_view view;
+    struct task now;
+    if (store_fetch(engine->store, job->task.row, &now) < 0)
+        return false; /* forgotten, with its part */
+    bool left = (now.state == TASK_CLEARED || now.state == TASK_CANCELLED) &&
+                !active_look(engine->active, now.row, &view);
+    task_release(&job->task);
+    job->task = now;
+    return left;
+}
+
+static void remove_part(struct batch *batch, struct finish_job *job)
+{
+    struct engine *engine = batch->finisher->engine;
+    if (!is_left_over(engine, job))
+        return;
+    int r = files_unlink(batch->channel, job->task.directory, job->part, -1);
+    if (r == 0) {
+        job->task.has_part = false;
+        job->task.written = job->task.durable = 0;
+        store_update(engine->store, &job->task, NULL, NULL);
+    } else if (r == -EHOSTDOWN || r == -ETIMEDOUT) {
         job->outcome = JOB_LATER;
-    } else if (job->kind == JOB_REMOVE_PART) {
-        int r = files_unlink(batch->channel, job->task.directory, job->part, -1);
-        if (r < 0 && r != -ESHUTDOWN)
-            log_warning("task=%s user=%s the part file %s/%s cannot be removed: %s", job->task.id,
-                        job->task.user, job->task.directory, job->part, strerror(-r));
-        job->outcome = JOB_DONE;
-    } else if (job->kind == JOB_RESUME) {
-        look_again(batch, job);
+    } else if (r != -ESHUTDOWN) {
+        log_warning("task=%s user=%s the part file %s/%s cannot be removed: %s", job->task.id,
+                    job->task.user, job->task.directory, job->part, strerror(-r));
     }
 }
 
-static void work(void *data, uid_t uid, struct files_channel **channel, struct lane_job *jobs)
+/* The kernel tells of a failed write once: it is remembered for the end. */
+static void make_durable(struct batch *batch, struct finish_job *job)
 {
-    struct finisher *finisher = data;
-    struct batch batch = {.finisher = finisher, .channel = *channel, .jobs = jobs};
-    queue_hold(finisher->engine->queue, uid, QUEUE_HOLD_FINISHING, false);
+    if (batch->durability == DURABILITY_NONE)
+        return;
+    bool done = fdatasync(job->fd) == 0;
+    active_set_durable(batch->finisher->engine->active, job->task.row, job->version,
+                       done ? job->written : -1);
+}
+
+static void prepare(struct batch *batch, struct finish_job *job)
+{
+    job->outcome = JOB_DONE;
+    if (job->kind == JOB_CALL)
+        job->work(job->data, batch->channel);
+    else if (job->kind == JOB_CHECKPOINT)
+        make_durable(batch, job);
+    else if (!batch->channel)
+        job->outcome = JOB_LATER;
+    else if (job->kind == JOB_REMOVE_PART)
+        remove_part(batch, job);
+    else
+        job->outcome = JOB_GOES_ON;
+    if (job->outcome == JOB_GOES_ON && job->kind == JOB_RESUME)
+        look_again(batch, job);
+}
+
+static void do_batch(struct finisher *finisher, struct files_channel *channel,
+                     struct lane_job *jobs)
+{
+    struct engine_options *options = engine_options_ref(finisher->engine);
+    struct batch batch = {
+        .finisher = finisher, .channel = channel, .jobs = jobs, .durability = options->durability};
+    engine_options_unref(finisher->engine, options);
     for (EACH_GOING_ON(job, &batch)) {
         prepare(&batch, job);
         batch.count++;
     }
     finish_batch(&batch);
+}
+
+static void work(void *data, uid_t uid, struct files_channel **channel, struct lane_job *jobs)
+{
+    struct finisher *finisher = data;
+    queue_hold(finisher->engine->queue, uid, QUEUE_HOLD_FINISHING, false);
+    do_batch(finisher, *channel, jobs);
     while (jobs) {
         struct finish_job *job = (struct finish_job *)jobs;
         jobs = jobs->next;
-        job_free(job);
+        if (job->outcome == JOB_LATER && !atomic_load(&finisher->engine->stopping))
+            lanes_defer(finisher->lanes, uid, &job->job, TRY_AGAIN);
+        else
+            job_free(finisher, job);
     }
 }
 
@@ -320,43 +453,95 @@ static void hold_back(struct finisher *finisher, uid_t uid)
         queue_hold(finisher->engine->queue, uid, QUEUE_HOLD_FINISHING, false);
 }
 
-static void put(struct finisher *finisher, struct task *task, int fd, enum job_kind kind)
+/* Takes what is in `content`, task and descriptor and entry, if it returns 0. */
+static int put(struct finisher *finisher, uid_t uid, const struct finish_job *content)
 {
-    struct finish_job *job = calloc(1, sizeof *job);
-    char *part = task_part_name(task);
-    if (!job || !part) {
-        log_error("task=%s user=%s no memory to finish it; it is finished at the next start",
-                  task->id, task->user);
-        free(job);
-        free(part);
-        if (fd >= 0)
-            close(fd);
-        task_release(task);
-        return;
+    struct finish_job *job = malloc(sizeof *job);
+    int r = -ENOMEM;
+    if (job) {
+        *job = *content;
+        r = lanes_put(finisher->lanes, uid, &job->job);
     }
-    *job = (struct finish_job){.kind = kind, .task = *task, .part = part, .fd = fd};
-    *task = (struct task){0};
-    uid_t uid = job->task.uid;
-    if (lanes_put(finisher->lanes, uid, &job->job) < 0)
-        job_free(job);
-    else if (lanes_waiting(finisher->lanes, uid) > FINISHER_LIMIT)
-        hold_back(finisher, uid);
+    if (r == 0) {
+        if (lanes_waiting(finisher->lanes, uid) > FINISHER_LIMIT)
+            hold_back(finisher, uid);
+        return 0;
+    }
+    free(job);
+    return r;
 }
 
-void finisher_take(struct finisher *finisher, struct task *task, int fd)
+/* With no lane to be had (no thread, no memory), the caller does it here and now. */
+static void finish_here(struct finisher *finisher, struct finish_job *job)
 {
-    engine_move(finisher->engine, task, TASK_RECEIVE);
-    put(finisher, task, fd, JOB_FINISH);
+    struct files_channel *channel = NULL;
+    files_open(finisher->engine->files, job->task.uid, &channel);
+    job->job.next = NULL;
+    do_batch(finisher, channel, &job->job);
+    if (job->outcome == JOB_LATER)
+        log_error("task=%s user=%s cannot be finished now, but at the next start", job->task.id,
+                  job->task.user);
+    files_close(channel);
+}
+
+static void put_or_finish(struct finisher *finisher, struct finish_job *content)
+{
+    content->part = task_part_name(&content->task);
+    int r = content->part ? put(finisher, content->task.uid, content) : -ENOMEM;
+    if (r == 0)
+        return;
+    if (r != -ESHUTDOWN && content->part)
+        finish_here(finisher, content);
+    job_close(finisher, content);
+}
+
+static struct task take_task(struct task *task)
+{
+    struct task taken = *task;
+    *task = (struct task){0};
+    return taken;
+}
+
+void finisher_take(struct finisher *finisher, struct task *task, int fd, struct active_entry *entry)
+{
+    struct finish_job job = {.kind = JOB_FINISH, .task = take_task(task), .fd = fd, .entry = entry};
+    put_or_finish(finisher, &job);
 }
 
 void finisher_resume(struct finisher *finisher, struct task *task)
 {
-    put(finisher, task, -1, JOB_RESUME);
+    struct finish_job job = {.kind = JOB_RESUME, .fd = -1};
+    active_enter(finisher->engine->active, task->row, TASK_FINISHING, &job.entry);
+    job.task = take_task(task);
+    put_or_finish(finisher, &job);
 }
 
+/* What cannot be done now is done at the next start: the store knows of the part. */
 void finisher_remove_part(struct finisher *finisher, struct task *task)
 {
-    put(finisher, task, -1, JOB_REMOVE_PART);
+    struct finish_job job = {.kind = JOB_REMOVE_PART, .task = take_task(task), .fd = -1};
+    job.part = task_part_name(&job.task);
+    if (!job.part || put(finisher, job.task.uid, &job) < 0)
+        job_close(finisher, &job);
+}
+
+/* Without it, less is trusted after a power cut. */
+void finisher_checkpoint(struct finisher *finisher, const struct task *task, uint64_t version,
+                         int fd, int64_t written)
+{
+    struct finish_job job = {.kind = JOB_CHECKPOINT,
+                             .task = {.row = task->row},
+                             .fd = fcntl(fd, F_DUPFD_CLOEXEC, 0),
+                             .written = written,
+                             .version = version};
+    if (job.fd < 0 || put(finisher, task->uid, &job) < 0)
+        job_close(finisher, &job);
+}
+
+int finisher_call(struct finisher *finisher, uid_t uid, finisher_work call, void *data)
+{
+    struct finish_job job = {.kind = JOB_CALL, .fd = -1, .work = call, .data = data};
+    return put(finisher, uid, &job);
 }
 
 /* --- life --- */

@@ -20,10 +20,21 @@ int finisher_create(struct engine *engine, struct finisher **ret_finisher);
 int finisher_stop(struct finisher *finisher, int64_t timeout);
 void finisher_destroy(struct finisher *finisher);
 
-/* Takes a task (its content is moved) that is DOWNLOADING and whole in its part file, and the
- * descriptor of that. */
-void finisher_take(struct finisher *finisher, struct task *task, int fd);
+/* Takes a task (its content is moved) that is FINISHING and whole in its part file, the descriptor of
+ * that, and its entry. */
+void finisher_take(struct finisher *finisher, struct task *task, int fd,
+                   struct active_entry *entry);
 /* Takes a task that was FINISHING when the last run ended. */
 void finisher_resume(struct finisher *finisher, struct task *task);
 /* Removes the part file of an ended task (its content is moved), some time soon. */
 void finisher_remove_part(struct finisher *finisher, struct task *task);
+/* Has the first `written` bytes behind `fd` (the caller's) made durable, and tells the task's entry, if
+ * that still has this version of the file. */
+void finisher_checkpoint(struct finisher *finisher, const struct task *task, uint64_t version, int fd,
+                         int64_t written);
+
+/* Something that has to come after all that was asked for before: done on the user's lane. `channel` is
+ * the user's filer, NULL when there is none to be had. */
+typedef void (*finisher_work)(void *data, struct files_channel *channel);
+/* 0, or a negative errno: `work` is not called then. */
+int finisher_call(struct finisher *finisher, uid_t uid, finisher_work work, void *data);

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "common/units.h"
+
 struct lane {
     /* immutable */
     struct lanes *lanes;
@@ -16,6 +18,8 @@ struct lane {
     struct lane *next;
     struct lane_job *first, **last;
     size_t waiting;
+    struct lane_job *deferred;
+    int64_t due; /* boot time when the deferred ones come again */
     pthread_cond_t work;
 
     /* lane thread only */
@@ -97,13 +101,42 @@ static void lane_free(struct lane *lane)
     free(lane);
 }
 
+static void append_locked(struct lane *lane, struct lane_job *job)
+{
+    job->next = NULL;
+    *lane->last = job;
+    lane->last = &job->next;
+    lane->waiting++;
+}
+
+/* Lets the deferred ones come again when it is time. ms until then, else until the lane has idled
+ * long enough. */
+static int64_t revive_deferred_locked(struct lane *lane)
+{
+    if (!lane->deferred)
+        return lane->lanes->idle;
+    int64_t left = lane->lanes->closed ? 0 : lane->due - units_now_boottime();
+    if (left > 0)
+        return left;
+    while (lane->deferred) {
+        struct lane_job *job = lane->deferred;
+        lane->deferred = job->next;
+        append_locked(lane, job);
+    }
+    return 0;
+}
+
 /* Waits for jobs; NULL when the lane has idled long enough or no more will come. */
 static struct lane_job *take_batch_locked(struct lane *lane)
 {
-    struct timespec until = monotonic_in(lane->lanes->idle);
     int r = 0;
-    while (!lane->first && !lane->lanes->closed && r != ETIMEDOUT)
+    for (;;) {
+        bool waits_for_due = lane->deferred;
+        struct timespec until = monotonic_in(revive_deferred_locked(lane));
+        if (lane->first || lane->lanes->closed || (r == ETIMEDOUT && !waits_for_due))
+            break;
         r = pthread_cond_timedwait(&lane->work, &lane->lanes->lock, &until);
+    }
     struct lane_job *jobs = lane->first;
     lane->first = NULL;
     lane->last = &lane->first;
@@ -170,14 +203,21 @@ int lanes_put(struct lanes *lanes, uid_t uid, struct lane_job *job)
     else if (!lane)
         r = start_locked(lanes, uid, &lane);
     if (r == 0) {
-        job->next = NULL;
-        *lane->last = job;
-        lane->last = &job->next;
-        lane->waiting++;
+        append_locked(lane, job);
         pthread_cond_signal(&lane->work);
     }
     pthread_mutex_unlock(&lanes->lock);
     return r;
+}
+
+void lanes_defer(struct lanes *lanes, uid_t uid, struct lane_job *job, int64_t ms)
+{
+    pthread_mutex_lock(&lanes->lock);
+    struct lane *lane = find_locked(lanes, uid); /* the caller's own: it is there */
+    job->next = lane->deferred;
+    lane->deferred = job;
+    lane->due = units_now_boottime() + ms;
+    pthread_mutex_unlock(&lanes->lock);
 }
 
 size_t lanes_waiting(struct lanes *lanes, uid_t uid)

@@ -28,6 +28,8 @@ int lanes_create(struct files *files, int64_t idle, lane_work work, void *data,
 /* 0, -ESHUTDOWN after lanes_close, or another errno when no thread can be made; the job stays the
  * caller's then. */
 int lanes_put(struct lanes *lanes, uid_t uid, struct lane_job *job);
+/* For the callee: this job of its own lane comes again, in `ms` or when the lanes are closed. */
+void lanes_defer(struct lanes *lanes, uid_t uid, struct lane_job *job, int64_t ms);
 /* Jobs of this user that no batch has taken yet. */
 size_t lanes_waiting(struct lanes *lanes, uid_t uid);
 /* No more jobs are taken; those there are done as usual. */

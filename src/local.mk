@@ -1,13 +1,17 @@
 # Floors 3 and 5: the verbs, and the program.
 noinst_LIBRARIES += src/libmanager.a
 src_libmanager_a_SOURCES = \
+	src/active.c src/active.h \
 	src/admission.c src/admission.h \
 	src/attempt.c src/attempt.h \
+	src/disk.c src/disk.h \
 	src/engine.c src/engine.h \
 	src/finisher.c src/finisher.h \
+	src/hosts.c src/hosts.h \
 	src/lanes.c src/lanes.h \
 	src/manager.c src/manager.h \
 	src/timer.c src/timer.h \
+	src/verbs.c src/verbs.h \
 	src/worker.c src/worker.h
 
 SERVICE_LIBS = \
@@ -18,7 +22,7 @@ SERVICE_LIBS = \
 	src/transfer/libtransfer.a \
 	src/core/libcore.a \
 	src/common/libcommon.a \
-	$(MHD_LIBS) $(CURL_LIBS) $(SQLITE_LIBS) $(SYSTEMD_LIBS) $(JSON_LIBS)
+	$(MHD_LIBS) $(CURL_LIBS) $(CRYPTO_LIBS) $(SQLITE_LIBS) $(SYSTEMD_LIBS) $(JSON_LIBS)
 
 sbin_PROGRAMS += autodl-service
 autodl_service_SOURCES = \

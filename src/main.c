@@ -130,7 +130,10 @@ static char *user_socket(void)
     snprintf(by_default, sizeof by_default, "/run/user/%u", (unsigned)getuid());
     if (directory && directory[0] == '/')
         return path_in(directory, API_SOCKET_NAME);
-    return access(by_default, W_OK) == 0 ? path_in(by_default, API_SOCKET_NAME) : strdup("");
+    if (access(by_default, W_OK) == 0)
+        return path_in(by_default, API_SOCKET_NAME);
+    log_info("no unix socket: XDG_RUNTIME_DIR is not set and %s is not there", by_default);
+    return strdup("");
 }
 
 static int read_config(const struct command_line *line, struct settings *settings,

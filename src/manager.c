@@ -7,6 +7,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,13 +18,16 @@
 #include "common/units.h"
 #include "engine.h"
 #include "finisher.h"
-#include "lanes.h"
 #include "timer.h"
+#include "verbs.h"
 #include "worker.h"
 
-#define FILER_IDLE    60000 /* ms until a filer that nobody needs is ended */
-#define LOOKUP_IDLE   60000 /* ms until the thread that looks tasks up is ended */
-#define STOP_PATIENCE 3000  /* ms for what is in hand when the service stops */
+#define FILER_IDLE    60000  /* ms until a filer that nobody needs is ended */
+#define STUCK_AFTER   5000   /* ms in one file operation until a worker is replaced */
+#define WATCH_EVERY   1000   /* ms, while something runs */
+#define PRUNE_EVERY   600000 /* ms */
+#define PRUNE_AT_ONCE 10000  /* tasks */
+#define STOP_PATIENCE 3000   /* ms for what is in hand when the service stops */
 
 static_assert(MANAGER_EVERYBODY == QUEUE_EVERYBODY && MANAGER_EVERYBODY == STORE_EVERYBODY,
               "scopes are handed through");
@@ -35,9 +39,10 @@ struct manager {
     struct admission *admission;
     struct finisher *finisher;
     struct workers *workers;
-    struct lanes *lookups;
+    struct verbs *verbs;
     struct timer *timer;
-    unsigned max_tasks; /* what manager_start begins with */
+    _Atomic int64_t prune_at; /* boot time */
+    unsigned max_tasks;       /* what manager_start begins with */
 };
 
 static const char STOPPING[] = "the service is stopping; try again in a moment";
@@ -89,7 +94,7 @@ static void verb_end(struct verb *verb, int error)
     free(verb);
 }
 
-/* --- add and find --- */
+/* --- about one task --- */
 
 void manager_add(struct manager *manager, const struct manager_add *add, manager_done done,
                  void *data)
@@ -97,77 +102,41 @@ void manager_add(struct manager *manager, const struct manager_add *add, manager
     admission_add(manager->admission, add, done, data);
 }
 
-struct lookup {
-    struct lane_job job; /* first: lanes hand it back */
-    uid_t scope;
-    char prefix[API_ID_LENGTH + 1];
-    manager_done done;
-    void *data;
-};
-
-/* What is in hand is ahead of the store; what just left it is in the store by now. */
-static int find(struct engine *engine, const struct lookup *lookup, struct task *ret_task)
-{
-    struct task task;
-    enum task_state state;
-    int r = store_find(engine->store, lookup->scope, lookup->prefix, &task);
-    if (r < 0)
-        return r;
-    if (!engine_in_hand(engine, task.row, &state)) {
-        int64_t row = task.row;
-        task_release(&task);
-        r = store_fetch(engine->store, row, &task);
-        if (r < 0)
-            return r;
-    } else if (!task_state_ended(task.state)) {
-        task.state = state;
-    }
-    *ret_task = task;
-    return 0;
-}
-
-static void look_up(void *data, uid_t uid, struct files_channel **channel, struct lane_job *jobs)
-{
-    struct manager *manager = data;
-    (void)uid;
-    (void)channel;
-    while (jobs) {
-        struct lookup *lookup = (struct lookup *)jobs;
-        jobs = jobs->next;
-        struct task task = {0};
-        struct manager_reply reply = {.task = &task};
-        reply.error = find(&manager->engine, lookup, &task);
-        if (reply.error == -ENOENT)
-            reply.message = "there is no such task";
-        else if (reply.error == -EMLINK)
-            reply.message = "several tasks begin like that; give more of the id";
-        else if (reply.error < 0)
-            reply.message = "the service could not read its store; its log says why";
-        lookup->done(lookup->data, &reply);
-        task_release(&task);
-        free(lookup);
-    }
-}
-
 void manager_find(struct manager *manager, uid_t scope, const char *prefix, manager_done done,
                   void *data)
 {
-    if (strlen(prefix) > API_ID_LENGTH) {
-        reply_error(done, data, -ENOENT, "there is no such task");
-        return;
-    }
-    struct lookup *lookup = calloc(1, sizeof *lookup);
-    if (!lookup) {
-        reply_error(done, data, -ENOMEM, NO_MEMORY);
-        return;
-    }
-    *lookup = (struct lookup){.scope = scope, .done = done, .data = data};
-    memcpy(lookup->prefix, prefix, strlen(prefix) + 1);
-    int r = lanes_put(manager->lookups, 0, &lookup->job);
-    if (r < 0) {
-        free(lookup);
-        reply_error(done, data, r, r == -ESHUTDOWN ? STOPPING : NO_MEMORY);
-    }
+    verbs_ask(manager->verbs, VERB_FIND, scope, prefix, done, data);
+}
+
+void manager_hold(struct manager *manager, uid_t scope, const char *prefix, manager_done done,
+                  void *data)
+{
+    verbs_ask(manager->verbs, VERB_HOLD, scope, prefix, done, data);
+}
+
+void manager_release(struct manager *manager, uid_t scope, const char *prefix, manager_done done,
+                     void *data)
+{
+    verbs_ask(manager->verbs, VERB_RELEASE, scope, prefix, done, data);
+}
+
+void manager_cancel(struct manager *manager, uid_t scope, const char *prefix, bool keep,
+                    manager_done done, void *data)
+{
+    verbs_ask(manager->verbs, keep ? VERB_CANCEL_KEEP : VERB_CANCEL, scope, prefix, done, data);
+}
+
+void manager_retry(struct manager *manager, uid_t scope, const char *prefix, manager_done done,
+                   void *data)
+{
+    verbs_ask(manager->verbs, VERB_RETRY, scope, prefix, done, data);
+}
+
+void manager_forget(struct manager *manager, uid_t scope, const char *prefix, bool delete_file,
+                    manager_done done, void *data)
+{
+    verbs_ask(manager->verbs, delete_file ? VERB_FORGET_FILE : VERB_FORGET, scope, prefix, done,
+              data);
 }
 
 /* --- clear --- */
@@ -285,16 +254,55 @@ void manager_reload(struct manager *manager, const struct settings *settings)
         log_error("no memory for the new settings; the old ones stay");
     files_set_umask(manager->engine.files, settings->umask);
     manager_set_max_tasks(manager, settings->max_tasks_num);
+    atomic_store(&manager->prune_at, 0);
+    timer_kick(manager->timer);
 }
 
 /* --- taking up the last run --- */
 
+struct recovered_user {
+    struct recovered_user *next;
+    uid_t uid;
+    unsigned seen; /* of their waiting tasks */
+};
+
 struct recovery {
     struct manager *manager;
+    struct recovered_user *users;
     uint64_t waiting, interrupted, finishing;
 };
 
-/* A task that a worker had in hand, or a finisher. */
+/* Among the first of a user's line, some may have begun without the store knowing: that is written
+ * behind. */
+static bool may_have_begun(struct recovery *recovery, uid_t uid)
+{
+    struct recovered_user *user = recovery->users;
+    while (user && user->uid != uid)
+        user = user->next;
+    if (!user) {
+        user = calloc(1, sizeof *user);
+        if (!user)
+            return true;
+        *user = (struct recovered_user){.next = recovery->users, .uid = uid};
+        recovery->users = user;
+    }
+    return user->seen++ < API_MAX_TASKS_MAX;
+}
+
+static int recover_waiting(struct recovery *recovery, const struct task *task)
+{
+    struct engine *engine = &recovery->manager->engine;
+    struct task changed = *task;
+    changed.state = TASK_ENQUEUED;
+    changed.has_part = task->has_part || task->admitted;
+    if (task->state == TASK_DOWNLOADING)
+        recovery->interrupted++;
+    if (changed.state == task->state && changed.has_part == task->has_part)
+        return 0;
+    return store_update(engine->store, &changed, NULL, NULL);
+}
+
+/* A task that a worker or a finisher may have had in hand. */
 static int recover_in_hand(struct recovery *recovery, int64_t row, enum task_state state)
 {
     struct engine *engine = &recovery->manager->engine;
@@ -308,9 +316,7 @@ static int recover_in_hand(struct recovery *recovery, int64_t row, enum task_sta
         finisher_resume(recovery->manager->finisher, &task);
         return 0;
     }
-    recovery->interrupted++;
-    task.state = TASK_ENQUEUED;
-    r = store_update(engine->store, &task, NULL, NULL);
+    r = recover_waiting(recovery, &task);
     task_release(&task);
     return r;
 }
@@ -325,12 +331,27 @@ static int recover(void *data, int64_t row, uid_t uid, enum task_state state)
         stats_enter(engine->stats, TASK_PAUSED, 1);
         return 0;
     }
-    int r = state == TASK_DOWNLOADING ? recover_in_hand(recovery, row, state) : 0;
+    int r = 0;
+    if (may_have_begun(recovery, uid) || state == TASK_DOWNLOADING)
+        r = recover_in_hand(recovery, row, state);
     if (r < 0)
         return r;
     recovery->waiting++;
     stats_enter(engine->stats, TASK_ENQUEUED, 1);
     return queue_push(engine->queue, uid, row);
+}
+
+/* A CLEARED task whose part file was not removed any more. */
+static int recover_stray(void *data, int64_t row, uid_t uid, enum task_state state)
+{
+    struct manager *manager = data;
+    struct task task;
+    (void)uid;
+    (void)state;
+    int r = store_fetch(manager->engine.store, row, &task);
+    if (r == 0)
+        finisher_remove_part(manager->finisher, &task);
+    return r == -ENOENT ? 0 : r;
 }
 
 /* Deadlines are kept on the boot's clock; a wall clock that was set meanwhile makes no pause longer
@@ -354,12 +375,23 @@ static int recover_pauses(struct engine *engine)
     return r;
 }
 
+static struct recovered_user *take_first(struct recovery *recovery)
+{
+    struct recovered_user *first = recovery->users;
+    recovery->users = first->next;
+    return first;
+}
+
 static int recover_all(struct manager *manager)
 {
     struct recovery recovery = {.manager = manager};
     int r = recover_pauses(&manager->engine);
     if (r == 0)
         r = store_each_unfinished(manager->engine.store, recover, &recovery);
+    if (r == 0)
+        r = store_each_stray(manager->engine.store, recover_stray, manager);
+    while (recovery.users)
+        free(take_first(&recovery));
     if (r == 0)
         log_info(
             "taken up from the last run: %llu waiting (%llu of them interrupted), %llu finishing",
@@ -379,10 +411,54 @@ static void on_storage_answers(void *data, uid_t uid)
     queue_hold(manager->engine.queue, uid, QUEUE_HOLD_STORAGE, false);
 }
 
+/* Ended tasks are kept for a while only. */
+static void prune(struct manager *manager)
+{
+    struct engine_options *options = engine_options_ref(&manager->engine);
+    int64_t before = units_now_realtime() - options->keep_history;
+    if (store_prune(manager->engine.store, before, options->keep_history_count, PRUNE_AT_ONCE, NULL,
+                    NULL) < 0)
+        log_warning("no memory to prune the history; it is tried again later");
+    engine_options_unref(&manager->engine, options);
+}
+
+static void on_lost_worker(void *data, uid_t uid)
+{
+    struct manager *manager = data;
+    log_warning("uid=%u the file system hangs in the middle of a write; this user's tasks wait",
+                uid);
+    queue_hold(manager->engine.queue, uid, QUEUE_HOLD_STORAGE, true);
+}
+
+static void on_found_worker(void *data, uid_t uid)
+{
+    on_storage_answers(data, uid);
+}
+
+static int64_t do_what_is_due(struct manager *manager)
+{
+    int64_t now = units_now_boottime();
+    int64_t watch_at = workers_watch(manager->workers, STUCK_AFTER) ? now + WATCH_EVERY : INT64_MAX;
+    int64_t next = queue_tick(manager->engine.queue);
+    if (now >= atomic_load(&manager->prune_at)) {
+        prune(manager);
+        atomic_store(&manager->prune_at, now + PRUNE_EVERY);
+    }
+    int64_t prune_at = atomic_load(&manager->prune_at);
+    if (watch_at > prune_at)
+        watch_at = prune_at;
+    return next != 0 && next < watch_at ? next : watch_at;
+}
+
+/* Not while the manager stops: the store is closed then. */
 static int64_t on_time(void *data)
 {
     struct manager *manager = data;
-    return queue_tick(manager->engine.queue);
+    pthread_rwlock_rdlock(&manager->gate);
+    bool stopping = atomic_load(&manager->engine.stopping);
+    int64_t next = stopping ? 0 : do_what_is_due(manager);
+    pthread_rwlock_unlock(&manager->gate);
+    return next;
 }
 
 static int create_parts(struct manager *manager, const struct settings *settings,
@@ -399,9 +475,39 @@ static int create_parts(struct manager *manager, const struct settings *settings
     if (r == 0)
         r = stats_create(&engine->stats);
     if (r == 0)
+        r = active_create(&engine->active);
+    if (r == 0)
+        r = hosts_create(&engine->hosts);
+    if (r == 0)
+        r = disk_create(&engine->disk);
+    if (r == 0)
         r = files_create(privsep, settings->umask, FILER_IDLE, on_storage_answers, manager,
                          &engine->files);
     return r;
+}
+
+static void kick_timer(void *data)
+{
+    struct manager *manager = data;
+    timer_kick(manager->timer);
+}
+
+static void run_attempt(void *data, struct worker_tools *tools, uid_t uid, int64_t row)
+{
+    struct manager *manager = data;
+    attempt_run(&manager->rooms, tools, uid, row);
+}
+
+static int create_workers(struct manager *manager)
+{
+    struct worker_events events = {
+        .run = run_attempt,
+        .on_busy = kick_timer,
+        .on_lost = on_lost_worker,
+        .on_found = on_found_worker,
+        .data = manager,
+    };
+    return workers_create(manager->engine.queue, &events, &manager->workers);
 }
 
 static int create_rooms(struct manager *manager)
@@ -411,14 +517,20 @@ static int create_rooms(struct manager *manager)
     if (r == 0)
         r = finisher_create(engine, &manager->finisher);
     if (r == 0)
-        r = lanes_create(NULL, LOOKUP_IDLE, look_up, manager, &manager->lookups);
-    manager->rooms = (struct attempt_rooms){engine, manager->admission, manager->finisher};
+        r = verbs_create(engine, manager->finisher, &manager->verbs);
+    manager->rooms = (struct attempt_rooms){
+        .engine = engine,
+        .admission = manager->admission,
+        .finisher = manager->finisher,
+        .kick = kick_timer,
+        .kick_data = manager,
+    };
     if (r == 0)
-        r = workers_create(engine->queue, attempt_run, &manager->rooms, &manager->workers);
+        r = create_workers(manager);
     return r;
 }
 
-int manager_create(const struct settings *settings, struct privsep *privsep,
+int manager_create(const struct settings *settings, const char *boot_id, struct privsep *privsep,
                    struct manager **ret_manager)
 {
     struct manager *manager = calloc(1, sizeof *manager);
@@ -427,6 +539,7 @@ int manager_create(const struct settings *settings, struct privsep *privsep,
     pthread_rwlock_init(&manager->gate, NULL);
     manager->max_tasks = settings->max_tasks_num;
     int r = engine_init(&manager->engine, settings);
+    snprintf(manager->engine.boot_id, sizeof manager->engine.boot_id, "%s", boot_id);
     if (r == 0)
         r = create_parts(manager, settings, privsep);
     if (r == 0)
@@ -449,17 +562,24 @@ int manager_start(struct manager *manager)
     return manager_set_max_tasks(manager, manager->max_tasks);
 }
 
-static void stop_rooms(struct manager *manager, int64_t patience)
+static int64_t time_left(int64_t until)
+{
+    int64_t left = until - units_now_boottime();
+    return until == INT64_MAX ? -1 : left > 0 ? left : 0;
+}
+
+static void stop_rooms(struct manager *manager, int64_t until)
 {
     if (manager->admission)
-        admission_stop(manager->admission, patience);
+        admission_stop(manager->admission, time_left(until));
     if (manager->finisher)
-        finisher_stop(manager->finisher, patience);
+        finisher_stop(manager->finisher, time_left(until));
 }
 
 void manager_stop(struct manager *manager)
 {
     struct engine *engine = &manager->engine;
+    int64_t until = units_now_boottime() + STOP_PATIENCE;
     pthread_rwlock_wrlock(&manager->gate);
     atomic_store(&engine->stopping, true);
     pthread_rwlock_unlock(&manager->gate);
@@ -467,14 +587,12 @@ void manager_stop(struct manager *manager)
         queue_close(engine->queue);
     if (manager->workers)
         workers_join(manager->workers);
-    stop_rooms(manager, STOP_PATIENCE);
+    stop_rooms(manager, until);
     if (engine->files)
         files_shutdown(engine->files); /* whoever still waits for a filer waits no longer */
-    stop_rooms(manager, -1);
-    if (manager->lookups) {
-        lanes_close(manager->lookups);
-        lanes_wait(manager->lookups, -1);
-    }
+    stop_rooms(manager, INT64_MAX);
+    if (manager->verbs)
+        verbs_stop(manager->verbs);
     store_close(TAKE_PTR(engine->store));
     timer_stop(TAKE_PTR(manager->timer));
 }
@@ -484,10 +602,13 @@ void manager_destroy(struct manager *manager)
     if (!manager)
         return;
     workers_destroy(manager->workers);
-    lanes_destroy(manager->lookups);
+    verbs_destroy(manager->verbs);
     finisher_destroy(manager->finisher);
     admission_destroy(manager->admission);
     files_destroy(manager->engine.files);
+    disk_destroy(manager->engine.disk);
+    hosts_destroy(manager->engine.hosts);
+    active_destroy(manager->engine.active);
     stats_destroy(manager->engine.stats);
     queue_destroy(manager->engine.queue);
     engine_release(&manager->engine);

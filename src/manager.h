@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <sys/types.h>
 
+#include "core/queue.h"
 #include "core/settings.h"
 #include "core/stats.h"
 #include "core/task.h"
@@ -18,8 +19,9 @@
 struct manager;
 
 /* Opens the store under settings->state_dir, takes up the tasks of the last run, but starts none yet.
- * Copies what it needs of the settings. 0 or a negative errno (logged). */
-int manager_create(const struct settings *settings, struct privsep *privsep,
+ * Copies what it needs of the settings. `boot_id` tells one boot of the machine from another, "" when
+ * that is not known. 0 or a negative errno (logged). */
+int manager_create(const struct settings *settings, const char *boot_id, struct privsep *privsep,
                    struct manager **ret_manager);
 /* Workers begin. 0 or a negative errno (logged). */
 int manager_start(struct manager *manager);
@@ -30,15 +32,26 @@ void manager_destroy(struct manager *manager);
 /* New settings after a reload. */
 void manager_reload(struct manager *manager, const struct settings *settings);
 
+/* A task as people see it: the record, and what only those know who have it in hand. */
+struct manager_view {
+    const struct task *task; /* its state is the one of now */
+    bool waits;
+    enum queue_reason reason; /* with `waits`: why ... */
+    int64_t until; /* ... and until when (ms since the epoch), 0: nobody knows */
+    int64_t bytes_done; /* right now */
+    int64_t bytes_per_second; /* -1: does not run */
+};
+
 /*
  * The outcome of a verb: called exactly once, on another thread or before the verb returns, no lock
  * held. `error` is 0 or a negative errno, then `message` is a sentence for the person who asked.
- * `task` (borrowed) comes with add and find, `count` with clear.
+ * `view` (borrowed) comes with what is about one task, `count` with clear.
  */
 struct manager_reply {
     int error;
     const char *message;
-    const struct task *task;
+    const struct manager_view *view;
+    bool twin; /* add with TASK_SKIP: an unfinished task has that dest already; `view` is that one */
     size_t count;
 };
 typedef void (*manager_done)(void *data, const struct manager_reply *reply);
@@ -48,15 +61,39 @@ struct manager_add { /* borrowed for the call */
     const char *user;
     const char *url; /* scheme checked, at most API_URL_MAX */
     const char *directory; /* absolute or ~/..., at most API_PATH_MAX; NULL: the default one */
+    const char *name; /* a file name (checked), or NULL: from the URL */
+    bool classic; /* the name from the URL is final */
+    enum task_if_exists if_exists;
+    const char *checksum; /* normalised (checksum.h), or NULL */
+    const char *headers; /* "Name: value\n"... (checked), or NULL */
+    int retries; /* -1: as configured */
+    bool paused; /* begins PAUSED */
 };
 
-/* Replies after the commit with the task as it was added (ENQUEUED). -EACCES, -EROFS, -ENOTDIR, ...:
- * the user may not write there; -ENOSPC, -EIO: the store could not; -ESHUTDOWN. */
+/* Replies after the commit with the task as it was added. -EACCES, -EROFS, -ENOTDIR, ...: the user may
+ * not write there; -EEXIST: with TASK_OVERWRITE, an unfinished task has that dest; -ENOSPC, -EIO: the
+ * store could not; -ESHUTDOWN. */
 void manager_add(struct manager *manager, const struct manager_add *add, manager_done done,
                  void *data);
-/* By id or prefix, among the tasks of `scope`. -ENOENT, -EMLINK (ambiguous). */
+
+/* The following are about one task, by id or prefix, among the tasks of `scope`: -ENOENT, -EMLINK
+ * (ambiguous); -EBUSY: its state does not take that verb, the message says what would help. They reply
+ * with the task as it is then, after the commit. */
 void manager_find(struct manager *manager, uid_t scope, const char *prefix, manager_done done,
                   void *data);
+void manager_hold(struct manager *manager, uid_t scope, const char *prefix, manager_done done,
+                  void *data);
+void manager_release(struct manager *manager, uid_t scope, const char *prefix, manager_done done,
+                     void *data);
+/* `keep`: the part file stays. */
+void manager_cancel(struct manager *manager, uid_t scope, const char *prefix, bool keep,
+                    manager_done done, void *data);
+void manager_retry(struct manager *manager, uid_t scope, const char *prefix, manager_done done,
+                   void *data);
+/* An ended task is removed; `delete_file`: its file too, if it is still the one that was written. */
+void manager_forget(struct manager *manager, uid_t scope, const char *prefix, bool delete_file,
+                    manager_done done, void *data);
+
 /* Waiting ones become CLEARED; replies after the commit, counters moved. */
 void manager_clear(struct manager *manager, uid_t scope, manager_done done, void *data);
 /* `seconds` 0: until resumed. Replies after the commit. */

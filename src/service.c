@@ -18,7 +18,9 @@
 #include "common/units.h"
 #include "http/auth.h"
 #include "http/http.h"
+#include "http/routes.h"
 #include "http/routes_classic.h"
+#include "http/routes_v1.h"
 #include "manager.h"
 #include "privsep/privsep.h"
 
@@ -33,7 +35,7 @@ struct service {
     struct privsep *privsep;
     struct manager *manager;
     struct auth *auth;
-    struct routes_classic routes;
+    struct routes routes;
     struct http *http;
 };
 
@@ -122,15 +124,36 @@ static void raise_file_limit(void)
 
 /* --- start, reload, stop --- */
 
+/* AUTODL_BOOT_ID is for units that hide /proc/sys (ProcSubset=pid). */
+static void read_boot_id(char id[static 64])
+{
+    const char *given = getenv("AUTODL_BOOT_ID");
+    _cleanup_close_ int fd =
+        given ? -1 : open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+    ssize_t len = fd >= 0 ? read(fd, id, 63) : 0;
+    id[len > 0 ? len : 0] = '\0';
+    if (given)
+        snprintf(id, 64, "%s", given);
+    id[strcspn(id, "\n")] = '\0';
+}
+
+static int start_manager(struct service *service)
+{
+    char boot_id[64];
+    read_boot_id(boot_id);
+    return manager_create(service->options->settings, boot_id, service->privsep, &service->manager);
+}
+
 static int start_http(struct service *service)
 {
+    static const struct http_route *const tables[] = {routes_classic, routes_v1, NULL};
     const struct service_options *options = service->options;
-    service->routes = (struct routes_classic){service->manager, service->auth};
+    service->routes = (struct routes){service->manager, service->auth};
     struct http_options http = {
         .settings = options->settings,
         .socket = options->settings->socket[0] ? options->settings->socket : NULL,
         .auth = service->auth,
-        .routes = routes_classic,
+        .tables = tables,
         .data = &service->routes,
         .user_mode = options->user_mode,
     };
@@ -149,7 +172,7 @@ static int start(struct service *service, int control)
     if (r == 0)
         r = lock_instance(service);
     if (r == 0)
-        r = manager_create(options->settings, service->privsep, &service->manager);
+        r = start_manager(service);
     if (r == 0)
         r = auth_create(options->settings, options->user_mode, &service->auth);
     if (r == 0)

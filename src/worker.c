@@ -2,17 +2,11 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <stdbool.h>
 #include <stdlib.h>
 
 #include "common/api.h"
 #include "common/cleanup.h"
-
-enum worker_life {
-    WORKER_NONE, /* no thread, none to join */
-    WORKER_ALIVE,
-    WORKER_ENDED, /* to be joined */
-};
+#include "common/units.h"
 
 struct worker {
     /* immutable */
@@ -20,10 +14,13 @@ struct worker {
     unsigned number;
 
     /* protected by workers->lock */
-    enum worker_life life;
     pthread_t thread;
+    bool ended; /* to be joined */
+    bool lost;  /* nobody joins it: it frees itself */
+    bool busy;
+    uid_t uid; /* whose task it runs */
 
-    /* worker thread only */
+    /* worker thread only, but for `lost` */
     struct worker_tools tools;
 };
 
@@ -31,15 +28,19 @@ struct workers {
     /* immutable */
     struct queue *queue;
     struct download_share *share;
-    worker_run run;
-    void *data;
+    struct worker_events events;
+
+    atomic_bool watched;
 
     pthread_mutex_t lock;
     /* protected by lock */
-    struct worker all[API_MAX_TASKS_MAX];
+    pthread_cond_t found; /* a lost one has ended */
+    unsigned lost;
+    struct worker *all[API_MAX_TASKS_MAX]; /* by number; NULL: none */
 };
 
-int workers_create(struct queue *queue, worker_run run, void *data, struct workers **ret_workers)
+int workers_create(struct queue *queue, const struct worker_events *events,
+                   struct workers **ret_workers)
 {
     struct workers *workers = calloc(1, sizeof *workers);
     if (!workers)
@@ -50,15 +51,50 @@ int workers_create(struct queue *queue, worker_run run, void *data, struct worke
         return r;
     }
     workers->queue = queue;
-    workers->run = run;
-    workers->data = data;
+    workers->events = *events;
     pthread_mutex_init(&workers->lock, NULL);
-    for (unsigned i = 0; i < API_MAX_TASKS_MAX; i++) {
-        workers->all[i].workers = workers;
-        workers->all[i].number = i;
-    }
+    pthread_cond_init(&workers->found, NULL);
     *ret_workers = workers;
     return 0;
+}
+
+static void worker_free(struct worker *worker)
+{
+    if (!worker)
+        return;
+    files_close(worker->tools.channel);
+    transfer_destroy(worker->tools.transfer);
+    free(worker);
+}
+
+/* --- a worker's thread --- */
+
+static void begin(struct worker *worker, uid_t uid)
+{
+    struct workers *workers = worker->workers;
+    pthread_mutex_lock(&workers->lock);
+    worker->busy = true;
+    worker->uid = uid;
+    pthread_mutex_unlock(&workers->lock);
+    if (!atomic_exchange(&workers->watched, true))
+        workers->events.on_busy(workers->events.data);
+}
+
+/* False: it was replaced meanwhile, and its slot is the other's. */
+static bool end(struct worker *worker)
+{
+    struct workers *workers = worker->workers;
+    pthread_mutex_lock(&workers->lock);
+    worker->busy = false;
+    bool lost = worker->lost;
+    pthread_mutex_unlock(&workers->lock);
+    if (lost)
+        return false;
+    queue_release(workers->queue, worker->uid);
+    /* An idle worker keeps nobody's filer from ending. */
+    if (queue_length(workers->queue, QUEUE_EVERYBODY) == 0)
+        files_close(TAKE_PTR(worker->tools.channel));
+    return true;
 }
 
 /* True when the worker has to end: not if it was asked back between the queue's word and here. */
@@ -67,53 +103,65 @@ static bool leave(struct worker *worker, int reason)
     struct workers *workers = worker->workers;
     pthread_mutex_lock(&workers->lock);
     bool leaving = reason != -ECANCELED || worker->number >= queue_slots(workers->queue);
-    if (leaving)
-        worker->life = WORKER_ENDED;
+    worker->ended = leaving;
     pthread_mutex_unlock(&workers->lock);
     return leaving;
 }
 
-/* Until the queue says why not; that is the value. */
-static int work(struct worker *worker)
+static void come_back(struct worker *worker)
 {
     struct workers *workers = worker->workers;
-    uid_t uid;
-    int64_t row;
-    int r;
-    while ((r = queue_pop(workers->queue, worker->number, &uid, &row)) == 0) {
-        workers->run(workers->data, &worker->tools, uid, row);
-        queue_release(workers->queue, uid);
-        /* An idle worker keeps nobody's filer from ending. */
-        if (queue_length(workers->queue, QUEUE_EVERYBODY) == 0)
-            files_close(TAKE_PTR(worker->tools.channel));
-    }
-    return r;
+    workers->events.on_found(workers->events.data, worker->uid);
+    worker_free(worker);
+    pthread_mutex_lock(&workers->lock);
+    workers->lost--;
+    pthread_cond_broadcast(&workers->found);
+    pthread_mutex_unlock(&workers->lock);
 }
 
 static void *worker_thread(void *data)
 {
     struct worker *worker = data;
-    while (!leave(worker, work(worker)))
-        ;
-    files_close(TAKE_PTR(worker->tools.channel));
-    transfer_destroy(TAKE_PTR(worker->tools.transfer));
-    return NULL;
+    struct workers *workers = worker->workers;
+    uid_t uid;
+    int64_t row;
+    for (;;) {
+        int r = queue_pop(workers->queue, worker->number, &uid, &row);
+        if (r < 0 && leave(worker, r))
+            return NULL;
+        if (r < 0)
+            continue;
+        begin(worker, uid);
+        workers->events.run(workers->events.data, &worker->tools, uid, row);
+        if (!end(worker)) {
+            come_back(worker);
+            return NULL;
+        }
+    }
 }
 
-static int start_locked(struct worker *worker)
+/* --- the pool --- */
+
+static int start_locked(struct workers *workers, unsigned number)
 {
-    if (worker->life == WORKER_ENDED)
-        pthread_join(worker->thread, NULL);
-    worker->life = WORKER_NONE;
-    int r = transfer_create(worker->workers->share, &worker->tools.transfer);
-    if (r < 0)
-        return r;
-    r = pthread_create(&worker->thread, NULL, worker_thread, worker);
-    if (r != 0) {
-        transfer_destroy(TAKE_PTR(worker->tools.transfer));
-        return -r;
+    struct worker *old = TAKE_PTR(workers->all[number]);
+    if (old) {
+        pthread_join(old->thread, NULL);
+        worker_free(old);
     }
-    worker->life = WORKER_ALIVE;
+    struct worker *worker = calloc(1, sizeof *worker);
+    if (!worker)
+        return -ENOMEM;
+    worker->workers = workers;
+    worker->number = number;
+    int r = transfer_create(workers->share, &worker->tools.transfer);
+    if (r == 0)
+        r = -pthread_create(&worker->thread, NULL, worker_thread, worker);
+    if (r < 0) {
+        worker_free(worker);
+        return r;
+    }
+    workers->all[number] = worker;
     return 0;
 }
 
@@ -123,23 +171,75 @@ int workers_resize(struct workers *workers, unsigned number)
     pthread_mutex_lock(&workers->lock);
     queue_set_slots(workers->queue, number);
     for (unsigned i = 0; i < number && r == 0; i++)
-        if (workers->all[i].life != WORKER_ALIVE)
-            r = start_locked(&workers->all[i]);
+        if (!workers->all[i] || workers->all[i]->ended)
+            r = start_locked(workers, i);
     pthread_mutex_unlock(&workers->lock);
     return r;
+}
+
+static bool is_stuck(const struct worker *worker, int64_t patience)
+{
+    int64_t since = transfer_on_disk_since(worker->tools.transfer);
+    return since != 0 && units_now_boottime() - since > patience;
+}
+
+/* The next one that is stuck gives its number and its slot to another. False: there is none. */
+static bool replace_one(struct workers *workers, int64_t patience, bool *ret_busy)
+{
+    struct worker *stuck = NULL;
+    bool busy = false;
+    pthread_mutex_lock(&workers->lock);
+    for (unsigned i = 0; i < API_MAX_TASKS_MAX && !stuck; i++) {
+        struct worker *worker = workers->all[i];
+        busy = busy || (worker && worker->busy);
+        if (worker && worker->busy && is_stuck(worker, patience))
+            stuck = worker;
+    }
+    uid_t uid = stuck ? stuck->uid : 0;
+    if (stuck) {
+        workers->events.on_lost(workers->events.data, uid);
+        stuck->lost = true;
+        atomic_store(&stuck->tools.lost, true);
+        workers->lost++;
+        pthread_detach(stuck->thread);
+        workers->all[stuck->number] = NULL;
+        if (stuck->number < queue_slots(workers->queue))
+            start_locked(workers, stuck->number); /* without one, the others share its work */
+    }
+    pthread_mutex_unlock(&workers->lock);
+    *ret_busy = busy;
+    if (!stuck)
+        return false;
+    queue_release(workers->queue, uid);
+    return true;
+}
+
+bool workers_watch(struct workers *workers, int64_t patience)
+{
+    bool busy;
+    atomic_store(&workers->watched, false);
+    while (replace_one(workers, patience, &busy))
+        ;
+    if (busy)
+        atomic_store(&workers->watched, true);
+    return busy;
 }
 
 void workers_join(struct workers *workers)
 {
     for (unsigned i = 0; i < API_MAX_TASKS_MAX; i++) {
-        struct worker *worker = &workers->all[i];
         pthread_mutex_lock(&workers->lock);
-        bool joinable = worker->life != WORKER_NONE;
+        struct worker *worker = TAKE_PTR(workers->all[i]);
         pthread_mutex_unlock(&workers->lock);
-        if (joinable)
-            pthread_join(worker->thread, NULL);
-        worker->life = WORKER_NONE;
+        if (!worker)
+            continue;
+        pthread_join(worker->thread, NULL);
+        worker_free(worker);
     }
+    pthread_mutex_lock(&workers->lock);
+    while (workers->lost > 0)
+        pthread_cond_wait(&workers->found, &workers->lock);
+    pthread_mutex_unlock(&workers->lock);
 }
 
 void workers_destroy(struct workers *workers)
@@ -147,6 +247,7 @@ void workers_destroy(struct workers *workers)
     if (!workers)
         return;
     download_share_destroy(workers->share);
+    pthread_cond_destroy(&workers->found);
     pthread_mutex_destroy(&workers->lock);
     free(workers);
 }

@@ -1,0 +1,182 @@
+#include "active.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+struct active_entry {
+    /* immutable */
+    int64_t row;
+
+    atomic_int wish;
+    _Atomic int64_t bytes_done, bytes_per_second, durable;
+    atomic_bool broken;
+    _Atomic uint64_t version;
+
+    /* protected by lock */
+    struct active_entry *next;
+    enum task_state state;
+    bool decided; /* it is ending: too late for wishes */
+    struct active_waiter *waiters;
+};
+
+static _Atomic uint64_t versions; /* no two entries have the same */
+
+struct active {
+    pthread_mutex_t lock;
+    /* protected by lock */
+    struct active_entry *entries;
+};
+
+int active_create(struct active **ret_active)
+{
+    struct active *active = calloc(1, sizeof *active);
+    if (!active)
+        return -ENOMEM;
+    pthread_mutex_init(&active->lock, NULL);
+    *ret_active = active;
+    return 0;
+}
+
+void active_destroy(struct active *active)
+{
+    if (!active)
+        return;
+    assert(!active->entries);
+    pthread_mutex_destroy(&active->lock);
+    free(active);
+}
+
+static struct active_entry *find_locked(struct active *active, int64_t row)
+{
+    struct active_entry *entry = active->entries;
+    while (entry && entry->row != row)
+        entry = entry->next;
+    return entry;
+}
+
+int active_enter(struct active *active, int64_t row, enum task_state state,
+                 struct active_entry **ret_entry)
+{
+    struct active_entry *entry = calloc(1, sizeof *entry);
+    if (!entry)
+        return -ENOMEM;
+    entry->row = row;
+    entry->state = state;
+    active_new_version(entry);
+    pthread_mutex_lock(&active->lock);
+    entry->next = active->entries;
+    active->entries = entry;
+    pthread_mutex_unlock(&active->lock);
+    *ret_entry = entry;
+    return 0;
+}
+
+void active_leave(struct active *active, struct active_entry *entry)
+{
+    if (!entry)
+        return;
+    pthread_mutex_lock(&active->lock);
+    struct active_entry **link = &active->entries;
+    while (*link != entry)
+        link = &(*link)->next;
+    *link = entry->next;
+    assert(!entry->waiters);
+    pthread_mutex_unlock(&active->lock);
+    free(entry);
+}
+
+void active_set_state(struct active *active, struct active_entry *entry, enum task_state state)
+{
+    pthread_mutex_lock(&active->lock);
+    entry->state = state;
+    pthread_mutex_unlock(&active->lock);
+}
+
+void active_set_bytes(struct active_entry *entry, int64_t bytes, int64_t per_second)
+{
+    atomic_store_explicit(&entry->bytes_done, bytes, memory_order_relaxed);
+    atomic_store_explicit(&entry->bytes_per_second, per_second, memory_order_relaxed);
+}
+
+enum active_wish active_wished(const struct active_entry *entry)
+{
+    return (enum active_wish)atomic_load(&entry->wish);
+}
+
+int64_t active_durable(const struct active_entry *entry)
+{
+    return atomic_load(&entry->durable);
+}
+
+uint64_t active_version(const struct active_entry *entry)
+{
+    return atomic_load(&entry->version);
+}
+
+void active_new_version(struct active_entry *entry)
+{
+    atomic_store(&entry->version, atomic_fetch_add(&versions, 1) + 1);
+    atomic_store(&entry->durable, 0);
+}
+
+bool active_is_broken(const struct active_entry *entry)
+{
+    return atomic_load(&entry->broken);
+}
+
+void active_set_durable(struct active *active, int64_t row, uint64_t version, int64_t bytes)
+{
+    pthread_mutex_lock(&active->lock);
+    struct active_entry *entry = find_locked(active, row);
+    if (entry && atomic_load(&entry->version) == version) {
+        if (bytes < 0)
+            atomic_store(&entry->broken, true);
+        else
+            atomic_store(&entry->durable, bytes);
+    }
+    pthread_mutex_unlock(&active->lock);
+}
+
+bool active_look(struct active *active, int64_t row, struct active_view *ret_view)
+{
+    pthread_mutex_lock(&active->lock);
+    struct active_entry *entry = find_locked(active, row);
+    if (entry)
+        *ret_view = (struct active_view){
+            .state = entry->state,
+            .bytes_done = atomic_load(&entry->bytes_done),
+            .bytes_per_second = atomic_load(&entry->bytes_per_second),
+        };
+    pthread_mutex_unlock(&active->lock);
+    return entry;
+}
+
+bool active_add_wish(struct active *active, int64_t row, struct active_waiter *waiter)
+{
+    pthread_mutex_lock(&active->lock);
+    struct active_entry *entry = find_locked(active, row);
+    bool taken = entry && entry->state == TASK_DOWNLOADING && !entry->decided;
+    if (taken) {
+        waiter->next = entry->waiters;
+        entry->waiters = waiter;
+        if ((int)waiter->wish > atomic_load(&entry->wish))
+            atomic_store(&entry->wish, (int)waiter->wish);
+    }
+    pthread_mutex_unlock(&active->lock);
+    return taken;
+}
+
+enum active_wish active_take_wishes(struct active *active, struct active_entry *entry,
+                                    struct active_waiter **ret_waiters)
+{
+    pthread_mutex_lock(&active->lock);
+    entry->decided = true;
+    *ret_waiters = entry->waiters;
+    entry->waiters = NULL;
+    enum active_wish wish = (enum active_wish)atomic_load(&entry->wish);
+    pthread_mutex_unlock(&active->lock);
+    return wish;
+}

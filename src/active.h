@@ -1,0 +1,68 @@
+/*
+ * The tasks that a worker or a finisher has in hand: what people see of them, which is ahead of the
+ * store, and what people wish of them meanwhile. Thread safe; calls nobody.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/task.h"
+#include "manager.h"
+
+struct active; /* all of them */
+struct active_entry; /* one; belongs to who has the task in hand */
+
+enum active_wish {
+    ACTIVE_NO_WISH,
+    ACTIVE_HOLD, /* stronger ones come later */
+    ACTIVE_CANCEL,
+    ACTIVE_CANCEL_KEEP, /* the part file stays */
+};
+
+/* Somebody who waits for what becomes of a wish. */
+struct active_waiter {
+    struct active_waiter *next;
+    enum active_wish wish;
+    manager_done done;
+    void *data;
+};
+
+struct active_view {
+    enum task_state state;
+    int64_t bytes_done;
+    int64_t bytes_per_second;
+};
+
+int active_create(struct active **ret_active); /* 0 or -ENOMEM */
+/* No entries are left. NULL is fine. */
+void active_destroy(struct active *active);
+
+/* 0 or -ENOMEM. */
+int active_enter(struct active *active, int64_t row, enum task_state state,
+                 struct active_entry **ret_entry);
+/* NULL is fine. Its waiters have been taken. */
+void active_leave(struct active *active, struct active_entry *entry);
+void active_set_state(struct active *active, struct active_entry *entry, enum task_state state);
+
+/* Without a lock, for the holder's callbacks. */
+void active_set_bytes(struct active_entry *entry, int64_t bytes, int64_t per_second);
+enum active_wish active_wished(const struct active_entry *entry);
+int64_t active_durable(const struct active_entry *entry);
+/* Which version of the file its bytes are of; a new one when the bytes are given up. */
+uint64_t active_version(const struct active_entry *entry);
+void active_new_version(struct active_entry *entry);
+/* Bytes that were written did not reach the disk. */
+bool active_is_broken(const struct active_entry *entry);
+
+/* The bytes of this task that are on disk by now; -1: they could not be brought there. Only if it is
+ * still in hand, with the same version of the file. */
+void active_set_durable(struct active *active, int64_t row, uint64_t version, int64_t bytes);
+/* False: nobody has it in hand. */
+bool active_look(struct active *active, int64_t row, struct active_view *ret_view);
+/* Takes the waiter (from malloc) when the task is DOWNLOADING and not just ending; false: it is not. */
+bool active_add_wish(struct active *active, int64_t row, struct active_waiter *waiter);
+/* No more wishes are taken; the strongest one, and who waits. The waiters are the caller's to answer
+ * and free. */
+enum active_wish active_take_wishes(struct active *active, struct active_entry *entry,
+                                    struct active_waiter **ret_waiters);

@@ -1,0 +1,497 @@
+#include "verbs.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/cleanup.h"
+#include "common/log.h"
+#include "common/units.h"
+#include "lanes.h"
+
+#define IDLE          60000 /* ms until the thread that looks tasks up is ended */
+#define FILER_TIMEOUT 5000  /* ms for a file operation that somebody waits for */
+#define GRASP_WITHIN  5000  /* ms to get hold of a task that changes hands */
+#define GRASP_EVERY   2     /* ms */
+
+struct verbs {
+    /* immutable */
+    struct engine *engine;
+    struct finisher *finisher;
+    struct lanes *lanes; /* one */
+
+    pthread_mutex_t lock;
+    /* protected by lock */
+    struct verb_job
+        *grasping; /* at most one for a task: a verb sees what the one before it made true */
+};
+
+struct verb_job {
+    struct lane_job job; /* first: lanes hand it back */
+    struct verbs *verbs;
+    enum verb_kind kind;
+    uid_t scope;
+    char prefix[API_ID_LENGTH + 1];
+    struct task task; /* as it was found, then as it becomes */
+    enum task_state before;
+    int64_t ended_at; /* before a retry */
+    int64_t until;    /* boot time: it is refused if the task cannot be grasped by then */
+    int64_t row;      /* the task that it has grasped, 0: none */
+    struct verb_job *next_grasping; /* protected by the lock */
+    manager_done done;
+    void *data;
+};
+
+/* --- answers; each ends the job --- */
+
+/* False: another verb has the task. */
+static bool grasp(struct verb_job *job)
+{
+    struct verbs *verbs = job->verbs;
+    pthread_mutex_lock(&verbs->lock);
+    struct verb_job *other = verbs->grasping;
+    while (other && other->row != job->task.row)
+        other = other->next_grasping;
+    if (!other) {
+        job->row = job->task.row;
+        job->next_grasping = verbs->grasping;
+        verbs->grasping = job;
+    }
+    pthread_mutex_unlock(&verbs->lock);
+    return !other;
+}
+
+static void let_go(struct verb_job *job)
+{
+    struct verbs *verbs = job->verbs;
+    pthread_mutex_lock(&verbs->lock);
+    for (struct verb_job **link = &verbs->grasping; *link; link = &(*link)->next_grasping) {
+        if (*link == job) {
+            *link = job->next_grasping;
+            break;
+        }
+    }
+    job->row = 0;
+    pthread_mutex_unlock(&verbs->lock);
+}
+
+static void job_free(struct verb_job *job)
+{
+    let_go(job);
+    task_release(&job->task);
+    free(job);
+}
+
+static void refuse(struct verb_job *job, int error, const char *message)
+{
+    job->done(job->data, &(struct manager_reply){.error = error, .message = message});
+    job_free(job);
+}
+
+static const char *error_sentence(int error)
+{
+    switch (error) {
+    case -ENOENT:
+        return "there is no such task";
+    case -EMLINK:
+        return "several tasks begin like that; give more of the id";
+    case -ESHUTDOWN:
+        return "the service is stopping; try again in a moment";
+    case -ENOMEM:
+        return "the service is out of memory; try again later";
+    case -ENOSPC:
+        return "the service's disk is full: nothing was changed; make room there first";
+    default:
+        return "the service could not use its store; its log says why";
+    }
+}
+
+static void refuse_error(struct verb_job *job, int error)
+{
+    refuse(job, error, error_sentence(error));
+}
+
+/* Its state does not take the verb. */
+static void refuse_state(struct verb_job *job, const char *hint)
+{
+    char message[160];
+    snprintf(message, sizeof message, "it is %s; %s", task_state_name(job->task.state), hint);
+    refuse(job, -EBUSY, message);
+}
+
+static void answer(struct verb_job *job)
+{
+    struct manager_view view = engine_view(job->verbs->engine, &job->task);
+    job->done(job->data, &(struct manager_reply){.view = &view});
+    job_free(job);
+}
+
+static void log_verb(const struct task *task)
+{
+    log_info("task=%s user=%s %s", task->id, task->user, task_state_name(task->state));
+}
+
+/* The counters know only tasks that ended since this start. */
+static void count(struct engine *engine, const struct verb_job *job)
+{
+    bool counted = !task_state_ended(job->before) || job->ended_at >= engine->started_at;
+    if (counted)
+        engine_moved(engine, job->before, job->task.state);
+    else
+        stats_enter(engine->stats, job->task.state, 1);
+}
+
+/* A store_done: only now is it true. */
+static void on_changed(void *data, int result)
+{
+    struct verb_job *job = data;
+    struct engine *engine = job->verbs->engine;
+    struct task *task = &job->task;
+    if (result < 0) {
+        if (job->before == TASK_ENQUEUED) /* it was taken out of the queue */
+            queue_push_front(engine->queue, task->uid, task->row);
+        refuse_error(job, result);
+        return;
+    }
+    count(engine, job);
+    log_verb(task);
+    if (task->state == TASK_ENQUEUED)
+        queue_push(engine->queue, task->uid, task->row);
+    struct task copy;
+    if (job->kind == VERB_CANCEL && task->has_part && task_copy(task, &copy) == 0)
+        finisher_remove_part(job->verbs->finisher, &copy); /* it could not be just now */
+    answer(job);
+}
+
+/* Ends the job, later. An illegal verb is a bug. */
+static void change(struct verb_job *job, enum task_verb verb)
+{
+    job->before = job->task.state;
+    int r = task_next(job->before, verb, &job->task.state);
+    assert(r == 0);
+    r = store_update(job->verbs->engine->store, &job->task, on_changed, job);
+    if (r < 0)
+        on_changed(job, r);
+}
+
+/* --- finding --- */
+
+/* What is in hand is ahead of the store; what just left it is in the store by now. */
+static int find(struct verb_job *job)
+{
+    struct engine *engine = job->verbs->engine;
+    struct active_view view;
+    task_release(&job->task);
+    int r = store_find(engine->store, job->scope, job->prefix, &job->task);
+    if (r < 0 || active_look(engine->active, job->task.row, &view))
+        return r;
+    int64_t row = job->task.row;
+    task_release(&job->task);
+    return store_fetch(engine->store, row, &job->task);
+}
+
+/* --- hold and cancel --- */
+
+/* A task that waited, and was taken out of the queue, or is PAUSED. */
+static void settle(struct verb_job *job, enum task_verb verb)
+{
+    struct task *task = &job->task;
+    if (verb == TASK_CANCEL)
+        task->ended_at = units_now_realtime();
+    engine_set_error(task, NULL, NULL);
+    change(job, verb);
+}
+
+/* The part file goes first: a CANCELLED task with one keeps it on purpose. A finisher_work. */
+static void cancel_with_part(void *data, struct files_channel *channel)
+{
+    struct verb_job *job = data;
+    struct task *task = &job->task;
+    _cleanup_free_ char *part = task_part_name(task);
+    if (part && channel && files_unlink(channel, task->directory, part, FILER_TIMEOUT) == 0) {
+        task->has_part = false;
+        task->written = task->durable = 0;
+    }
+    settle(job, TASK_CANCEL);
+}
+
+static void cancel_waiting(struct verb_job *job)
+{
+    int r = -ENOMEM;
+    if (job->kind == VERB_CANCEL && job->task.has_part)
+        r = finisher_call(job->verbs->finisher, job->task.uid, cancel_with_part, job);
+    if (r == -ESHUTDOWN)
+        refuse_error(job, r);
+    else if (r < 0)
+        settle(job, TASK_CANCEL);
+}
+
+static void take_waiting(struct verb_job *job)
+{
+    job->task.state = TASK_ENQUEUED; /* that is what the queue says; the store may lag behind */
+    if (job->kind == VERB_HOLD)
+        settle(job, TASK_HOLD);
+    else
+        cancel_waiting(job);
+}
+
+/* Whoever has it in hand answers, once they have let go. */
+static bool wish(struct verb_job *job)
+{
+    struct active_waiter *waiter = calloc(1, sizeof *waiter);
+    if (!waiter)
+        return false;
+    waiter->wish = job->kind == VERB_HOLD     ? ACTIVE_HOLD
+                   : job->kind == VERB_CANCEL ? ACTIVE_CANCEL
+                                              : ACTIVE_CANCEL_KEEP;
+    waiter->done = job->done;
+    waiter->data = job->data;
+    if (active_add_wish(job->verbs->engine->active, job->task.row, waiter)) {
+        job_free(job);
+        return true;
+    }
+    free(waiter);
+    return false;
+}
+
+/* True: the job is done with, or is in other hands. False: the task is just changing hands. */
+static bool try_stop(struct verb_job *job)
+{
+    struct engine *engine = job->verbs->engine;
+    struct task *task = &job->task;
+    bool cancels = job->kind != VERB_HOLD;
+    struct active_view view;
+    if (active_look(engine->active, task->row, &view) && !task_state_ended(task->state))
+        task->state = view.state;
+    if (cancels && (task->state == TASK_CANCELLED || task->state == TASK_CLEARED)) {
+        answer(job);
+    } else if (task_state_ended(task->state) || task->state == TASK_FINISHING) {
+        refuse_state(job, cancels ? "there is nothing to cancel" : "there is nothing to hold");
+    } else if (task->state == TASK_PAUSED && cancels) {
+        cancel_waiting(job);
+    } else if (task->state == TASK_PAUSED) {
+        refuse_state(job, "release lets it go on");
+    } else if (queue_remove(engine->queue, task->uid, task->row) == 0) {
+        take_waiting(job);
+    } else if (!wish(job)) {
+        return false;
+    }
+    return true;
+}
+
+/* The task is just changing hands, or another verb has it: in a moment. */
+static void come_again(struct verb_job *job)
+{
+    let_go(job);
+    if (atomic_load(&job->verbs->engine->stopping))
+        refuse_error(job, -ESHUTDOWN);
+    else if (units_now_boottime() >= job->until)
+        refuse(job, -EBUSY, "it is just changing its state; try again");
+    else
+        lanes_defer(job->verbs->lanes, 0, &job->job, GRASP_EVERY);
+}
+
+static void stop(struct verb_job *job)
+{
+    if (!try_stop(job))
+        come_again(job);
+}
+
+/* --- release and retry --- */
+
+static void release(struct verb_job *job)
+{
+    struct task *task = &job->task;
+    if (task->state != TASK_PAUSED) {
+        refuse_state(job, "only a PAUSED task can be released");
+        return;
+    }
+    task->wait = TASK_WAIT_NONE;
+    task->not_before = 0;
+    change(job, TASK_RELEASE);
+}
+
+/* After whatever the lane still had to do with its part file. A finisher_work. */
+static void retry(void *data, struct files_channel *channel)
+{
+    (void)channel;
+    struct verb_job *job = data;
+    struct task *task = &job->task;
+    int r = find(job);
+    if (r < 0) {
+        refuse_error(job, r);
+        return;
+    }
+    if (task->state != TASK_FAILED && task->state != TASK_CANCELLED &&
+        task->state != TASK_CLEARED) {
+        refuse_state(job, task->state == TASK_FINISHED ? "its file is there"
+                                                       : "it is on its way already");
+        return;
+    }
+    engine_set_error(task, NULL, NULL);
+    job->ended_at = task->ended_at;
+    task->ended_at = 0;
+    task->failures = 0;
+    task->wait = TASK_WAIT_NONE;
+    task->not_before = 0;
+    task->admitted = false; /* its dest may be taken meanwhile */
+    change(job, TASK_RETRY);
+}
+
+/* --- forget --- */
+
+static void on_forgotten(void *data, int result)
+{
+    struct verb_job *job = data;
+    if (result == -EBUSY) {
+        refuse_state(job, "it is running; cancel it first");
+    } else if (result < 0) {
+        refuse_error(job, result);
+    } else {
+        log_info("task=%s user=%s forgotten", job->task.id, job->task.user);
+        job->done(job->data, &(struct manager_reply){.count = 1});
+        job_free(job);
+    }
+}
+
+/* 0, or a negative errno: what is on disk could not be removed. */
+static int remove_files(struct verb_job *job, struct files_channel *channel)
+{
+    const struct task *task = &job->task;
+    _cleanup_free_ char *part = task_part_name(task);
+    bool with_file =
+        job->kind == VERB_FORGET_FILE && task->state == TASK_FINISHED && task->file_ino != 0;
+    if (!task->has_part && !with_file)
+        return 0;
+    if (!channel || !part)
+        return -EHOSTDOWN;
+    int r = task->has_part ? files_unlink(channel, task->directory, part, FILER_TIMEOUT) : 0;
+    if (r == 0 && with_file)
+        r = files_unlink_if(channel, task->directory, task->name, task->file_dev, task->file_ino,
+                            task->bytes_done, FILER_TIMEOUT);
+    return r;
+}
+
+/* A finisher_work. */
+static void forget(void *data, struct files_channel *channel)
+{
+    struct verb_job *job = data;
+    struct task *task = &job->task;
+    int r = find(job);
+    if (r < 0) {
+        refuse_error(job, r);
+        return;
+    }
+    if (!task_state_ended(task->state)) {
+        refuse(job, -EBUSY, "it is running; cancel it first");
+        return;
+    }
+    r = remove_files(job, channel);
+    if (r < 0 && r != -ESTALE) { /* ESTALE: another file by now, which is spared */
+        char message[512];
+        snprintf(message, sizeof message, "%s: the file cannot be removed: %s", task->directory,
+                 strerror(-r));
+        refuse(job, -EACCES, message);
+    } else if (store_forget(job->verbs->engine->store, task->row, on_forgotten, job) < 0) {
+        refuse_error(job, -ENOMEM);
+    }
+}
+
+/* --- the thread --- */
+
+/* Goes to the lane of the task's user, behind what that still has to do. */
+static void hand_to_lane(struct verb_job *job, finisher_work work)
+{
+    int r = finisher_call(job->verbs->finisher, job->task.uid, work, job);
+    if (r < 0)
+        refuse_error(job, r == -ESHUTDOWN ? r : -ENOMEM);
+}
+
+static void do_job(struct verb_job *job)
+{
+    int r = find(job);
+    if (r == 0 && job->kind != VERB_FIND) {
+        if (!grasp(job)) {
+            come_again(job);
+            return;
+        }
+        r = find(job); /* again: the verb before has come true by now */
+    }
+    if (r < 0)
+        refuse_error(job, r);
+    else if (job->kind == VERB_FIND)
+        answer(job);
+    else if (job->kind == VERB_HOLD || job->kind == VERB_CANCEL || job->kind == VERB_CANCEL_KEEP)
+        stop(job);
+    else if (job->kind == VERB_RELEASE)
+        release(job);
+    else
+        hand_to_lane(job, job->kind == VERB_RETRY ? retry : forget);
+}
+
+static void work(void *data, uid_t uid, struct files_channel **channel, struct lane_job *jobs)
+{
+    (void)data;
+    (void)uid;
+    (void)channel;
+    while (jobs) {
+        struct verb_job *job = (struct verb_job *)jobs;
+        jobs = jobs->next;
+        do_job(job);
+    }
+}
+
+void verbs_ask(struct verbs *verbs, enum verb_kind kind, uid_t scope, const char *prefix,
+               manager_done done, void *data)
+{
+    struct verb_job *job = calloc(1, sizeof *job);
+    size_t len = strlen(prefix);
+    if (!job || len > API_ID_LENGTH) {
+        int error = job ? -ENOENT : -ENOMEM;
+        free(job);
+        done(data, &(struct manager_reply){.error = error, .message = error_sentence(error)});
+        return;
+    }
+    *job =
+        (struct verb_job){.verbs = verbs, .kind = kind, .scope = scope, .done = done, .data = data};
+    memcpy(job->prefix, prefix, len + 1);
+    int r = lanes_put(verbs->lanes, 0, &job->job);
+    if (r < 0)
+        refuse_error(job, r == -ESHUTDOWN ? r : -ENOMEM);
+}
+
+/* --- life --- */
+
+int verbs_create(struct engine *engine, struct finisher *finisher, struct verbs **ret_verbs)
+{
+    struct verbs *verbs = calloc(1, sizeof *verbs);
+    if (!verbs)
+        return -ENOMEM;
+    verbs->engine = engine;
+    verbs->finisher = finisher;
+    int r = lanes_create(NULL, IDLE, work, verbs, &verbs->lanes);
+    if (r < 0) {
+        free(verbs);
+        return r;
+    }
+    pthread_mutex_init(&verbs->lock, NULL);
+    *ret_verbs = verbs;
+    return 0;
+}
+
+void verbs_stop(struct verbs *verbs)
+{
+    lanes_close(verbs->lanes);
+    lanes_wait(verbs->lanes, -1);
+}
+
+void verbs_destroy(struct verbs *verbs)
+{
+    if (!verbs)
+        return;
+    lanes_destroy(verbs->lanes);
+    pthread_mutex_destroy(&verbs->lock);
+    free(verbs);
+}

@@ -1,0 +1,30 @@
+/* What people ask of one task: find, hold, release, cancel, retry, forget; each on the thread that looks
+ * tasks up, so never on an HTTP thread. */
+#pragma once
+
+#include "engine.h"
+#include "finisher.h"
+#include "manager.h"
+
+struct verbs;
+
+enum verb_kind {
+    VERB_FIND,
+    VERB_HOLD,
+    VERB_RELEASE,
+    VERB_CANCEL,
+    VERB_CANCEL_KEEP, /* the part file stays */
+    VERB_RETRY,
+    VERB_FORGET,
+    VERB_FORGET_FILE, /* the finished file goes too */
+};
+
+/* 0 or -ENOMEM. Engine and finisher outlive it. */
+int verbs_create(struct engine *engine, struct finisher *finisher, struct verbs **ret_verbs);
+/* What was asked is answered; what comes later is answered -ESHUTDOWN. */
+void verbs_stop(struct verbs *verbs);
+void verbs_destroy(struct verbs *verbs);
+
+/* As the functions of manager.h about one task. */
+void verbs_ask(struct verbs *verbs, enum verb_kind kind, uid_t scope, const char *prefix,
+               manager_done done, void *data);
