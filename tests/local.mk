@@ -6,20 +6,29 @@ LOG_DRIVER = env AM_TAP_AWK='$(AWK)' $(SHELL) $(top_srcdir)/build-aux/tap-driver
 SH_LOG_DRIVER = $(LOG_DRIVER)
 TEST_EXTENSIONS = .sh
 
-dist_check_SCRIPTS = tests/test_docs.sh tests/test_floors.sh tests/test_nginx.sh
+dist_check_SCRIPTS = tests/test_docs.sh tests/test_floors.sh tests/test_frozen.sh \
+	tests/test_nginx.sh
 TESTS += $(dist_check_SCRIPTS)
-EXTRA_DIST += tests/tap.sh
+EXTRA_DIST += tests/tap.sh tests/test_crash.sh tests/power_cut.sh
 
 if HAVE_CHECK
 UNIT_TESTS = \
 	tests/check_buf \
+	tests/check_checksum \
+	tests/check_faults \
 	tests/check_files \
+	tests/check_hostile \
+	tests/check_hosts \
 	tests/check_json \
+	tests/check_lanes \
 	tests/check_log \
 	tests/check_naming \
 	tests/check_peer \
 	tests/check_queue \
+	tests/check_resume \
+	tests/check_retry \
 	tests/check_routes_classic \
+	tests/check_routes_v1 \
 	tests/check_settings \
 	tests/check_stats \
 	tests/check_store \
@@ -30,26 +39,66 @@ UNIT_TESTS = \
 END_TO_END_TESTS = \
 	tests/test_bad_input \
 	tests/test_cli \
+	tests/test_faults \
+	tests/test_hostile \
+	tests/test_resume \
 	tests/test_service \
 	tests/test_users
-check_PROGRAMS += $(UNIT_TESTS) $(END_TO_END_TESTS) tests/origin
-TESTS += $(UNIT_TESTS) $(END_TO_END_TESTS)
+check_PROGRAMS += $(UNIT_TESTS) $(END_TO_END_TESTS) tests/origin tests/power_cut tests/soak_crash
+TESTS += $(UNIT_TESTS) $(END_TO_END_TESTS) tests/test_crash.sh
+
+# Longer than `make check`: ROUNDS=n SEED=n make soak, CUTS=n make power-cut (as root).
+soak: all tests/soak_crash
+	$(AM_TESTS_ENVIRONMENT) tests/soak_crash
+power-cut: all tests/power_cut
+	$(AM_TESTS_ENVIRONMENT) $(srcdir)/tests/power_cut.sh
+.PHONY: soak power-cut
 endif
 
 check_LIBRARIES = tests/libtesting.a
 tests_libtesting_a_SOURCES = \
 	tests/harness.c tests/harness.h \
+	tests/hostile.c tests/hostile.h \
 	tests/origin.c tests/origin.h \
-	tests/tap.h
+	tests/tap.h \
+	tests/v1.c tests/v1.h
 tests_libtesting_a_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) $(MHD_CFLAGS) $(JSON_CFLAGS) $(CURL_CFLAGS)
 TEST_LIBS = tests/libtesting.a $(SERVICE_LIBS) $(CHECK_LIBS)
 
 tests_origin_SOURCES = tests/origin_main.c
 tests_origin_LDADD = $(TEST_LIBS)
 
+tests_power_cut_SOURCES = tests/power_cut.c
+tests_power_cut_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_power_cut_LDADD = $(TEST_LIBS)
+
+tests_soak_crash_SOURCES = tests/soak_crash.c
+tests_soak_crash_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_soak_crash_LDADD = $(TEST_LIBS)
+
 tests_check_buf_SOURCES = tests/check_buf.c
 tests_check_buf_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_check_buf_LDADD = $(TEST_LIBS)
+
+tests_check_checksum_SOURCES = tests/check_checksum.c
+tests_check_checksum_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_check_checksum_LDADD = $(TEST_LIBS)
+
+# What the program's own objects call, through tests/check_faults.c.
+FAULTS_WRAP = \
+	-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=reallocarray \
+	-Wl,--wrap=strdup,--wrap=strndup,--wrap=asprintf,--wrap=__asprintf_chk \
+	-Wl,--wrap=sqlite3_open_v2,--wrap=sqlite3_prepare_v2,--wrap=sqlite3_prepare_v3 \
+	-Wl,--wrap=sqlite3_exec,--wrap=sqlite3_step \
+	-Wl,--wrap=pwrite,--wrap=pread,--wrap=ftruncate,--wrap=fallocate,--wrap=fstat
+tests_check_faults_SOURCES = tests/check_faults.c
+tests_check_faults_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) $(SQLITE_CFLAGS)
+tests_check_faults_LDFLAGS = $(AM_LDFLAGS) $(FAULTS_WRAP)
+tests_check_faults_LDADD = $(TEST_LIBS)
+
+tests_check_hostile_SOURCES = tests/check_hostile.c
+tests_check_hostile_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_check_hostile_LDADD = $(TEST_LIBS)
 
 tests_check_json_SOURCES = tests/check_json.c
 tests_check_json_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
@@ -72,9 +121,24 @@ tests_check_queue_SOURCES = tests/check_queue.c
 tests_check_queue_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_check_queue_LDADD = $(TEST_LIBS)
 
-tests_check_routes_classic_SOURCES = tests/check_routes_classic.c
+tests_check_resume_SOURCES = tests/check_resume.c
+tests_check_resume_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_check_resume_LDADD = $(TEST_LIBS)
+
+tests_check_retry_SOURCES = tests/check_retry.c
+tests_check_retry_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_check_retry_LDADD = $(TEST_LIBS)
+
+ROUTES_BENCH = \
+	tests/fake_manager.c tests/fake_manager.h \
+	tests/http_bench.c tests/http_bench.h
+tests_check_routes_classic_SOURCES = tests/check_routes_classic.c $(ROUTES_BENCH)
 tests_check_routes_classic_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_check_routes_classic_LDADD = $(TEST_LIBS)
+
+tests_check_routes_v1_SOURCES = tests/check_routes_v1.c $(ROUTES_BENCH)
+tests_check_routes_v1_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_check_routes_v1_LDADD = $(TEST_LIBS)
 
 tests_check_settings_SOURCES = tests/check_settings.c
 tests_check_settings_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
@@ -112,6 +176,25 @@ tests_test_cli_SOURCES = tests/test_cli.c
 tests_test_cli_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) $(JSON_CFLAGS)
 tests_test_cli_LDADD = $(TEST_LIBS)
 
+# Loaded into the service by tests/test_faults.c: no libtool, no sanitizer, no hardening.
+check_DATA = tests/fault.so
+CLEANFILES = tests/fault.so
+EXTRA_DIST += tests/fault.c
+tests/fault.so: $(srcdir)/tests/fault.c $(srcdir)/tests/fault.h
+	$(AM_V_CC)$(MKDIR_P) tests && $(CC) -std=gnu11 -D_GNU_SOURCE -O2 -fno-builtin -shared -fPIC \
+		-o $@ $(srcdir)/tests/fault.c
+tests_test_faults_SOURCES = tests/test_faults.c tests/fault.h
+tests_test_faults_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_faults_LDADD = $(TEST_LIBS)
+
+tests_test_hostile_SOURCES = tests/test_hostile.c
+tests_test_hostile_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_hostile_LDADD = $(TEST_LIBS)
+
+tests_test_resume_SOURCES = tests/test_resume.c
+tests_test_resume_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) $(CRYPTO_CFLAGS)
+tests_test_resume_LDADD = $(TEST_LIBS)
+
 tests_test_service_SOURCES = tests/test_service.c
 tests_test_service_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) $(JSON_CFLAGS)
 tests_test_service_LDADD = $(TEST_LIBS)
@@ -123,3 +206,11 @@ tests_test_users_LDADD = $(TEST_LIBS)
 tests_check_files_SOURCES = tests/check_files.c
 tests_check_files_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_check_files_LDADD = $(TEST_LIBS)
+
+tests_check_hosts_SOURCES = tests/check_hosts.c
+tests_check_hosts_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_check_hosts_LDADD = $(TEST_LIBS)
+
+tests_check_lanes_SOURCES = tests/check_lanes.c
+tests_check_lanes_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_check_lanes_LDADD = $(TEST_LIBS)

@@ -619,14 +619,16 @@ START_TEST(a_directory_removed_meanwhile)
 }
 END_TEST
 
-static void expect_failure(const char *path)
+/* `parts`: how many part files stay, for a retry. */
+static void expect_failure(const char *path, unsigned parts)
 {
     const char *directory = textf("%s/nothing", service.home);
     _cleanup_view_ struct task_view task = {0};
     add(path, directory, &task);
     wait_state(&service, NULL, task.id, "FAILED", SOON);
     ck_assert(!file_exists(task.dest));
-    ck_assert_uint_eq(count_names(directory, NULL), 0);
+    ck_assert_uint_eq(count_names(directory, NULL), parts);
+    ck_assert_uint_eq(count_names(directory, ".part"), parts);
     service_wait_log(&service, textf("task=%s", task.id), SOON);
 }
 
@@ -635,9 +637,11 @@ START_TEST(failures_leave_nothing)
     struct origin *gone;
     _cleanup_view_ struct task_view task = {0};
 
-    expect_failure("/status/404/a");
-    expect_failure("/status/500/a");
-    expect_failure("/short/200000/a");
+    service_stop(&service);
+    service_start(&service, "--retries", "0", NULL);
+    expect_failure("/status/404/a", 0);
+    expect_failure("/status/500/a", 0);
+    expect_failure("/short/200000/a", 1);
     ck_assert_int_eq(read_count(&service, "FAILED"), 3);
     ck_assert_int_eq(read_count(&service, "responses/404"), 1);
     ck_assert_int_eq(read_count(&service, "responses/500"), 1);

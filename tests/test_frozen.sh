@@ -1,0 +1,99 @@
+#!/bin/sh
+# A file system that hangs in the middle of a write: the worker is replaced after 5 s, its user's tasks
+# wait, and go on when the file system does. It takes a loop device, so root alone can do it.
+set -u
+. "${AUTODL_SOURCE:?}/tests/tap.sh"
+export PATH="$PATH:/usr/sbin:/sbin"
+
+give_up() { skip "a file system that hangs" "$1"; tap_end; }
+[ "$(id -u)" = 0 ] || give_up "only root can freeze a file system"
+for tool in fsfreeze mkfs.ext4 losetup python3 unshare; do
+    command -v "$tool" >/dev/null || give_up "$tool is not installed"
+done
+if [ -z "${AUTODL_FROZEN:-}" ]; then # in a mount namespace of its own
+    unshare -m true 2>/dev/null || give_up "no mount namespace can be made"
+    AUTODL_FROZEN=1 exec unshare -m --propagation private "$0"
+fi
+
+T=$(mktemp -d) || exit 99
+chmod 755 "$T"
+mkdir "$T/fs" "$T/run" "$T/home"
+pids=
+frozen=
+finish() {
+    [ -z "$frozen" ] || fsfreeze -u "$T/fs"
+    for pid in $pids; do kill "$pid" 2>/dev/null; done
+    for pid in $pids; do wait "$pid" 2>/dev/null; done
+    umount "$T/fs" 2>/dev/null
+    rm -rf "$T"
+}
+trap finish EXIT
+trap 'exit 99' INT TERM
+
+truncate -s 64M "$T/image" && mkfs.ext4 -q "$T/image" &&
+    mount -o loop "$T/image" "$T/fs" 2>/dev/null || give_up "no loop device can be had"
+cp "${AUTODL_BUILD:?}/autodl" "$AUTODL_BUILD/autodl-service" "$T/"
+chown -R 65534:65534 "$T/fs" "$T/run" "$T/home"
+as_nobody="setpriv --reuid 65534 --regid 65534 --clear-groups env HOME=$T/home XDG_RUNTIME_DIR=$T/run"
+
+# 16 MiB, in steps slow enough for the freeze to come in between.
+cat >"$T/origin.py" <<'PYTHON'
+import http.server, sys, time
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    def log_message(self, *args): pass
+    def do_GET(self):
+        first = int((self.headers.get("Range") or "bytes=0-")[6:].split("-")[0])
+        size = 16 << 20
+        self.send_response(206 if first else 200)
+        self.send_header("ETag", '"one"')
+        self.send_header("Content-Length", str(size - first))
+        if first:
+            self.send_header("Content-Range", "bytes %d-%d/%d" % (first, size - 1, size))
+        self.end_headers()
+        for at in range(first, size, 1 << 19):
+            self.wfile.write(b"x" * (min(at + (1 << 19), size) - at))
+            self.wfile.flush()
+            time.sleep(0.05)
+server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+print(server.server_port, flush=True)
+server.serve_forever()
+PYTHON
+mkfifo "$T/port"
+(exec python3 "$T/origin.py" >"$T/port" 2>/dev/null) &
+pids="$pids $!"
+read -r port <"$T/port"
+
+# shellcheck disable=SC2086 # words
+(exec $as_nobody "$T/autodl-service" --listen none 1 2>"$T/log") &
+pids="$pids $!"
+wait_for() { # seconds, command
+    tries=$(($1 * 10))
+    shift
+    until "$@"; do
+        tries=$((tries - 1))
+        [ "$tries" -gt 0 ] || return 1
+        sleep 0.1
+    done
+}
+logged() { grep -q "$1" "$T/log"; }
+begun() { [ -n "$(find "$T/fs" -name '*.part' -size +1M)" ]; }
+wait_for 20 test -S "$T/run/autodl.sock"
+# shellcheck disable=SC2086 # words
+$as_nobody "$T/autodl" --socket "$T/run/autodl.sock" add "http://127.0.0.1:$port/file" "$T/fs/d" \
+    >/dev/null
+wait_for 20 begun
+fsfreeze -f "$T/fs" && frozen=1
+if wait_for 20 logged "hangs in the middle of a write"; then
+    ok "the worker is replaced"
+else
+    not_ok "the worker is replaced" "$(cat "$T/log")"
+fi
+fsfreeze -u "$T/fs" && frozen=
+if wait_for 30 logged FINISHED && [ "$(tr -d x <"$T/fs/d/file" | wc -c)" = 0 ] &&
+    [ "$(wc -c <"$T/fs/d/file")" = 16777216 ]; then
+    ok "the download goes on when the file system does"
+else
+    not_ok "the download goes on when the file system does" "$(cat "$T/log")"
+fi
+tap_end
