@@ -371,31 +371,8 @@ static void fail_or_retry(struct attempt *attempt)
               decision.host ? QUEUE_HOST : QUEUE_RETRY);
 }
 
-/* Those who wished it are answered after the commit. */
-struct wished {
-    struct attempt_rooms *rooms;
-    enum active_wish wish;
-    struct active_waiter *waiters;
-    struct task task;
-};
-
-/* A store_done. What is not stored has not happened: it waits again. */
-static void on_wish_stored(void *data, int result)
-{
-    struct wished *wished = data;
-    struct engine *engine = wished->rooms->engine;
-    struct task *task = &wished->task;
-    if (result < 0) {
-        engine_moved(engine, task->state, TASK_ENQUEUED);
-        queue_push_front(engine->queue, task->uid, task->row);
-    }
-    engine_answer(wished->waiters, task, result);
-    if (result == 0 && wished->wish == ACTIVE_CANCEL && task->has_part)
-        finisher_remove_part(wished->rooms->finisher, task); /* it could not be just now */
-    task_release(task);
-    free(wished);
-}
-
+/* Held or cancelled, as people wished, who are answered after the commit. What cannot be stored has
+ * not happened: then it waits again. */
 static void grant(struct attempt *attempt, enum active_wish wish, struct active_waiter *waiters)
 {
     struct engine *engine = attempt->engine;
@@ -405,22 +382,21 @@ static void grant(struct attempt *attempt, enum active_wish wish, struct active_
     if (wish != ACTIVE_HOLD)
         task->ended_at = units_now_realtime();
     engine_set_error(task, NULL, NULL);
-    engine_move(engine, attempt->entry, task, wish == ACTIVE_HOLD ? TASK_HOLD : TASK_CANCEL);
-    log_info("task=%s user=%s %s", task->id, task->user, task_state_name(task->state));
-
-    active_leave(engine->active, TAKE_PTR(attempt->entry));
-    struct wished *wished = calloc(1, sizeof *wished);
-    if (!wished || task_copy(task, &wished->task) < 0) {
-        int r = engine_store_update(engine, task);
+    task_next(TASK_DOWNLOADING, wish == ACTIVE_HOLD ? TASK_HOLD : TASK_CANCEL, &task->state);
+    int r = engine_store_update(engine, task);
+    if (r < 0) {
+        task->state = TASK_DOWNLOADING;
+        task->ended_at = 0;
         engine_answer(waiters, task, r);
-        free(wished);
+        put_back(attempt, 0, QUEUE_SLOT);
         return;
     }
-    wished->rooms = attempt->rooms;
-    wished->wish = wish;
-    wished->waiters = waiters;
-    if (store_update(engine->store, task, on_wish_stored, wished) < 0)
-        on_wish_stored(wished, -ENOMEM);
+    log_info("task=%s user=%s %s", task->id, task->user, task_state_name(task->state));
+    engine_moved(engine, TASK_DOWNLOADING, task->state);
+    active_leave(engine->active, TAKE_PTR(attempt->entry));
+    engine_answer(waiters, task, 0);
+    if (wish == ACTIVE_CANCEL && task->has_part)
+        finisher_remove_part(attempt->rooms->finisher, task); /* it could not be just now */
 }
 
 static void conclude_failure(struct attempt *attempt, int result)
@@ -489,7 +465,7 @@ static void conclude(struct attempt *attempt, int result)
         return;
     }
     conclude_failure(attempt, result);
-    engine_answer(waiters, task, 0); /* none, unless the service stops */
+    engine_answer(waiters, task, -ESHUTDOWN); /* none, unless the service stops */
 }
 
 /* --- the steps --- */

@@ -572,12 +572,11 @@ static int check_a_sum(void)
 {
     struct checksum *checksum = NULL;
     char message[400];
-    _cleanup_close_ int fd = open(path_of("file"), O_RDONLY | O_CLOEXEC);
     begin_faults(ALLOCATION);
     int r = checksum_create("md5=5d41402abc4b2a76b9719d911017c592", &checksum);
     CALMLY(ck_assert((r == 0) == (checksum != NULL)));
     if (r == 0)
-        r = checksum_add_file(checksum, fd);
+        checksum_add(checksum, "hello", 5);
     end_faults();
     if (r == 0)
         ck_assert_int_eq(checksum_verify(checksum, message), 0);
@@ -587,7 +586,6 @@ static int check_a_sum(void)
 
 START_TEST(checksums)
 {
-    write_text("file", "hello");
     fail_each_allocation("checksum", check_a_sum);
 }
 END_TEST

@@ -110,6 +110,22 @@ START_TEST(a_task_to_the_byte)
 }
 END_TEST
 
+/* Also when there was no memory to keep the reason. */
+START_TEST(what_failed_says_why)
+{
+    struct task task = manager.task;
+    task.state = TASK_FAILED;
+    for (int i = 0; i < 2; i++) {
+        task.error_code = i ? (char *)"reset" : NULL;
+        show(&task, &manager.view);
+        _cleanup_free_ char *answer = ask(UNIX, "GET " PATH, NULL, "", NULL);
+        ck_assert_ptr_nonnull(
+            strstr(answer, i ? "{\"code\": \"reset\", \"message\": \"the reason is in "
+                             : "{\"code\": \"internal\", \"message\": \"the reason is in "));
+    }
+}
+END_TEST
+
 START_TEST(speed_and_time_left)
 {
     static const struct {
@@ -901,6 +917,7 @@ END_TEST
 static Suite *suite(void)
 {
     const TTest *const own[] = {a_task_to_the_byte,
+                                what_failed_says_why,
                                 speed_and_time_left,
                                 what_it_waits_for,
                                 add_with_a_url_alone,

@@ -15,7 +15,6 @@
 #include <fcntl.h>
 #include <link.h>
 #include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>

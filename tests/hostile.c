@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "content.h"
 
 #define SIZE_DEFAULT  100000
 #define REQUEST_MAX   16384
@@ -123,31 +124,6 @@ static int64_t now_ms(void)
 
 /* --- contents --- */
 
-static uint64_t hash_of(const char *text)
-{
-    uint64_t hash = 0xcbf29ce484222325; /* FNV-1a */
-    for (; *text; text++)
-        hash = (hash ^ (unsigned char)*text) * 0x100000001b3;
-    return hash;
-}
-
-static uint64_t eight_bytes(uint64_t seed, uint64_t index)
-{
-    uint64_t z = seed + (index + 1) * 0x9e3779b97f4a7c15; /* splitmix64 */
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
-    return z ^ (z >> 31);
-}
-
-static void fill(uint64_t seed, uint64_t pos, char *data, size_t len)
-{
-    for (size_t i = 0; i < len;) {
-        uint64_t value = eight_bytes(seed, (pos + i) / 8);
-        for (unsigned k = (pos + i) % 8; k < 8 && i < len; k++, i++)
-            data[i] = (char)(value >> (8 * k));
-    }
-}
-
 /* A gzip stream that begins and does not end: one block of zeros, 258 of them in 13 bits (a copy of
  * length 258 from distance 1 in fixed Huffman codes, RFC 1951), so 20 KB make 3 MB. */
 static void fill_bomb(uint64_t pos, char *data, size_t len)
@@ -251,7 +227,7 @@ static bool changes(const struct script *script, const char *what, unsigned vers
 
 static uint64_t seed_of(const struct script *script, unsigned version)
 {
-    return hash_of(script->path) ^ (changes(script, "content", version) ? 0x5bd1e995 : 0);
+    return content_seed(script->path) ^ (changes(script, "content", version) ? 0x5bd1e995 : 0);
 }
 
 static uint64_t size_of(const struct script *script, unsigned version)
@@ -265,7 +241,7 @@ static void fill_script(const struct script *script, unsigned version, uint64_t 
     if (strcmp(script->action, "gzip") == 0)
         fill_bomb(pos, data, len);
     else
-        fill(seed_of(script, version), pos, data, len);
+        content_fill(seed_of(script, version), pos, data, len);
 }
 
 /* --- sending --- */
@@ -414,7 +390,7 @@ static void make_validators(const struct reply *reply, char etag[static 64], con
     etag[0] = '\0';
     if (strcmp(script->etag, "none") != 0)
         snprintf(etag, 64, "%s\"%016llx-%u\"", weak ? "W/" : "",
-                 (unsigned long long)hash_of(script->path), mark);
+                 (unsigned long long)content_seed(script->path), mark);
     *ret_date = strcmp(script->date, "none") == 0         ? NULL
                 : changes(script, "date", reply->version) ? "Tue, 02 Jan 2024 03:04:05 GMT"
                                                           : "Mon, 01 Jan 2024 03:04:05 GMT";

@@ -57,6 +57,7 @@ endif
 
 check_LIBRARIES = tests/libtesting.a
 tests_libtesting_a_SOURCES = \
+	tests/content.c tests/content.h \
 	tests/harness.c tests/harness.h \
 	tests/hostile.c tests/hostile.h \
 	tests/origin.c tests/origin.h \

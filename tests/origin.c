@@ -12,6 +12,7 @@
 #include <time.h>
 
 #include "common/cleanup.h"
+#include "content.h"
 
 #define CONNECTIONS_MAX   1000
 #define GATE_SIZE_DEFAULT 100000
@@ -54,31 +55,6 @@ struct answer { /* one request */
 
 /* --- contents --- */
 
-static uint64_t seed_of(const char *path)
-{
-    uint64_t hash = 0xcbf29ce484222325; /* FNV-1a */
-    for (; *path; path++)
-        hash = (hash ^ (unsigned char)*path) * 0x100000001b3;
-    return hash;
-}
-
-static uint64_t eight_bytes(uint64_t seed, uint64_t index)
-{
-    uint64_t z = seed + (index + 1) * 0x9e3779b97f4a7c15; /* splitmix64 */
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
-    return z ^ (z >> 31);
-}
-
-static void fill(uint64_t seed, uint64_t pos, char *data, size_t len)
-{
-    for (size_t i = 0; i < len;) {
-        uint64_t value = eight_bytes(seed, (pos + i) / 8);
-        for (unsigned k = (pos + i) % 8; k < 8 && i < len; k++, i++)
-            data[i] = (char)(value >> (8 * k));
-    }
-}
-
 static bool parse_size(const char *text, char end, uint64_t *ret_size, const char **ret_rest)
 {
     char *rest;
@@ -93,7 +69,7 @@ static bool parse_size(const char *text, char end, uint64_t *ret_size, const cha
 static bool parse_content(const char *path, const char *size, struct content *ret_content)
 {
     static const char *const sized[] = {"/bytes/", "/chunked/", "/short/"};
-    struct content content = {.seed = seed_of(path), .size = GATE_SIZE_DEFAULT};
+    struct content content = {.seed = content_seed(path), .size = GATE_SIZE_DEFAULT};
     const char *rest;
 
     if (strncmp(path, "/gate/", 6) == 0) {
@@ -188,7 +164,7 @@ static ssize_t read_body(void *data, uint64_t pos, char *buffer, size_t max)
         return MHD_CONTENT_READER_END_WITH_ERROR;
     if (max > end - pos)
         max = end - pos;
-    fill(content->seed, pos, buffer, max);
+    content_fill(content->seed, pos, buffer, max);
     if (pos + max >= content->ends_at)
         uncount(answer);
     return (ssize_t)max;
@@ -450,7 +426,7 @@ static int compare(FILE *file, const struct content *content)
     while ((len = fread(have, 1, sizeof(have), file)) > 0) {
         if (len > content->size - pos)
             return -EUCLEAN;
-        fill(content->seed, pos, want, len);
+        content_fill(content->seed, pos, want, len);
         if (memcmp(have, want, len) != 0)
             return -EUCLEAN;
         pos += len;

@@ -793,11 +793,6 @@ void http_reload(struct http *http, const struct settings *settings)
 
 /* --- for handlers --- */
 
-enum http_method http_request_method(const struct http_request *request)
-{
-    return request->method;
-}
-
 const struct caller *http_request_caller(const struct http_request *request)
 {
     return &request->caller;

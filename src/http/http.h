@@ -58,7 +58,6 @@ void http_reload(struct http *http, const struct settings *settings);
 
 /* --- for handlers --- */
 
-enum http_method http_request_method(const struct http_request *request);
 const struct caller *http_request_caller(const struct http_request *request);
 /* The first value of a parameter, from the query, then from the body; NULL: absent. Percent-decoded,
  * `ret_len` (may be NULL) tells of NULs inside. Lives as long as the request. */

@@ -97,16 +97,23 @@ static void add_progress(struct buf *buf, const struct manager_view *view)
     add_number(buf, "http_status", task->http_status > 0, task->http_status);
 }
 
+/* A FAILED task says why even when there was no memory to keep the reason. */
 static void add_error(struct buf *buf, const struct task *task)
 {
+    bool failed = task->state == TASK_FAILED;
+    const char *code = task->error_code, *message = task->error_message;
+    if (failed && !code)
+        code = "internal";
+    if (failed && !message)
+        message = "the reason is in the service's log: there was no memory to keep it";
     add_key(buf, "error");
-    if (!task->error_code) {
+    if (!code) {
         buf_add_string(buf, "null");
         return;
     }
     buf_add_string(buf, "{\"code\": ");
-    json_add_string(buf, task->error_code);
-    add_text(buf, "message", task->error_message);
+    json_add_string(buf, code);
+    add_text(buf, "message", message);
     buf_add_char(buf, '}');
 }
 

@@ -1,4 +1,4 @@
-/* A task as version 1 shows it (autodl-service(8), THE TASK). */
+/* A task as version 1 shows it (autodl-service(8), VERSION 1 ROUTES). */
 #pragma once
 
 #include <stdbool.h>

@@ -4,17 +4,12 @@
 #include <ctype.h>
 #include <errno.h>
 #include <openssl/evp.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/types.h>
-#include <unistd.h>
 
 #include "common/cleanup.h"
-
-#define READ_SIZE (256 * 1024)
 
 static const struct algorithm {
     const char *name;
@@ -99,24 +94,6 @@ void checksum_add(struct checksum *checksum, const void *data, size_t len)
 {
     if (EVP_DigestUpdate(checksum->context, data, len) != 1)
         abort(); /* arithmetic does not fail */
-}
-
-int checksum_add_file(struct checksum *checksum, int fd)
-{
-    _cleanup_free_ char *bytes = malloc(READ_SIZE);
-    if (!bytes)
-        return -ENOMEM;
-    for (int64_t offset = 0;;) {
-        ssize_t n = pread(fd, bytes, READ_SIZE, offset);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return -errno;
-        if (n == 0)
-            return 0;
-        checksum_add(checksum, bytes, (size_t)n);
-        offset += n;
-    }
 }
 
 int checksum_verify(struct checksum *checksum, char message[static 400])

@@ -16,7 +16,5 @@ int checksum_normalise(const char *text, char normal[static CHECKSUM_TEXT_MAX],
 int checksum_create(const char *expected, struct checksum **ret_checksum);
 void checksum_destroy(struct checksum *checksum);
 void checksum_add(struct checksum *checksum, const void *data, size_t len);
-/* All of a file from its start, read with pread(2) to its end. 0 or a negative errno. */
-int checksum_add_file(struct checksum *checksum, int fd);
 /* 0: as expected; -EBADMSG: `message` names both values, expected and found. Only once. */
 int checksum_verify(struct checksum *checksum, char message[static 400]);

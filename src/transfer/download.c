@@ -496,7 +496,7 @@ static size_t on_body(char *bytes, size_t size, size_t count, void *data)
     size_t len = size * count;
 
     attempt->last_byte = units_now_boottime();
-    if (stop_if_cancelled(attempt))
+    if (!attempt->accepted && stop_if_cancelled(attempt))
         return 0;
     if (attempt->unwanted_at)
         return drain(attempt, len);
@@ -508,7 +508,7 @@ static size_t on_body(char *bytes, size_t size, size_t count, void *data)
     if (attempt->stopped)
         return 0;
     attempt->result->bytes_done += (int64_t)len;
-    return len;
+    return stop_if_cancelled(attempt) ? 0 : len; /* what is here is kept first */
 }
 
 /* The connection stands, the request goes out next: from here on, the stall clock runs. */
