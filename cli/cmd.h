@@ -7,7 +7,7 @@
 #include "common/api.h"
 
 struct command_call {
-    struct client *client;
+    struct client *client; /* NULL where no service is asked */
     const char *user; /* -u, or NULL */
     bool all; /* --all */
     int argc; /* arguments after the command's name */
@@ -22,7 +22,9 @@ struct command {
     const char *help;
     int min, max; /* how many arguments it takes */
     bool takes_all; /* --all */
-    enum api_exit (*run)(const struct command_call *call); /* NULL: main does it */
+    enum api_exit (*run)(const struct command_call *call);
+    bool alone; /* asks no service: the call has no client */
+    const char *completes; /* what its arguments are, see completions.h; or NULL */
 };
 
 extern const struct command commands[]; /* ended by a NULL name */

@@ -28,7 +28,7 @@ static void print_options(void)
     }
 }
 
-void help_overview(void)
+static void print_overview(void)
 {
     output_print(
         "Usage: autodl [OPTIONS] COMMAND [ARGUMENTS]\n\n"
@@ -49,7 +49,7 @@ void help_overview(void)
                  "More: autodl help COMMAND, man autodl\n");
 }
 
-void help_command(const struct command *command)
+static void print_command(const struct command *command)
 {
     output_print("Usage: autodl [OPTIONS] %s%s%s\n", command->name, *command->arguments ? " " : "",
                  command->arguments);
@@ -57,4 +57,22 @@ void help_command(const struct command *command)
         output_print("       autodl [OPTIONS] %s%s%s\n", command->alias,
                      *command->arguments ? " " : "", command->arguments);
     output_print("\n%s\nOptions for every command: autodl --help\n", command->help);
+}
+
+enum api_exit help_print(const char *topic)
+{
+    const struct command *command = topic ? help_find(topic) : NULL;
+
+    if (topic && !command)
+        return output_fail(API_EXIT_USAGE, "there is no command \"%s\"; see autodl --help", topic);
+    if (command)
+        print_command(command);
+    else
+        print_overview();
+    return API_EXIT_DONE;
+}
+
+enum api_exit cmd_help(const struct command_call *call)
+{
+    return help_print(call->argc ? call->argv[0] : NULL);
 }

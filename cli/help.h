@@ -8,11 +8,13 @@ struct option_row {
     char letter; /* short, or '\0' */
     const char *argument; /* or NULL */
     const char *help;
+    const char *completes; /* what its argument is, see completions.h; or NULL */
 };
 
 extern const struct option_row options[]; /* ended by a NULL name */
 
 /* Name or alias; NULL: there is none. */
 const struct command *help_find(const char *name);
-void help_overview(void);
-void help_command(const struct command *command);
+/* Help on a topic, or all of it (NULL). */
+enum api_exit help_print(const char *topic);
+enum api_exit cmd_help(const struct command_call *call);

@@ -11,6 +11,7 @@
 #include "client.h"
 #include "cmd.h"
 #include "common/cleanup.h"
+#include "completions.h"
 #include "help.h"
 #include "output.h"
 
@@ -22,48 +23,53 @@ const struct command commands[] = {
      "service's machine, made if missing; without it files go to your default directory,\n"
      "~/autodl-storage. A relative PATH counts from the current directory, if the service is\n"
      "on this machine. Put URLs in quotes, and '~/...' too where the service is elsewhere.\n",
-     1, INT_MAX, false, cmd_add},
+     1, INT_MAX, false, cmd_add, false, COMPLETES_DIRECTORIES},
     {"status", NULL, "TASK_ID", "how one task is doing",
      "Prints a task: its URL, file and state, and how many seconds it has taken so far.\n"
      "TASK_ID is what autodl add printed, or its first characters, at least four.\n",
-     1, 1, false, cmd_status},
+     1, 1, false, cmd_status, false, NULL},
     {"clear", NULL, "[--all]", "drop the tasks that wait",
      "Drops your waiting tasks; their state becomes CLEARED. Running downloads go on.\n"
      "--all: everybody's (for operators).\n",
-     0, 0, true, cmd_clear},
+     0, 0, true, cmd_clear, false, NULL},
     {"pause", NULL, "[SECONDS] [--all]", "start no more downloads for now",
      "Starts none of your downloads until autodl resume, or for SECONDS. Running ones go on to\n"
      "their end. SECONDS may have a unit: 90s, 15m, 2h, 1d.\n"
      "--all: none of anybody's (for operators).\n",
-     0, 1, true, cmd_pause},
+     0, 1, true, cmd_pause, false, NULL},
     {"resume", NULL, "[--all]", "end a pause",
      "Ends your pause, so that waiting downloads start.\n"
      "--all: everybody's pause (for operators).\n",
-     0, 0, true, cmd_resume},
+     0, 0, true, cmd_resume, false, NULL},
     {"stats", NULL, "", "how many tasks are in which state",
      "Prints how many tasks are in which state, and the HTTP responses of the last 10 minutes.\n",
-     0, 0, false, cmd_stats},
+     0, 0, false, cmd_stats, false, NULL},
     {"update_tasks_num", "update-tasks-num", "[N]", "run up to N downloads at once",
      "Lets up to N downloads run at once, 1 to 1000; without N: 10. A higher number works at\n"
      "once, a lower one as running downloads end. For operators.\n",
-     0, 1, false, cmd_update_tasks_num},
+     0, 1, false, cmd_update_tasks_num, false, NULL},
     {"help", NULL, "[COMMAND]", "this help, or that of a command",
      "Prints what there is, or how COMMAND is used.\n",
-     0, 1, false, NULL},
+     0, 1, false, cmd_help, true, COMPLETES_COMMANDS},
+    {"completions", NULL, "SHELL", "a completion script for bash or zsh",
+     "Prints what makes the shell complete autodl's commands and options. Packages install it;\n"
+     "by hand: eval \"$(autodl completions bash)\", or for zsh put the output into a file _autodl\n"
+     "in a directory of $fpath.\n",
+     1, 1, false, cmd_completions, true, "bash zsh"},
     {0},
 };
 
 const struct option_row options[] = {
-    {"host", 'h', "HOST", "the service's host: HOST, HOST:PORT or [IPV6]:PORT"},
-    {"port", 'p', "PORT", "its port, if not 6736"},
-    {"user", 'u', "NAME", "act as this user"},
-    {"socket", '\0', "PATH", "the service's unix socket"},
-    {"json", '\0', NULL, "print JSON; a refusal prints only its message"},
-    {"text", '\0', NULL, "print text; a refusal prints only its message"},
-    {"output", '\0', "FORM", "json, text, or auto: see man autodl"},
-    {"all", '\0', NULL, "clear, pause, resume: everybody's tasks"},
-    {"version", 'V', NULL, "print the version, and which service answers"},
-    {"help", '\0', NULL, "print help (-h is the host)"},
+    {"host", 'h', "HOST", "the service's host: HOST, HOST:PORT or [IPV6]:PORT", COMPLETES_HOSTS},
+    {"port", 'p', "PORT", "its port, if not 6736", NULL},
+    {"user", 'u', "NAME", "act as this user", COMPLETES_USERS},
+    {"socket", '\0', "PATH", "the service's unix socket", COMPLETES_FILES},
+    {"json", '\0', NULL, "print JSON; a refusal prints only its message", NULL},
+    {"text", '\0', NULL, "print text; a refusal prints only its message", NULL},
+    {"output", '\0', "FORM", "json, text, or auto: see man autodl", "auto json text"},
+    {"all", '\0', NULL, "clear, pause, resume: everybody's tasks", NULL},
+    {"version", 'V', NULL, "print the version, and which service answers", NULL},
+    {"help", '\0', NULL, "print help (-h is the host)", NULL},
     {0},
 };
 /* clang-format on */
@@ -210,20 +216,6 @@ static enum api_exit print_version(const struct invocation *invocation)
     return API_EXIT_DONE;
 }
 
-/* Help for a topic, or all of it (NULL). */
-static enum api_exit print_help(const char *topic)
-{
-    const struct command *command = topic ? help_find(topic) : NULL;
-
-    if (topic && !command)
-        return output_fail(API_EXIT_USAGE, "there is no command \"%s\"; see autodl --help", topic);
-    if (command)
-        help_command(command);
-    else
-        help_overview();
-    return API_EXIT_DONE;
-}
-
 static enum api_exit run(const struct invocation *invocation)
 {
     const struct command *command = help_find(invocation->argv[0]);
@@ -239,8 +231,8 @@ static enum api_exit run(const struct invocation *invocation)
                            *command->arguments ? " " : "", command->arguments);
     if (call.all && !command->takes_all)
         return output_fail(API_EXIT_USAGE, "%s takes no --all", command->name);
-    if (!command->run)
-        return print_help(call.argc ? call.argv[0] : NULL);
+    if (command->alone)
+        return command->run(&call);
     enum api_exit status = connect_client(invocation, &client);
     if (status != API_EXIT_DONE)
         return status;
@@ -271,7 +263,7 @@ int main(int argc, char **argv)
     if (invocation.version)
         status = print_version(&invocation);
     else if (invocation.help || argc == 1)
-        status = print_help(invocation.argc ? invocation.argv[0] : NULL);
+        status = help_print(invocation.argc ? invocation.argv[0] : NULL);
     else if (invocation.argc == 0)
         status = output_fail(API_EXIT_USAGE, "which command? autodl --help lists them");
     else

@@ -6,7 +6,7 @@ LOG_DRIVER = env AM_TAP_AWK='$(AWK)' $(SHELL) $(top_srcdir)/build-aux/tap-driver
 SH_LOG_DRIVER = $(LOG_DRIVER)
 TEST_EXTENSIONS = .sh
 
-dist_check_SCRIPTS = tests/test_docs.sh tests/test_floors.sh tests/test_frozen.sh \
+dist_check_SCRIPTS = tests/test_completions.sh tests/test_docs.sh tests/test_floors.sh tests/test_frozen.sh \
 	tests/test_nginx.sh
 TESTS += $(dist_check_SCRIPTS)
 EXTRA_DIST += tests/tap.sh tests/test_crash.sh tests/power_cut.sh
@@ -179,7 +179,7 @@ tests_test_cli_LDADD = $(TEST_LIBS)
 
 # Loaded into the service by tests/test_faults.c: no libtool, no sanitizer, no hardening.
 check_DATA = tests/fault.so
-CLEANFILES = tests/fault.so
+CLEANFILES += tests/fault.so
 EXTRA_DIST += tests/fault.c
 tests/fault.so: $(srcdir)/tests/fault.c $(srcdir)/tests/fault.h
 	$(AM_V_CC)$(MKDIR_P) tests && $(CC) -std=gnu11 -D_GNU_SOURCE -O2 -fno-builtin -shared -fPIC \

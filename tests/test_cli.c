@@ -697,6 +697,7 @@ static const struct misuse misuses[] = {
     {{"lst"}, "there is no command \"lst\"; see autodl --help"},
     {{"lst", "--help"}, "there is no command \"lst\"; see autodl --help"},
     {{"help", "lst"}, "there is no command \"lst\"; see autodl --help"},
+    {{"completions", "fish"}, "completions are for bash or zsh, not \"fish\""},
     {{"--json"}, "which command? autodl --help lists them"},
     {{"-u", "a:b", "stats"}, "-u takes a user's name, without a colon, not \"a:b\""},
     {{"-u", "", "stats"}, "-u takes a user's name, without a colon, not \"\""},
@@ -1029,8 +1030,9 @@ END_TEST
 
 START_TEST(help_is_on_standard_output)
 {
-    static const char *const commands[] = {"add",   "status",           "clear", "pause", "resume",
-                                           "stats", "update_tasks_num", "help"};
+    static const char *const commands[] = {
+        "add",   "status",           "clear", "pause",      "resume",
+        "stats", "update_tasks_num", "help",  "completions"};
     char overview[TEXT_MAX], help[TEXT_MAX], usage[64];
 
     ck_assert_int_eq(run(&plain, "", NULL), 0);

@@ -1,0 +1,204 @@
+#include "completions.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "help.h"
+#include "output.h"
+
+/* How each shell offers what a word of the tables stands for. */
+static const struct {
+    const char *what, *bash, *zsh;
+} kinds[] = {
+    {COMPLETES_COMMANDS,    "$(compgen -W \"$commands\" -- \"$current\")",
+     "_describe command commands"                                                        },
+    {COMPLETES_DIRECTORIES, "$(compgen -d -- \"$current\")",               "_directories"},
+    {COMPLETES_FILES,       "$(compgen -f -- \"$current\")",               "_files"      },
+    {COMPLETES_HOSTS,       "$(compgen -A hostname -- \"$current\")",      "_hosts"      },
+    {COMPLETES_USERS,       "$(compgen -u -- \"$current\")",               "_users"      },
+};
+#define KINDS (sizeof kinds / sizeof *kinds)
+
+/* --- bash(1), Programmable Completion --- */
+
+static void print_option_names(bool with_argument, const char *between)
+{
+    const char *before = "";
+    for (const struct option_row *row = options; row->name; row++) {
+        if (with_argument && !row->argument)
+            continue;
+        output_print("%s--%s", before, row->name);
+        before = between;
+        if (row->letter)
+            output_print("%s-%c", before, row->letter);
+    }
+}
+
+static void print_bash_case(const char *names, const char *completes)
+{
+    bool is_file = completes && (strcmp(completes, COMPLETES_FILES) == 0 ||
+                                 strcmp(completes, COMPLETES_DIRECTORIES) == 0);
+    if (!completes)
+        return;
+    output_print("    %s)\n", names);
+    for (size_t i = 0; i < KINDS; i++)
+        if (strcmp(kinds[i].what, completes) == 0)
+            output_print("        found=%s\n", kinds[i].bash);
+    if (completes[0] != '<')
+        output_print("        found=$(compgen -W '%s' -- \"$current\")\n", completes);
+    output_print("%s        ;;\n", is_file ? "        compopt -o filenames 2>/dev/null\n" : "");
+}
+
+static void print_bash_arguments(void)
+{
+    char names[64];
+    for (const struct option_row *row = options; row->name; row++) {
+        if (row->letter)
+            snprintf(names, sizeof names, "--%s | -%c", row->name, row->letter);
+        else
+            snprintf(names, sizeof names, "--%s", row->name);
+        print_bash_case(names, row->argument ? row->completes : NULL);
+    }
+    for (const struct command *command = commands; command->name; command++) {
+        if (command->alias)
+            snprintf(names, sizeof names, "%s | %s", command->name, command->alias);
+        else
+            snprintf(names, sizeof names, "%s", command->name);
+        print_bash_case(names, command->completes);
+    }
+}
+
+/* $subject is the option whose value is completed, else the command, else what stands for it. */
+static void print_bash(void)
+{
+    output_print(
+        "# bash completion for autodl; made by: autodl completions bash\n"
+        "_autodl() {\n"
+        "    local current=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]}\n"
+        "    local subject= found= i commands options\n"
+        "    commands='");
+    for (const struct command *command = commands; command->name; command++)
+        output_print("%s%s", command == commands ? "" : " ", command->name);
+    output_print("'\n    options='");
+    print_option_names(false, " ");
+    output_print("'\n"
+                 "    COMPREPLY=()\n"
+                 "    if [[ $current == = ]]; then\n"
+                 "        current=\n"
+                 "    elif [[ $before == = ]]; then\n"
+                 "        before=${COMP_WORDS[COMP_CWORD - 2]}\n"
+                 "    fi\n"
+                 "    for ((i = 1; i < COMP_CWORD; i++)); do\n"
+                 "        case ${COMP_WORDS[i]} in\n"
+                 "        ");
+    print_option_names(true, " | ");
+    output_print(")\n"
+                 "            [[ ${COMP_WORDS[++i]} != = ]] || ((++i)) ;;\n"
+                 "        -*) ;;\n"
+                 "        *) subject=${COMP_WORDS[i]} && break ;;\n"
+                 "        esac\n"
+                 "    done\n"
+                 "    case $before in\n"
+                 "    ");
+    print_option_names(true, " | ");
+    output_print(") subject=$before ;;\n"
+                 "    *) [[ $current != -* ]] || subject=options ;;\n"
+                 "    esac\n"
+                 "    case $subject in\n"
+                 "    '') found=$(compgen -W \"$commands\" -- \"$current\") ;;\n"
+                 "    options) found=$(compgen -W \"$options\" -- \"$current\") ;;\n");
+    print_bash_arguments();
+    output_print("    esac\n"
+                 "    [[ -z $found ]] || mapfile -t COMPREPLY <<<\"$found\"\n"
+                 "}\n"
+                 "complete -F _autodl autodl\n");
+}
+
+/* --- zsh: zshcompsys(1), _arguments and _describe --- */
+
+/* Inside single quotes: those are closed for a quote; a colon ends a field of _arguments and a
+ * bracket its explanation. */
+static void print_zsh_text(const char *text)
+{
+    for (; *text; text++) {
+        if (*text == '\'')
+            output_print("'\\''");
+        else
+            output_print(strchr(":[]", *text) ? "\\%c" : "%c", *text);
+    }
+}
+
+static void print_zsh_action(const char *completes)
+{
+    for (size_t i = 0; completes && i < KINDS; i++)
+        if (strcmp(kinds[i].what, completes) == 0)
+            output_print("%s", kinds[i].zsh);
+    if (completes && completes[0] != '<')
+        output_print("(%s)", completes);
+}
+
+static void print_zsh_option(const struct option_row *row)
+{
+    if (row->letter)
+        output_print("        '(-%c --%s)'{-%c%s,--%s%s}'[", row->letter, row->name, row->letter,
+                     row->argument ? "+" : "", row->name, row->argument ? "=" : "");
+    else
+        output_print("        '--%s%s[", row->name, row->argument ? "=" : "");
+    print_zsh_text(row->help);
+    output_print("]");
+    if (row->argument) {
+        output_print(":%s:", row->argument);
+        print_zsh_action(row->completes);
+    }
+    output_print("' \\\n");
+}
+
+static void print_zsh(void)
+{
+    output_print("#compdef autodl\n"
+                 "# zsh completion for autodl; made by: autodl completions zsh\n"
+                 "local context state state_descr line\n"
+                 "typeset -A opt_args\n"
+                 "local -a commands\n"
+                 "commands=(\n");
+    for (const struct command *command = commands; command->name; command++) {
+        output_print("    '%s:", command->name);
+        print_zsh_text(command->summary);
+        output_print("'\n");
+    }
+    output_print(")\n"
+                 "_arguments -S -C \\\n");
+    for (const struct option_row *row = options; row->name; row++)
+        print_zsh_option(row);
+    output_print("        '1:command:->command' '*:argument:->argument' && return\n"
+                 "case $state in\n"
+                 "command) _describe command commands ;;\n"
+                 "argument)\n"
+                 "    case $line[1] in\n");
+    for (const struct command *command = commands; command->name; command++) {
+        if (!command->completes)
+            continue;
+        output_print("    %s%s%s) ", command->name, command->alias ? "|" : "",
+                     command->alias ? command->alias : "");
+        if (command->completes[0] != '<')
+            output_print("compadd -- %s", command->completes);
+        else
+            print_zsh_action(command->completes);
+        output_print(" ;;\n");
+    }
+    output_print("    esac\n"
+                 "    ;;\n"
+                 "esac\n");
+}
+
+enum api_exit cmd_completions(const struct command_call *call)
+{
+    const char *shell = call->argv[0];
+    if (strcmp(shell, "bash") == 0)
+        print_bash();
+    else if (strcmp(shell, "zsh") == 0)
+        print_zsh();
+    else
+        return output_fail(API_EXIT_USAGE, "completions are for bash or zsh, not \"%s\"", shell);
+    return API_EXIT_DONE;
+}
