@@ -223,7 +223,7 @@ END_TEST
 START_TEST(routes_and_methods)
 {
     expect_error("GET /", 404, "not_found",
-                 "there is no /; the paths are listed in autodl-service(8)");
+                 "there is no /; the paths are listed in autodl-api(7)");
     expect("POST /add/", 404, NULL);
     expect("GET //stats", 404, NULL);
     expect("GET /stats%00", 404, NULL);

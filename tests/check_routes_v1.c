@@ -707,7 +707,7 @@ START_TEST(routes_and_methods)
     for (size_t i = 0; i < LENGTH(nowhere); i++)
         expect(nowhere[i], 404, NULL);
     expect_error("GET /v1/nothing", 404, "not_found",
-                 "there is no /v1/nothing; the paths are listed in autodl-service(8)");
+                 "there is no /v1/nothing; the paths are listed in autodl-api(7)");
     static const char *const ids[] = {"abc",     "xyz-1234", "5B0C", "..",
                                       "%00aaaa", "5b0c%00",  ID "0", "*"};
     for (size_t i = 0; i < LENGTH(ids); i++) {

@@ -44,7 +44,8 @@ END_TO_END_TESTS = \
 	tests/test_resume \
 	tests/test_service \
 	tests/test_users
-check_PROGRAMS += $(UNIT_TESTS) $(END_TO_END_TESTS) tests/origin tests/power_cut tests/soak_crash
+check_PROGRAMS += $(UNIT_TESTS) $(END_TO_END_TESTS) tests/origin tests/power_cut tests/soak_crash \
+	tests/tables
 TESTS += $(UNIT_TESTS) $(END_TO_END_TESTS) tests/test_crash.sh
 
 # Longer than `make check`: ROUNDS=n SEED=n make soak, CUTS=n make power-cut (as root).
@@ -76,6 +77,9 @@ tests_power_cut_LDADD = $(TEST_LIBS)
 tests_soak_crash_SOURCES = tests/soak_crash.c
 tests_soak_crash_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_soak_crash_LDADD = $(TEST_LIBS)
+
+tests_tables_SOURCES = tests/tables.c
+tests_tables_LDADD = $(TEST_LIBS)
 
 tests_check_buf_SOURCES = tests/check_buf.c
 tests_check_buf_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)

@@ -49,7 +49,7 @@ lint() {
         skip "mandoc has nothing to say" "mandoc is not installed"
         return
     fi
-    for page in "$man"/*.[158]; do
+    for page in "$man"/*.[1578]; do
         # which other pages are installed is the machine's affair
         said=$(mandoc -T lint "$page" 2>&1 |
             sed -e '/referenced manual not found/d' -e '/outdated mandoc.db/d')
@@ -100,4 +100,47 @@ done
 same "autodl(1) has no other commands" \
     "$commands" "autodl --help" \
     "$(man_commands "$man/autodl.1")" "autodl.1"
+
+# --- tables of the code ---
+
+man_routes() { # "METHOD, METHOD /path": each method on a line of its own
+    sed -n 's/^\.It \([A-Z, ]*\) \(\/[^ ]*\).*/\1 \2/p' "$1" | tr -d , |
+        awk '{ for (i = 1; i < NF; i++) print $i, $NF }' | LC_ALL=C sort -u
+}
+
+man_words() { # page, section: the tags Ql of the lists in it
+    awk -v section="$2" '/^\.S[hs]/ { on = substr($0, 5) == section } on' "$1" |
+        sed -n 's/^\.It Ql \([a-z_]*\)$/\1/p' | LC_ALL=C sort -u
+}
+
+source_words() { # file, pattern whose \1 is the word
+    sed -n "s/$2.*/\1/p" "$AUTODL_SOURCE/$1" | LC_ALL=C sort -u
+}
+
+man_defaults() { # as tests/tables prints them: what is in parentheses is described, not written
+    sed -n -e 's/^\.It Cm \([a-z-]*\) No = \((.*)\|\/.*\)\( \*\)$/\1\3/p' \
+        -e t -e 's/^\.It Cm \([a-z-]*\) No = (.*)$/\1/p' \
+        -e t -e 's/^\.It Cm \([a-z-]*\) No = \(.*\)/\1 = \2/p' "$1" | LC_ALL=C sort
+}
+
+if [ -x "$AUTODL_BUILD/tests/tables" ]; then
+    same "autodl-api(7) has every route" \
+        "$("$AUTODL_BUILD/tests/tables" routes | LC_ALL=C sort -u)" "the code" \
+        "$(man_routes "$man/autodl-api.7")" "autodl-api.7"
+    same "autodl.conf(5) has every default, and marks what a reload leaves" \
+        "$("$AUTODL_BUILD/tests/tables" keys | LC_ALL=C sort)" "the code" \
+        "$(man_defaults "$man/autodl.conf.5")" "autodl.conf.5"
+else
+    skip "autodl-api(7) has every route" "tests/tables is not built: Check is missing"
+fi
+same "autodl-api(7) has every field of a new task" \
+    "$(source_words src/http/routes_v1.c '^ *{\.name = "\([a-z_]*\)",.*set_' |
+        grep -vx keep)" "routes_v1.c" \
+    "$(man_words "$man/autodl-api.7" 'VERSION 1 ROUTES')" "autodl-api.7"
+same "autodl-api(7) has every word for a failure" \
+    "$(source_words src/transfer/retry.c '^ *{"\([a-z_]*\)",')" "retry.c" \
+    "$(man_words "$man/autodl-api.7" 'Why a task failed')" "autodl-api.7"
+same "autodl(1) has every reason to wait" \
+    "$(source_words src/http/task_json.c '^ *return "\(slot\|[a-z]*\)";')" "task_json.c" \
+    "$(man_words "$man/autodl.1" 'WHY NOTHING MOVES')" "autodl.1"
 tap_end

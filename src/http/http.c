@@ -420,7 +420,7 @@ static int find_route(struct http_request *request, const char *method, struct r
         return refusal_no_memory(ret_refusal);
     if (!request->route)
         return refusal_say(ret_refusal, 404, "not_found",
-                           "there is no %.*s; the paths are listed in autodl-service(8)",
+                           "there is no %.*s; the paths are listed in autodl-api(7)",
                            PATH_SHOWN_MAX, request->path);
     if (request->method & request->route->methods) {
         request->body.max = body_max(request);

@@ -1,4 +1,4 @@
-/* The routes of the 2017 system, to the byte (autodl-service(8), CLASSIC ROUTES). */
+/* The routes of the 2017 system, to the byte (autodl-api(7), CLASSIC ROUTES). */
 #pragma once
 
 #include "http/http.h"

@@ -1,5 +1,5 @@
 /*
- * Version 1 (autodl-service(8), VERSION 1 ROUTES): one task at a time, so far.
+ * Version 1 (autodl-api(7), VERSION 1 ROUTES): one task at a time, so far.
  *
  * POST /v1/tasks: a JSON object with url, directory, name, if_exists, checksum, headers, retries,
  * paused. 201 with the task and its Location; 200 with the unfinished twin for if_exists "skip".

@@ -1,4 +1,4 @@
-/* A task as version 1 shows it (autodl-service(8), VERSION 1 ROUTES). */
+/* A task as version 1 shows it (autodl-api(7), The task). */
 #pragma once
 
 #include <stdbool.h>
