@@ -14,6 +14,7 @@
 #include "common/log.h"
 #include "common/units.h"
 #include "core/settings.h"
+#include "http/certificate.h"
 #include "privsep/monitor.h"
 #include "service.h"
 
@@ -23,6 +24,8 @@
 
 #define KEYS_MAX    64
 #define KEY_CONFIG  0x1000 /* option keys: first our own, then one per settings key */
+#define KEY_CERT    0x1001
+#define OWN_OPTIONS 2
 #define KEY_SETTING 0x1100
 
 const char *argp_program_version = "autodl-service " PACKAGE_VERSION;
@@ -34,6 +37,7 @@ struct given {
 
 struct command_line {
     const char *config; /* NULL: the default file, which may be missing */
+    const char *make_cert; /* a directory; NULL: run the service */
     struct given *given;
     size_t count;
     bool user_mode;
@@ -61,6 +65,8 @@ static error_t parse_option(int option, char *value, struct argp_state *state)
 
     if (option == KEY_CONFIG) {
         line->config = value;
+    } else if (option == KEY_CERT) {
+        line->make_cert = value;
     } else if (option >= KEY_SETTING && option < KEY_SETTING + (int)count) {
         add_given(line, keys[option - KEY_SETTING].name, value);
     } else if (option == ARGP_KEY_ARG && state->arg_num == 0) {
@@ -76,7 +82,7 @@ static error_t parse_option(int option, char *value, struct argp_state *state)
 /* The options are the keys of the configuration file. */
 static void parse_command_line(int argc, char **argv, struct command_line *line)
 {
-    static struct argp_option options[KEYS_MAX + 2];
+    static struct argp_option options[OWN_OPTIONS + KEYS_MAX + 1];
     size_t count;
     const struct settings_key *keys = settings_keys(&count);
     options[0] = (struct argp_option){
@@ -85,8 +91,13 @@ static void parse_command_line(int argc, char **argv, struct command_line *line)
         .arg = "FILE",
         .doc = "read this file (by default " SYSTEM_CONF
                ", or autodl/autodl.conf in $XDG_CONFIG_HOME when a user starts it)"};
+    options[1] = (struct argp_option){
+        .name = "make-cert",
+        .key = KEY_CERT,
+        .arg = "DIR",
+        .doc = "make a private key and a certificate in this directory, and end"};
     for (size_t i = 0; i < count && i < KEYS_MAX; i++)
-        options[i + 1] = (struct argp_option){
+        options[OWN_OPTIONS + i] = (struct argp_option){
             .name = keys[i].name, .key = KEY_SETTING + (int)i, .arg = "VALUE", .doc = keys[i].help};
     struct argp argp = {
         .options = options,
@@ -183,9 +194,9 @@ static int set_places(const struct command_line *line, struct settings *settings
     return -ENOMEM;
 }
 
-static int load_settings(void *data, struct settings *ret_settings, char message[static 512])
+static int load_settings(const struct command_line *line, struct settings *ret_settings,
+                         char message[static 512])
 {
-    const struct command_line *line = data;
     struct settings settings;
     int r = settings_init(&settings, LOGIN_DEFS);
     if (r < 0) {
@@ -202,6 +213,45 @@ static int load_settings(void *data, struct settings *ret_settings, char message
     else
         *ret_settings = settings;
     return r;
+}
+
+static int load_checked_settings(void *data, struct settings *ret_settings,
+                                 char message[static 512])
+{
+    struct settings settings;
+    int r = load_settings(data, &settings, message);
+    if (r < 0)
+        return r;
+    r = settings_check(&settings, message);
+    if (r < 0)
+        settings_release(&settings);
+    else
+        *ret_settings = settings;
+    return r;
+}
+
+/* --- a certificate --- */
+
+/* The settings may still lack it, so they are not checked. */
+static int make_certificate(const struct command_line *line)
+{
+    struct settings settings;
+    struct certificate made;
+    char message[512];
+    if (load_settings(line, &settings, message) < 0) {
+        log_error("%s", message);
+        return EXIT_FAILURE;
+    }
+    int r = certificate_make(line->make_cert, &settings, !line->user_mode, &made);
+    settings_release(&settings);
+    if (r < 0)
+        return EXIT_FAILURE;
+    printf("made %s\nmade %s\nfor %s\n\n"
+           "autodl.conf:\ntls-cert = %s\ntls-key = %s\n\n"
+           "elsewhere: autodl -h https://HOST[:PORT] --pin %s\n",
+           made.cert_path, made.key_path, made.names, made.cert_path, made.key_path, made.pin);
+    certificate_release(&made);
+    return fflush(stdout) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
 /* --- before the monitor --- */
@@ -250,7 +300,9 @@ int main(int argc, char **argv)
 
     line.home = line.user_mode ? own_home() : NULL;
     parse_command_line(argc, argv, &line);
-    if (load_settings(&line, &settings, message) < 0) {
+    if (line.make_cert)
+        return make_certificate(&line);
+    if (load_checked_settings(&line, &settings, message) < 0) {
         log_error("%s", message);
         return EXIT_FAILURE;
     }
@@ -272,7 +324,7 @@ int main(int argc, char **argv)
     };
     struct service_options service = {
         .settings = &settings,
-        .reload = load_settings,
+        .reload = load_checked_settings,
         .data = &line,
         .user_mode = line.user_mode,
     };

@@ -74,7 +74,8 @@ static void refuses(const char *key, const char *value)
     char message[256] = "";
     int r = settings_set(&settings, key, value, message);
     ck_assert_msg(r == -EINVAL, "%s = %s: %d", key, value, r);
-    ck_assert_msg(strstr(message, "expected ") || strstr(message, "only loopback"), "%s", message);
+    ck_assert_msg(strstr(message, "expected ") || strstr(message, "the IPv4 address"), "%s",
+                  message);
 }
 
 START_TEST(defaults)
@@ -84,6 +85,9 @@ START_TEST(defaults)
     ck_assert_str_eq(settings.listen.items[0], "127.0.0.1:6736");
     ck_assert_str_eq(settings.listen.items[1], "[::1]:6736");
     ck_assert(!settings.listen_set);
+    ck_assert_ptr_null(settings.tls_cert);
+    ck_assert_ptr_null(settings.tls_key);
+    ck_assert(!settings.allow_plain_http);
     ck_assert_ptr_null(settings.socket);
     ck_assert_uint_eq(settings.socket_mode, 0666);
     ck_assert_ptr_null(settings.state_dir);
@@ -118,6 +122,9 @@ START_TEST(every_key_is_set_from_a_file)
     reads("# all of them\n"
           "max-tasks-num = 1000\n"
           "listen = 127.0.0.1:0\n"
+          "tls-cert = /etc/ssl/certs/a b.pem\n"
+          "tls-key = /etc/ssl/private/a.pem\n"
+          "allow-plain-http = yes\n"
           "socket = /run/x.sock\n"
           "socket-mode = 0660\n"
           "state-dir = /srv/autodl\n"
@@ -148,6 +155,9 @@ START_TEST(every_key_is_set_from_a_file)
     ck_assert_uint_eq(settings.listen.count, 1);
     ck_assert_str_eq(settings.listen.items[0], "127.0.0.1:0");
     ck_assert(settings.listen_set);
+    ck_assert_str_eq(settings.tls_cert, "/etc/ssl/certs/a b.pem");
+    ck_assert_str_eq(settings.tls_key, "/etc/ssl/private/a.pem");
+    ck_assert(settings.allow_plain_http);
     ck_assert_str_eq(settings.socket, "/run/x.sock");
     ck_assert_uint_eq(settings.socket_mode, 0660);
     ck_assert_str_eq(settings.state_dir, "/srv/autodl");
@@ -221,9 +231,8 @@ START_TEST(errors_name_file_line_and_what_was_expected)
     fails("max_tasks_num = 5\n", ":1: there is no key max_tasks_num; did you mean max-tasks-num?");
     fails("umaks = 022\n", ":1: there is no key umaks; did you mean umask?");
     fails("something = else\n", ":1: there is no key something");
-    fails("listen = 192.0.2.1:6736\n",
-          ":1: listen = 192.0.2.1:6736: other machines cannot be served yet: only loopback "
-          "addresses (127.0.0.0/8, ::1)");
+    fails("listen = [::ffff:192.0.2.1]:6736\n",
+          ":1: listen = [::ffff:192.0.2.1]:6736: write it as the IPv4 address that it is");
     fails("proxy = alice:secret@proxy.lan\n",
           ":1: proxy: expected an http, https or socks URL, such as http://proxy.example.org:3128, "
           "or none");
@@ -295,8 +304,11 @@ START_TEST(values_that_are_refused)
          {"localhost:6736", "127.0.0.1", ":6736", "6736", "127.0.0.1:65536",
           "127.0.0.1:", "::1:6736", "[::1]", "[::1:6736", "[::1]x:6736", "[127.0.0.1]:1"}},
         {"listen",
-         {"0.0.0.0:6736", "[::]:6736", "[::ffff:127.0.0.1]:1", "10.0.0.1:1", "128.0.0.1:1", "[]:1",
-          "127.0.0.1:1,", "127.0.0.1:1,none", "127.1:1", "[fe80::1%lo]:1"}               },
+         {"[::ffff:127.0.0.1]:1", "[]:1", "127.0.0.1:1,", "127.0.0.1:1,none", "127.1:1",
+          "10.0.0.256:1", "[%lo]:1", "10.0.0.1%lo:1", "fe80::1:1"}                       },
+        {"tls-cert",          {"cert.pem", "~/cert.pem", "none"}                         },
+        {"tls-key",           {"key.pem"}                                                },
+        {"allow-plain-http",  {"maybe"}                                                  },
         {"socket",            {"autodl.sock", "~/autodl.sock", "./x"}                    },
         {"socket-mode",       {"888", "01000", "rw", "-1", "0o66"}                       },
         {"state-dir",         {"relative", "~/state", "none"}                            },
@@ -401,7 +413,7 @@ START_TEST(a_refused_value_changes_nothing)
     refuses("max-tasks-num", "0");
     ck_assert_uint_eq(settings.max_tasks_num, 10);
     settings_new_layer(&settings);
-    refuses("listen", "[::1]:2,192.0.2.1:2");
+    refuses("listen", "[::1]:2,192.0.2.1");
     ck_assert_uint_eq(settings.listen.count, 1);
     takes("listen", "[::1]:3");
     ck_assert_uint_eq(settings.listen.count, 1);
@@ -442,6 +454,70 @@ START_TEST(none_empties)
 }
 END_TEST
 
+START_TEST(which_addresses_other_machines_reach)
+{
+    static const struct {
+        const char *listen;
+        bool loopback;
+    } cases[] = {
+        {"127.0.0.1:6736",        true },
+        {"127.255.0.1:0",         true },
+        {"[::1]:6736",            true },
+        {"[0:0:0:0:0:0:0:1]:1",   true },
+        {"0.0.0.0:6736",          false},
+        {"[::]:6736",             false},
+        {"128.0.0.1:1",           false},
+        {"10.0.0.1:1",            false},
+        {"192.0.2.1:6736",        false},
+        {"[2001:db8::1]:6736",    false},
+        {"[fe80::1%eth0]:6736",   false},
+        {"[::7f00:1]:6736",       false},
+        {"[64:ff9b::7f00:1]:443", false},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        takes("listen", cases[i].listen);
+        ck_assert_msg(settings_is_loopback(cases[i].listen) == cases[i].loopback, "%s",
+                      cases[i].listen);
+    }
+}
+END_TEST
+
+/* What settings_check says of these lines; NULL: nothing. */
+static void checks(const char *text, const char *expected)
+{
+    char message[512] = "";
+    settings_release(&settings);
+    ck_assert_int_eq(settings_init(&settings, "/nonexistent"), 0);
+    reads(text);
+    ck_assert_msg(settings_check(&settings, message) == (expected ? -EINVAL : 0), "%s", text);
+    ck_assert_msg(strncmp(message, expected ? expected : "", strlen(expected ? expected : "")) == 0,
+                  "%s: %s", text, message);
+}
+
+START_TEST(other_machines_need_tls)
+{
+    const char *pair = "tls-cert = /c\ntls-key = /k\n";
+    const char *refusal = "listen = 192.0.2.1:6736: other machines reach that address, so it needs "
+                          "TLS: set tls-cert and tls-key (autodl-service --make-cert /etc/autodl";
+    char text[256];
+    checks("", NULL);
+    checks("listen = none\n", NULL);
+    checks("listen = 127.0.0.1:1, [::1]:1\n", NULL);
+    checks("listen = 192.0.2.1:6736\n", refusal);
+    checks("listen = 127.0.0.1:1, 192.0.2.1:6736\n", refusal);
+    checks("listen = 192.0.2.1:6736\nallow-plain-http = no\n", refusal);
+    checks("listen = 192.0.2.1:6736\nallow-plain-http = yes\n", NULL);
+    checks("listen = 0.0.0.0:6736\n", "listen = 0.0.0.0:6736: other machines");
+    checks("listen = [::]:6736\n", "listen = [::]:6736: other machines");
+    checks(pair, NULL);
+    snprintf(text, sizeof(text), "%slisten = 192.0.2.1:6736\n", pair);
+    checks(text, NULL);
+    checks("tls-cert = /c\n", "tls-cert and tls-key go together; tls-key is missing");
+    checks("tls-key = /k\nlisten = 192.0.2.1:6736\nallow-plain-http = yes\n",
+           "tls-cert and tls-key go together; tls-cert is missing");
+}
+END_TEST
+
 START_TEST(umask_is_that_of_login_defs)
 {
     static const struct {
@@ -471,7 +547,7 @@ START_TEST(the_table_is_whole)
 {
     size_t count;
     const struct settings_key *keys = settings_keys(&count);
-    ck_assert_uint_eq(count, 27);
+    ck_assert_uint_eq(count, 30);
     for (size_t i = 0; i < count; i++) {
         ck_assert(keys[i].name && keys[i].expects && keys[i].help && keys[i].by_default);
         bool listener = strcmp(keys[i].name, "listen") == 0 ||
@@ -506,6 +582,8 @@ static Suite *suite(void)
     tcase_add_test(tcase, a_refused_value_changes_nothing);
     tcase_add_test(tcase, a_stronger_layer_replaces_lists);
     tcase_add_test(tcase, none_empties);
+    tcase_add_test(tcase, which_addresses_other_machines_reach);
+    tcase_add_test(tcase, other_machines_need_tls);
     tcase_add_test(tcase, umask_is_that_of_login_defs);
     tcase_add_test(tcase, the_table_is_whole);
     suite_add_tcase(suite, tcase);

@@ -73,7 +73,7 @@ same "autodl-service --help and autodl-service(8) have the same options" \
     "$service_options" "autodl-service --help" \
     "$(man_options "$man/autodl-service.8")" "autodl-service.8"
 same "each key of autodl.conf(5) is an option, and each option but some a key" \
-    "$(echo "$service_options" | sed -e 's/^--//' -e '/^config$/d' -e '/^help$/d' \
+    "$(echo "$service_options" | sed -e 's/^--//' -e '/^config$/d' -e '/^help$/d' -e '/^make-cert$/d' \
         -e '/^usage$/d' -e '/^version$/d')" "autodl-service --help" \
     "$(man_keys "$man/autodl.conf.5")" "autodl.conf.5"
 

@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <config.h>
 #include <errno.h>
+#include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -150,22 +151,13 @@ static int check_host(const char *item, char message[static 256])
     return *item && !strpbrk(item, " \t/,@") ? 0 : -EINVAL;
 }
 
-static bool is_loopback(const char *address, bool v6, bool *ret_valid)
+/* The address of an item, "127.0.0.1:6736", "[::1]:6736" or "[fe80::1%eth0]:6736": the family is
+ * returned, and -EINVAL if it is none. */
+static int parse_listen(const char *item, struct in_addr *ret_v4, struct in6_addr *ret_v6)
 {
-    struct in_addr in;
-    struct in6_addr in6;
-    *ret_valid = inet_pton(v6 ? AF_INET6 : AF_INET, address, v6 ? (void *)&in6 : &in) == 1;
-    if (!*ret_valid)
-        return false;
-    return v6 ? IN6_IS_ADDR_LOOPBACK(&in6) : ntohl(in.s_addr) >> 24 == IN_LOOPBACKNET;
-}
-
-/* "127.0.0.1:6736" or "[::1]:6736". */
-static int check_listen(const char *item, char message[static 256])
-{
-    char address[INET6_ADDRSTRLEN];
+    char address[INET6_ADDRSTRLEN + IF_NAMESIZE];
     const char *colon = strrchr(item, ':');
-    bool v6 = *item == '[', valid;
+    bool v6 = *item == '[';
     if (!colon || (v6 && colon[-1] != ']'))
         return -EINVAL;
     const char *start = v6 ? item + 1 : item;
@@ -176,11 +168,32 @@ static int check_listen(const char *item, char message[static 256])
         return -EINVAL;
     memcpy(address, start, (size_t)len);
     address[len] = '\0';
-    bool loopback = is_loopback(address, v6, &valid);
-    if (valid && !loopback)
-        snprintf(message, 256,
-                 "other machines cannot be served yet: only loopback addresses (127.0.0.0/8, ::1)");
-    return loopback ? 0 : -EINVAL;
+    if (v6)
+        address[strcspn(address, "%")] = '\0'; /* the link's name is for who binds it */
+    int family = v6 ? AF_INET6 : AF_INET;
+    return inet_pton(family, address, v6 ? (void *)ret_v6 : ret_v4) == 1 ? family : -EINVAL;
+}
+
+static int check_listen(const char *item, char message[static 256])
+{
+    struct in_addr v4;
+    struct in6_addr v6;
+    int family = parse_listen(item, &v4, &v6);
+    if (family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&v6)) {
+        snprintf(message, 256, "write it as the IPv4 address that it is");
+        return -EINVAL;
+    }
+    return family < 0 ? family : 0;
+}
+
+bool settings_is_loopback(const char *listen)
+{
+    struct in_addr v4;
+    struct in6_addr v6;
+    int family = parse_listen(listen, &v4, &v6);
+    if (family == AF_INET)
+        return ntohl(v4.s_addr) >> 24 == IN_LOOPBACKNET;
+    return family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&v6);
 }
 
 static int set_listen(const struct settings_key *key, struct settings *settings, const char *value,
@@ -400,6 +413,18 @@ static const struct settings_key keys[] = {
      .expects = "ADDRESS:PORT, such as 127.0.0.1:6736 or [::1]:6736, or none",
      .help = "where to answer HTTP requests",
      .set = set_listen, FIELD(listen)},
+    {.name = "tls-cert", .by_default = "(none)", .on_reload = true,
+     .expects = "an absolute path",
+     .help = "the certificate (PEM) for listeners that other machines reach",
+     .set = set_path, FIELD(tls_cert), .max = API_PATH_MAX},
+    {.name = "tls-key", .by_default = "(none)", .on_reload = true,
+     .expects = "an absolute path",
+     .help = "its private key (PEM)",
+     .set = set_path, FIELD(tls_key), .max = API_PATH_MAX},
+    {.name = "allow-plain-http", .by_default = "no", .on_reload = true,
+     .expects = "yes or no",
+     .help = "let other machines in without TLS too",
+     .set = set_bool, FIELD(allow_plain_http)},
     {.name = "socket",
      .by_default = "(" API_SYSTEM_SOCKET "; of a user: $XDG_RUNTIME_DIR/" API_SOCKET_NAME ")",
      .expects = "an absolute path of at most 107 bytes, or none",
@@ -732,11 +757,36 @@ int settings_init(struct settings *settings, const char *login_defs)
     return 0;
 }
 
+int settings_check(const struct settings *settings, char message[static 512])
+{
+    if (!settings->tls_cert != !settings->tls_key) {
+        snprintf(message, 512, "tls-cert and tls-key go together; %s is missing",
+                 settings->tls_cert ? "tls-key" : "tls-cert");
+        return -EINVAL;
+    }
+    if (settings->tls_cert || settings->allow_plain_http)
+        return 0;
+    for (size_t i = 0; i < settings->listen.count; i++) {
+        const char *item = settings->listen.items[i];
+        if (settings_is_loopback(item))
+            continue;
+        snprintf(message, 512,
+                 "listen = %.80s: other machines reach that address, so it needs TLS: set tls-cert "
+                 "and tls-key (autodl-service --make-cert /etc/autodl makes both); with "
+                 "allow-plain-http = yes it goes without, and passwords can be read on the way",
+                 item);
+        return -EINVAL;
+    }
+    return 0;
+}
+
 void settings_release(struct settings *settings)
 {
     list_release(&settings->listen);
     list_release(&settings->allow_users);
     list_release(&settings->host_names);
+    free(settings->tls_cert);
+    free(settings->tls_key);
     free(settings->socket);
     free(settings->state_dir);
     free(settings->run_as);

@@ -28,6 +28,9 @@ struct settings {
     unsigned max_tasks_num;
     struct settings_list listen; /* ADDRESS:PORT; empty with listen_set: none */
     bool listen_set; /* false: the default listeners, which may be missing */
+    char *tls_cert; /* a path; NULL: none */
+    char *tls_key;
+    bool allow_plain_http;
     char *socket; /* NULL: the default; "": none */
     mode_t socket_mode;
     char *state_dir; /* NULL: the default */
@@ -98,6 +101,13 @@ int settings_set(struct settings *settings, const char *key, const char *value,
  */
 int settings_read_file(struct settings *settings, const char *path, bool may_be_missing,
                        char message[static 512]);
+
+/* Whether an item of `listen` is an address that only this machine reaches. */
+bool settings_is_loopback(const char *listen);
+
+/* What one key cannot tell by itself: listeners that other machines reach have TLS, or are allowed to
+ * go without; tls-cert and tls-key come together. 0, or -EINVAL and one line. */
+int settings_check(const struct settings *settings, char message[static 512]);
 
 /* What follows is a stronger layer (the command line over the file): its first value of a
  * repeatable key replaces the list. */

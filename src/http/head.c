@@ -90,6 +90,11 @@ void head_names_destroy(struct head_names *names)
     free(names);
 }
 
+const char *head_names_at(const struct head_names *names, size_t index)
+{
+    return index < names->count ? names->names[index] : NULL;
+}
+
 /* Is `name` the address of the socket's own end? */
 static bool is_address_of(const char *name, const struct sockaddr_storage *own)
 {
@@ -216,7 +221,7 @@ static int check_host(const struct head *head, const struct head_names *names, i
 /* A web page of somebody else's must not use its reader's browser to give orders here. */
 static int check_origin(const struct head *head, struct refusal *refusal)
 {
-    static const char scheme[] = "http://";
+    const char *scheme = head->has_tls ? "https://" : "http://";
     bool ours = !head->origins || (head->origins == 1 && head->host &&
                                    strncasecmp(head->origin, scheme, strlen(scheme)) == 0 &&
                                    strcasecmp(head->origin + strlen(scheme), head->host) == 0);

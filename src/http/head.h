@@ -18,6 +18,8 @@ struct head_names;
 /* The host's own names and the settings' host-names. 0 or -ENOMEM. */
 int head_names_create(const struct settings *settings, struct head_names **ret_names);
 void head_names_destroy(struct head_names *names); /* NULL is fine */
+/* The name at `index`, counted from 0; NULL: there are no more. */
+const char *head_names_at(const struct head_names *names, size_t index);
 
 /* --- the head --- */
 
@@ -30,6 +32,7 @@ struct head {            /* all zero before the first field; strings are borrowe
     unsigned hosts, lengths, codings, origins; /* how many there were */
     const char *coding;                        /* Transfer-Encoding */
     const char *origin;
+    bool has_tls;         /* the connection; set beforehand */
     bool has_body;        /* one is to come; its length may be unknown */
     bool from_other_site; /* by Sec-Fetch-Site */
     uint64_t length;      /* of the body, set by head_check; 0: none, or unknown */

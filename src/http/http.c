@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <microhttpd.h>
 #include <pthread.h>
-#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,28 +16,29 @@
 #include "common/buf.h"
 #include "common/cleanup.h"
 #include "common/log.h"
+#include "http/daemon.h"
 #include "http/drain.h"
 #include "http/form.h"
 #include "http/head.h"
 #include "http/listen.h"
 #include "http/params.h"
 #include "http/refusal.h"
+#include "http/tls.h"
 
-#define THREADS          2         /* of each listener */
-#define CONNECTION_BYTES 16384     /* of memory for head and buffers */
-#define CONNECTIONS_MAX  4096      /* of each listener */
-#define IDLE_SECONDS     30        /* of a connection */
-#define DROPPED_MAX      (1 << 20) /* bytes of a body of unknown length, before giving up */
-#define LAST_ANSWERS_MS  2000      /* for what is answered to get out, when stopping */
-#define RAW_ANSWER_MAX   4096
-#define PATH_SHOWN_MAX   200
+#define DROPPED_MAX     (1 << 20) /* bytes of a body of unknown length, before giving up */
+#define LAST_ANSWERS_MS 2000      /* for what is answered to get out, when stopping */
+#define RAW_ANSWER_MAX  4096
+#define PATH_SHOWN_MAX  200
 
 struct http {
     /* immutable */
     struct http_options options;
     struct listeners listeners;
-    struct MHD_Daemon **daemons; /* one for each listener; NULL: not started */
     struct drain *drain;
+
+    /* the thread that creates, reloads and destroys only */
+    struct daemons *daemons;
+    struct tls_pair pair; /* what public listeners show; all NULL: none */
 
     /* protected by lock */
     pthread_mutex_t lock;
@@ -81,6 +81,7 @@ struct answer {
 struct http_request {
     struct http *http;
     struct MHD_Connection *connection;
+    struct daemon *daemon;    /* library's thread only */
     atomic_uint references; /* the library's, and one for each promise */
 
     /* library's thread only, until the handler is called; then immutable */
@@ -130,7 +131,8 @@ static void *on_uri(void *data, const char *uri, struct MHD_Connection *connecti
     struct http_request *request = calloc(1, sizeof *request);
     if (!request)
         return NULL;
-    request->http = data;
+    request->daemon = data;
+    request->http = daemon_data(request->daemon);
     request->connection = connection;
     atomic_init(&request->references, 1);
     buf_init(&request->body, API_BODY_MAX);
@@ -281,6 +283,7 @@ static enum MHD_Result send_answer(struct http_request *request)
     struct answer answer = request->answer;
     if (!answer.body)
         answer.status = 503;
+    answer.close |= daemon_is_retired(request->daemon);
     char *body = answer.body ? answer.body : no_memory;
     struct MHD_Response *response = MHD_create_response_from_buffer(
         strlen(body), body, answer.body ? MHD_RESPMEM_MUST_FREE : MHD_RESPMEM_PERSISTENT);
@@ -438,6 +441,7 @@ static int read_head(struct http_request *request, const char *method, const cha
                      struct refusal *ret_refusal)
 {
     request->head.version = version;
+    request->head.has_tls = daemon_has_tls(request->daemon);
     MHD_get_connection_values(request->connection, MHD_HEADER_KIND, on_field, &request->head);
     if (!request->uri)
         return refusal_no_memory(ret_refusal);
@@ -567,7 +571,7 @@ static int parse_body(struct http_request *request, struct refusal *ret_refusal)
 }
 
 /* A body without end. The library takes no answer in the middle of a body, so this one goes by
- * hand. */
+ * hand; within TLS nothing can. */
 static enum MHD_Result give_up(struct http_request *request)
 {
     struct refusal refusal;
@@ -584,7 +588,7 @@ static enum MHD_Result give_up(struct http_request *request)
                    strlen(body), body);
     int fd = socket_of(request);
     drain_add(request->http->drain, fd);
-    if (text.data)
+    if (text.data && !daemon_has_tls(request->daemon))
         (void)!send(fd, text.data, text.len, MSG_NOSIGNAL | MSG_DONTWAIT);
     request->step = STEP_DONE;
     return MHD_NO;
@@ -667,48 +671,29 @@ static enum MHD_Result on_request(void *data, struct MHD_Connection *connection,
 
 /* --- start and stop --- */
 
-__attribute__((format(printf, 2, 0))) static void on_log(void *data, const char *format,
-                                                         va_list arguments)
+static int read_pair(const struct settings *settings, struct tls_pair *ret_pair)
 {
-    (void)data;
-    char line[512];
-    vsnprintf(line, sizeof line, format, arguments);
-    line[strcspn(line, "\n")] = '\0';
-    log_debug("http: %s", line);
-}
-
-static struct MHD_Daemon *start_daemon(struct http *http, int socket)
-{
-    return MHD_start_daemon(
-        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL,
-        on_request, NULL, MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL, MHD_OPTION_LISTEN_SOCKET,
-        socket, MHD_OPTION_THREAD_POOL_SIZE, (unsigned)THREADS, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-        (size_t)CONNECTION_BYTES, MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX,
-        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_SECONDS, MHD_OPTION_URI_LOG_CALLBACK, on_uri,
-        http, MHD_OPTION_NOTIFY_COMPLETED, on_completed, http, MHD_OPTION_END);
+    return settings->tls_cert ? tls_read(settings->tls_cert, settings->tls_key, ret_pair) : 0;
 }
 
 static int start(struct http *http)
 {
-    int error = head_names_create(http->options.settings, &http->names);
+    static const struct daemon_calls calls = {
+        .on_uri = on_uri, .on_request = on_request, .on_completed = on_completed};
+    const struct settings *settings = http->options.settings;
+    int error = head_names_create(settings, &http->names);
     if (!error)
         error = drain_create(&http->drain);
     if (!error)
-        error = listeners_open(http->options.settings, http->options.socket,
-                               http->options.user_mode, &http->listeners);
-    if (error)
-        return error;
-    http->daemons = calloc(http->listeners.count + 1, sizeof(struct MHD_Daemon *));
-    if (!http->daemons)
-        return -ENOMEM;
-    for (size_t i = 0; i < http->listeners.count; i++) {
-        http->daemons[i] = start_daemon(http, http->listeners.sockets[i]);
-        if (!http->daemons[i]) {
-            log_error("the HTTP server does not start: %s", strerror(errno));
-            return -EIO;
-        }
-    }
-    return 0;
+        error = read_pair(settings, &http->pair);
+    bool has_pair = http->pair.cert;
+    if (!error)
+        error = listeners_open(settings, http->options.socket, http->options.user_mode,
+                               has_pair ? http->pair.pin : NULL, &http->listeners);
+    if (!error)
+        error = daemons_create(&http->listeners, has_pair ? &http->pair : NULL, &calls, http,
+                               &http->daemons);
+    return error;
 }
 
 int http_create(const struct http_options *options, struct http **ret_http)
@@ -741,8 +726,8 @@ void http_quiesce(struct http *http)
     pthread_mutex_unlock(&http->lock);
     if (again)
         return;
-    for (size_t i = 0; http->daemons && i < http->listeners.count && http->daemons[i]; i++)
-        MHD_quiesce_daemon(http->daemons[i]);
+    if (http->daemons)
+        daemons_quiesce(http->daemons);
     listeners_stop(&http->listeners);
 }
 
@@ -766,10 +751,9 @@ void http_destroy(struct http *http)
         return;
     http_quiesce(http);
     wait_for_answers(http);
-    for (size_t i = 0; http->daemons && i < http->listeners.count && http->daemons[i]; i++)
-        MHD_stop_daemon(http->daemons[i]);
-    free(http->daemons);
+    daemons_destroy(http->daemons);
     listeners_close(&http->listeners);
+    tls_release(&http->pair);
     drain_destroy(http->drain);
     head_names_destroy(http->names);
     pthread_cond_destroy(&http->changed);
@@ -777,7 +761,7 @@ void http_destroy(struct http *http)
     free(http);
 }
 
-void http_reload(struct http *http, const struct settings *settings)
+static void reload_names(struct http *http, const struct settings *settings)
 {
     struct head_names *names;
     if (head_names_create(settings, &names) < 0) {
@@ -789,6 +773,39 @@ void http_reload(struct http *http, const struct settings *settings)
     http->names = names;
     pthread_mutex_unlock(&http->lock);
     head_names_destroy(old);
+}
+
+static bool is_same(const struct tls_pair *one, const struct tls_pair *other)
+{
+    return one->cert && other->cert && strcmp(one->cert, other->cert) == 0 &&
+           strcmp(one->key, other->key) == 0;
+}
+
+/* Where TLS was spoken it stays so, whatever the settings say now. */
+static void reload_pair(struct http *http, const struct settings *settings)
+{
+    struct tls_pair pair = {0};
+    int error = read_pair(settings, &pair);
+    if (!error && pair.cert && !is_same(&pair, &http->pair))
+        error = daemons_replace(http->daemons, &pair);
+    else
+        tls_release(&pair);
+    if (error) {
+        log_error("the certificate is not reloaded, the old one stays");
+        tls_release(&pair);
+    }
+    if (!pair.cert)
+        return;
+    tls_release(&http->pair);
+    http->pair = pair;
+    log_info("new connections of other machines get tls-cert = %s (pin %s)", settings->tls_cert,
+             pair.pin);
+}
+
+void http_reload(struct http *http, const struct settings *settings)
+{
+    reload_names(http, settings);
+    reload_pair(http, settings);
 }
 
 /* --- for handlers --- */

@@ -26,13 +26,14 @@ union address {
     struct sockaddr_un local;
 };
 
-static int add_socket(struct listeners *listeners, int *fd)
+static int add_socket(struct listeners *listeners, int *fd, bool is_public)
 {
-    int *more = realloc(listeners->sockets, (listeners->count + 1) * sizeof *more);
+    struct listener *more = realloc(listeners->items, (listeners->count + 1) * sizeof *more);
     if (!more)
         return -ENOMEM;
-    listeners->sockets = more;
-    listeners->sockets[listeners->count++] = TAKE_FD(*fd);
+    listeners->items = more;
+    listeners->items[listeners->count++] =
+        (struct listener){.socket = TAKE_FD(*fd), .is_public = is_public};
     return 0;
 }
 
@@ -106,7 +107,8 @@ static void explain(const char *text, int error)
         log_error("listen = %s: expected ADDRESS:PORT with numbers, like 127.0.0.1:%s or [::1]:%s",
                   text, API_PORT, API_PORT);
     else if (error == -EADDRINUSE)
-        log_error("listen = %s: another process listens there; stop it or choose another port",
+        log_error("listen = %s: another process listens there, or another line of this "
+                  "configuration does (0.0.0.0 and [::] are all addresses); choose another port",
                   text);
     else if (error == -EADDRNOTAVAIL || error == -EAFNOSUPPORT)
         log_error("listen = %s: this machine does not have that address; choose one of "
@@ -118,7 +120,24 @@ static void explain(const char *text, int error)
         log_error("listen = %s: %s", text, strerror(-error));
 }
 
-static int add_tcp(struct listeners *listeners, const char *text, bool by_default, bool user_mode)
+static void announce(const char *text, const char *address, bool is_public, const char *pin)
+{
+    if (!is_public) {
+        log_info("listening on %s", address);
+        return;
+    }
+    if (pin) {
+        log_info("listening on https://%s (pin %s)", address, pin);
+        return;
+    }
+    log_info("listening on %s, plain HTTP for other machines", address);
+    log_warning("listen = %s: without TLS everybody on the way can read and change what is said, "
+                "passwords too; set tls-cert and tls-key (allow-plain-http is yes)",
+                text);
+}
+
+static int add_tcp(struct listeners *listeners, const char *text, bool by_default, bool user_mode,
+                   const char *pin)
 {
     _cleanup_close_ int fd = -1;
     int error = open_tcp(text, &fd);
@@ -134,9 +153,10 @@ static int add_tcp(struct listeners *listeners, const char *text, bool by_defaul
     }
     char address[ADDRESS_MAX];
     print_address(fd, address);
-    error = add_socket(listeners, &fd);
+    bool is_public = !settings_is_loopback(text);
+    error = add_socket(listeners, &fd, is_public);
     if (!error)
-        log_info("listening on %s", address);
+        announce(text, address, is_public, pin);
     return error;
 }
 
@@ -199,7 +219,7 @@ static int add_unix(struct listeners *listeners, const char *path, mode_t mode)
         listeners->socket_ino = ours.st_ino;
     }
     listeners->socket_path = strdup(path);
-    error = listeners->socket_path ? add_socket(listeners, &fd) : -ENOMEM;
+    error = listeners->socket_path ? add_socket(listeners, &fd, false) : -ENOMEM;
     if (!error)
         log_info("listening on unix:%s", path);
     return error;
@@ -208,7 +228,7 @@ static int add_unix(struct listeners *listeners, const char *path, mode_t mode)
 /* --- all of them --- */
 
 int listeners_open(const struct settings *settings, const char *socket_path, bool user_mode,
-                   struct listeners *ret_listeners)
+                   const char *pin, struct listeners *ret_listeners)
 {
     static const char *const defaults[] = {"127.0.0.1:" API_PORT, "[::1]:" API_PORT};
     struct listeners listeners = {0};
@@ -217,7 +237,7 @@ int listeners_open(const struct settings *settings, const char *socket_path, boo
     int error = socket_path ? add_unix(&listeners, socket_path, settings->socket_mode) : 0;
     for (size_t i = 0; i < count && !error; i++)
         error = add_tcp(&listeners, by_default ? defaults[i] : settings->listen.items[i],
-                        by_default, user_mode);
+                        by_default, user_mode, pin);
     if (error) {
         listeners_stop(&listeners);
         listeners_close(&listeners);
@@ -230,7 +250,7 @@ int listeners_open(const struct settings *settings, const char *socket_path, boo
 void listeners_stop(struct listeners *listeners)
 {
     for (size_t i = 0; i < listeners->count; i++)
-        shutdown(listeners->sockets[i], SHUT_RDWR);
+        shutdown(listeners->items[i].socket, SHUT_RDWR);
     struct stat there;
     if (listeners->socket_path && lstat(listeners->socket_path, &there) == 0 &&
         there.st_dev == listeners->socket_dev && there.st_ino == listeners->socket_ino)
@@ -241,8 +261,8 @@ void listeners_stop(struct listeners *listeners)
 void listeners_close(struct listeners *listeners)
 {
     for (size_t i = 0; i < listeners->count; i++)
-        close(listeners->sockets[i]);
-    free(listeners->sockets);
+        close(listeners->items[i].socket);
+    free(listeners->items);
     free(listeners->socket_path);
     *listeners = (struct listeners){0};
 }

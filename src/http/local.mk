@@ -4,6 +4,8 @@ src_http_libhttp_a_SOURCES = \
 	src/http/accounts.c src/http/accounts.h \
 	src/http/auth.c src/http/auth.h \
 	src/http/checks.c src/http/checks.h \
+	src/http/certificate.c src/http/certificate.h \
+	src/http/daemon.c src/http/daemon.h \
 	src/http/drain.c src/http/drain.h \
 	src/http/fields.c src/http/fields.h \
 	src/http/form.c src/http/form.h \
@@ -16,5 +18,6 @@ src_http_libhttp_a_SOURCES = \
 	src/http/routes.c src/http/routes.h \
 	src/http/routes_classic.c src/http/routes_classic.h \
 	src/http/routes_v1.c src/http/routes_v1.h \
-	src/http/task_json.c src/http/task_json.h
-src_http_libhttp_a_CFLAGS = $(AM_CFLAGS) $(MHD_CFLAGS)
+	src/http/task_json.c src/http/task_json.h \
+	src/http/tls.c src/http/tls.h
+src_http_libhttp_a_CFLAGS = $(AM_CFLAGS) $(MHD_CFLAGS) $(CRYPTO_CFLAGS)
