@@ -6,7 +6,9 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 #include "common/cleanup.h"
 #include "common/units.h"
@@ -15,9 +17,12 @@
 void address_release(struct address *address)
 {
     free(address->socket);
+    free(address->host);
     free(address->url);
     free(address->name);
     free(address->tried);
+    free(address->cacert);
+    free(address->pin);
     *address = (struct address){0};
 }
 
@@ -29,7 +34,7 @@ static enum api_exit no_memory(void)
 /* An environment variable that is set and not empty, or NULL. */
 static const char *environment(const char *name)
 {
-    const char *value = getenv(name);
+    const char *value = secure_getenv(name);
     return value && *value ? value : NULL;
 }
 
@@ -42,16 +47,14 @@ static bool skip_prefix(const char **text, const char *prefix)
     return true;
 }
 
-/* For ssh:// and https:// hosts, which a later version speaks to by itself. */
+/* For ssh:// hosts, which a later version speaks to by itself. */
 static enum api_exit not_yet(const char *source, const char *text)
 {
     const char *target = text;
-    bool is_ssh = skip_prefix(&target, "ssh://");
 
-    if (!is_ssh)
-        skip_prefix(&target, "https://");
+    skip_prefix(&target, "ssh://");
     size_t len = strcspn(target, ":/");
-    if (is_ssh && target[len] == ':') /* ssh(1) itself takes the form with a port */
+    if (target[len] == ':') /* ssh(1) itself takes the form with a port */
         target = text, len = strlen(text);
     return output_fail(API_EXIT_USAGE,
                        "%s %s comes with a later version; until then: ssh -N -L %s:localhost:%s "
@@ -88,41 +91,61 @@ static bool split_host(const char *text, char **ret_host, char **ret_port)
     return true;
 }
 
-static enum api_exit parse_host(const char *source, const char *text, char **ret_host,
-                                char **ret_port)
+struct place { /* what -h says; owned strings, freed by its user */
+    char *host, *port; /* port NULL: not said */
+    bool is_https;
+};
+
+static void place_release(struct place *place)
+{
+    free(place->host);
+    free(place->port);
+}
+
+static enum api_exit parse_host(const char *source, const char *text, struct place *ret_place)
 {
     _cleanup_free_ char *trimmed = NULL;
     const char *rest = text;
 
-    if (strncasecmp(text, "ssh://", 6) == 0 || strncasecmp(text, "https://", 8) == 0)
+    if (strncasecmp(text, "ssh://", 6) == 0)
         return not_yet(source, text);
-    if (skip_prefix(&rest, "http://")) {
+    if (strchr(text, '@')) /* a password may stand before it: it is not repeated */
+        return output_fail(API_EXIT_USAGE,
+                           "%s takes no user and no password: the user goes to -u, the password "
+                           "to AUTODL_PASSWORD, ~/.netrc or the prompt",
+                           source);
+    ret_place->is_https = skip_prefix(&rest, "https://");
+    if (ret_place->is_https || skip_prefix(&rest, "http://")) {
         size_t len = strlen(rest);
         trimmed = strndup(rest, len > 0 && rest[len - 1] == '/' ? len - 1 : len);
         if (!trimmed)
             return no_memory();
         rest = trimmed;
     }
-    if (strstr(rest, "://") || !split_host(rest, ret_host, ret_port))
-        return output_fail(API_EXIT_USAGE, "%s takes HOST, HOST:PORT or [IPV6]:PORT, not \"%s\"%s",
-                           source, text, strchr(text, '@') ? "; the user goes to -u" : "");
-    return API_EXIT_DONE;
+    if (strstr(rest, "://") || !split_host(rest, &ret_place->host, &ret_place->port))
+        return output_fail(API_EXIT_USAGE,
+                           "%s takes HOST, HOST:PORT, [IPV6]:PORT or https://HOST:PORT, not \"%s\"",
+                           source, text);
+    return ret_place->host ? API_EXIT_DONE : no_memory();
 }
 
-static enum api_exit set_tcp(const char *host, const char *port, struct address *ret_address)
+static enum api_exit set_tcp(const char *host, const char *port, bool is_https,
+                             struct address *ret_address)
 {
     bool is_v6 = strchr(host, ':') != NULL;
-    struct address address = {0};
+    struct address address = {.is_https = is_https};
     uint64_t number;
 
     if (units_parse_uint(port, 1, 65535, &number) < 0)
         return output_fail(API_EXIT_USAGE,
                            "\"%s\" is not a port; a port is a number from 1 to 65535", port);
-    if (asprintf(&address.name, is_v6 ? "[%s]:%u" : "%s:%u", host, (unsigned)number) < 0)
-        address.name = NULL;
-    else if (asprintf(&address.url, "http://%s", address.name) < 0)
+    if (asprintf(&address.url, is_v6 ? "http%s://[%s]:%u" : "http%s://%s:%u", is_https ? "s" : "",
+                 host, (unsigned)number) < 0)
         address.url = NULL;
-    if (!address.url) {
+    address.host = strdup(host);
+    if (address.url) /* plain HTTP goes without saying */
+        address.name = strdup(address.url + (is_https ? 0 : strlen("http://")));
+    if (!address.name || !address.host) {
         address_release(&address);
         return no_memory();
     }
@@ -149,55 +172,102 @@ static enum api_exit set_unix(const char *source, const char *path, struct addre
 /* By -h and -p, by AUTODL_HOST and AUTODL_PORT, by both: an option goes before its variable. */
 static enum api_exit find_tcp(const char *host, const char *port, struct address *ret_address)
 {
-    _cleanup_free_ char *found_host = NULL;
-    _cleanup_free_ char *found_port = NULL;
+    _cleanup_(place_release) struct place place = {0};
     const char *source = host ? "-h" : "AUTODL_HOST";
     const char *text = host ? host : environment("AUTODL_HOST");
 
-    enum api_exit status = parse_host(source, text ? text : "localhost", &found_host, &found_port);
+    enum api_exit status = parse_host(source, text ? text : "localhost", &place);
     if (status != API_EXIT_DONE)
         return status;
-    if (!found_host)
-        return no_memory();
-    if (host && found_port && port)
+    if (host && place.port && port)
         return output_fail(API_EXIT_USAGE, "-h names a port already; leave out -p");
     if (!port)
-        port = found_port ? found_port : environment("AUTODL_PORT");
-    return set_tcp(found_host, port ? port : API_PORT, ret_address);
+        port = place.port ? place.port : environment("AUTODL_PORT");
+    return set_tcp(place.host, port ? port : API_PORT, place.is_https, ret_address);
 }
 
-static bool accepts(const char *path)
+/* --- the first that accepts --- */
+
+static bool connects(int fd, const void *address, socklen_t size)
+{
+    /* EAGAIN: its backlog is full, so somebody does listen. */
+    return fd >= 0 && (connect(fd, address, size) == 0 || errno == EAGAIN);
+}
+
+/* Is who listens there somebody to be trusted: root, ourselves, or the owner of the directory? */
+static bool accepts(const char *path, uid_t owner)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
+    struct ucred peer;
+    socklen_t len = sizeof(peer);
     _cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
-    if (fd < 0 || strlen(path) >= sizeof(address.sun_path))
+    if (strlen(path) >= sizeof(address.sun_path))
         return false;
     memcpy(address.sun_path, path, strlen(path) + 1);
-    /* EAGAIN: its backlog is full, so somebody does listen. */
-    return connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0 || errno == EAGAIN;
+    if (!connects(fd, &address, sizeof(address)))
+        return false;
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0)
+        return false;
+    /* Not connected (EAGAIN): the pid is 0, and only those who may write to the directory could
+     * have put a socket there. */
+    return peer.pid == 0 || peer.uid == 0 || peer.uid == geteuid() || peer.uid == owner;
+}
+
+/* A directory that nobody but its owner puts sockets into; false: none, or not such a one. */
+static bool owner_of(const char *directory, uid_t *ret_owner)
+{
+    struct stat status;
+
+    if (stat(directory, &status) < 0 || !S_ISDIR(status.st_mode) ||
+        (status.st_mode & (S_IWGRP | S_IWOTH)))
+        return false;
+    *ret_owner = status.st_uid;
+    return true;
+}
+
+/* $XDG_RUNTIME_DIR has to be the user's own (XDG Base Directory Specification): after su it may be
+ * somebody else's. */
+static enum api_exit find_own(char **ret_path, bool *ret_accepts)
+{
+    _cleanup_free_ char *directory = NULL;
+    const char *runtime = environment("XDG_RUNTIME_DIR");
+    uid_t owner;
+
+    if (runtime)
+        directory = strdup(runtime);
+    else if (asprintf(&directory, "/run/user/%u", (unsigned)geteuid()) < 0)
+        directory = NULL;
+    if (!directory || asprintf(ret_path, "%s/%s", directory, API_SOCKET_NAME) < 0) {
+        *ret_path = NULL;
+        return no_memory();
+    }
+    *ret_accepts =
+        owner_of(directory, &owner) && owner == geteuid() && accepts(*ret_path, geteuid());
+    return API_EXIT_DONE;
 }
 
 static enum api_exit find_default(struct address *ret_address)
 {
-    _cleanup_free_ char *path = NULL;
-    const char *runtime = environment("XDG_RUNTIME_DIR");
-    int len = runtime ? asprintf(&path, "%s/%s", runtime, API_SOCKET_NAME)
-                      : asprintf(&path, "/run/user/%u/%s", (unsigned)geteuid(), API_SOCKET_NAME);
-    if (len < 0) {
-        path = NULL;
-        return no_memory();
-    }
-    if (accepts(path))
-        return set_unix("XDG_RUNTIME_DIR", path, ret_address);
-    if (accepts(API_SYSTEM_SOCKET))
+    _cleanup_free_ char *own = NULL;
+    bool own_accepts = false;
+    uid_t owner;
+
+    enum api_exit status = find_own(&own, &own_accepts);
+    if (status != API_EXIT_DONE)
+        return status;
+    if (own_accepts)
+        return set_unix("XDG_RUNTIME_DIR", own, ret_address);
+    bool has_system = owner_of(API_SYSTEM_DIRECTORY, &owner);
+    if (has_system && accepts(API_SYSTEM_SOCKET, owner))
         return set_unix("", API_SYSTEM_SOCKET, ret_address);
 
     struct address address = {0};
-    enum api_exit status = set_tcp("localhost", API_PORT, &address);
+    status = set_tcp("localhost", API_PORT, false, &address);
     if (status != API_EXIT_DONE)
         return status;
-    if (asprintf(&address.tried, "%s, %s or %s", path, API_SYSTEM_SOCKET, address.name) < 0) {
+    address.is_doubtful = has_system;
+    if (asprintf(&address.tried, "%s, %s or %s", own, API_SYSTEM_SOCKET, address.name) < 0) {
         address.tried = NULL;
         address_release(&address);
         return no_memory();
@@ -206,21 +276,76 @@ static enum api_exit find_default(struct address *ret_address)
     return API_EXIT_DONE;
 }
 
-enum api_exit address_find(const char *host, const char *port, const char *socket,
-                           struct address *ret_address)
+/* --- whom to trust --- */
+
+/* Pins as curl takes them, "sha256//BASE64", several with ';' between: anything else would be the
+ * name of a file to curl. */
+static bool is_pin(const char *text)
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+    for (;; text++) {
+        if (strncmp(text, "sha256//", 8) != 0 || strspn(text + 8, digits) != 43 ||
+            text[8 + 43] != '=')
+            return false;
+        text += 8 + 44;
+        if (*text != ';')
+            return *text == '\0';
+    }
+}
+
+static enum api_exit set_trust(const struct address_options *options, struct address *address)
+{
+    const char *option = options->cacert ? "--cacert" : "--pin";
+
+    if (!options->cacert && !options->pin)
+        return API_EXIT_DONE;
+    if (!address->is_https)
+        return output_fail(API_EXIT_USAGE, "%s is for services over TLS: -h https://HOST", option);
+    if (options->pin && !is_pin(options->pin))
+        return output_fail(API_EXIT_USAGE,
+                           "--pin takes sha256//... with 44 characters of base64, as the service "
+                           "logs it at its start, not \"%s\"",
+                           options->pin);
+    if (options->cacert && access(options->cacert, R_OK) < 0)
+        return output_fail(API_EXIT_USAGE, "--cacert %s: %s", options->cacert, strerror(errno));
+    address->cacert = options->cacert ? strdup(options->cacert) : NULL;
+    address->pin = options->pin ? strdup(options->pin) : NULL;
+    if ((options->cacert && !address->cacert) || (options->pin && !address->pin))
+        return no_memory();
+    return API_EXIT_DONE;
+}
+
+static enum api_exit find_service(const struct address_options *options,
+                                  struct address *ret_address)
 {
     const char *variable = environment("AUTODL_SOCKET");
 
-    if (socket && (host || port))
+    if (options->socket && (options->host || options->port))
         return output_fail(API_EXIT_USAGE, "--socket and %s name two services; give one of them",
-                           host ? "-h" : "-p");
-    if (socket)
-        return set_unix("--socket", socket, ret_address);
-    if (host || port)
-        return find_tcp(host, port, ret_address);
+                           options->host ? "-h" : "-p");
+    if (options->socket)
+        return set_unix("--socket", options->socket, ret_address);
+    if (options->host || options->port)
+        return find_tcp(options->host, options->port, ret_address);
     if (variable)
         return set_unix("AUTODL_SOCKET", variable, ret_address);
     if (environment("AUTODL_HOST") || environment("AUTODL_PORT"))
         return find_tcp(NULL, NULL, ret_address);
     return find_default(ret_address);
+}
+
+enum api_exit address_find(const struct address_options *options, struct address *ret_address)
+{
+    struct address address;
+    enum api_exit status = find_service(options, &address);
+
+    if (status != API_EXIT_DONE)
+        return status;
+    status = set_trust(options, &address);
+    if (status == API_EXIT_DONE)
+        *ret_address = address;
+    else
+        address_release(&address);
+    return status;
 }

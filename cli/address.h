@@ -1,17 +1,26 @@
 /* Which service to talk to: from the options, the environment, or the first that accepts. */
 #pragma once
 
+#include <stdbool.h>
+
 #include "common/api.h"
 
 struct address {
     char *socket; /* the path of a unix socket, or NULL */
-    char *url; /* "http://HOST:PORT" */
+    char *host; /* its name or address, without brackets; NULL: a unix socket */
+    char *url; /* "http://HOST:PORT", "https://HOST:PORT" */
     char *name; /* for messages */
     char *tried; /* all that were tried, for the message that none answers; NULL: only this one */
+    bool is_doubtful; /* there is a system's service, but its socket is not answered */
+    bool is_https;
+    char *cacert; /* https: whom to trust, a file; NULL: the system's authorities */
+    char *pin; /* https: "sha256//BASE64" of the public key, or NULL */
 };
 
-/* Options that were not given are NULL. On failure the reason was said and nothing is to be
- * released. */
-enum api_exit address_find(const char *host, const char *port, const char *socket,
-                           struct address *ret_address);
+struct address_options { /* those that were not given are NULL */
+    const char *host, *port, *socket, *cacert, *pin;
+};
+
+/* On failure the reason was said and nothing is to be released. */
+enum api_exit address_find(const struct address_options *options, struct address *ret_address);
 void address_release(struct address *address);

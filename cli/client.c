@@ -5,13 +5,13 @@
 #include <curl/curl.h>
 #include <errno.h>
 #include <json-c/json.h>
-#include <pwd.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
 #include "common/cleanup.h"
+#include "output.h"
 
 #define CONNECT_TIMEOUT 5  /* seconds */
 #define ANSWER_TIMEOUT  30 /* an add waits 5 s for the user's file system, and then for a commit */
@@ -29,6 +29,8 @@ struct client {
     char *error;
     char reason[CURL_ERROR_SIZE];
 };
+
+#define SET(option, value) failed = failed ? failed : curl_easy_setopt(curl, option, value)
 
 static size_t on_body(char *data, size_t size, size_t count, void *pointer)
 {
@@ -57,27 +59,33 @@ static size_t on_header(char *data, size_t size, size_t count, void *pointer)
     return len;
 }
 
-/* The name that the service looks for among the accounts of its machine. */
-static char *own_name(void)
+/* A pin stands for both, the chain of issuers and the name; curl checks it in any case. */
+static CURLcode set_trust(CURL *curl, const struct address *address)
 {
-    char *name = NULL;
-    const struct passwd *entry = getpwuid(geteuid());
-
-    if (entry)
-        return strdup(entry->pw_name);
-    return asprintf(&name, "%u", (unsigned)geteuid()) < 0 ? NULL : name;
-}
-
-static int set_options(struct client *client, const char *user)
-{
-    CURL *curl = client->curl;
-    _cleanup_free_ char *name = NULL;
+    bool by_chain = address->cacert || !address->pin;
     CURLcode failed = CURLE_OK;
 
-#define SET(option, value) failed = failed ? failed : curl_easy_setopt(curl, option, value)
+    SET(CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+    SET(CURLOPT_SSL_VERIFYPEER, by_chain ? 1L : 0L);
+    SET(CURLOPT_SSL_VERIFYHOST, by_chain ? 2L : 0L);
+    if (address->cacert) {
+        SET(CURLOPT_CAINFO, address->cacert);
+        SET(CURLOPT_CAPATH, NULL);
+    }
+    if (address->pin)
+        SET(CURLOPT_PINNEDPUBLICKEY, address->pin);
+    return failed;
+}
+
+static int set_options(struct client *client, const struct login *login)
+{
+    const struct address *address = &client->address;
+    CURL *curl = client->curl;
+    CURLcode failed = CURLE_OK;
+
     SET(CURLOPT_NOSIGNAL, 1L);
     SET(CURLOPT_QUICK_EXIT, 1L);
-    SET(CURLOPT_PROTOCOLS_STR, "http");
+    SET(CURLOPT_PROTOCOLS_STR, address->is_https ? "https" : "http");
     SET(CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
     SET(CURLOPT_PROXY, "");
     SET(CURLOPT_NOPROXY, "*");
@@ -91,24 +99,19 @@ static int set_options(struct client *client, const char *user)
     SET(CURLOPT_WRITEDATA, client);
     SET(CURLOPT_HEADERFUNCTION, on_header);
     SET(CURLOPT_HEADERDATA, client);
-    if (client->address.socket)
-        SET(CURLOPT_UNIX_SOCKET_PATH, client->address.socket);
-    if (!user && !client->address.socket) {
-        name = own_name();
-        if (!name)
-            return -ENOMEM;
-        user = name;
-    }
-    if (user) {
+    if (address->socket)
+        SET(CURLOPT_UNIX_SOCKET_PATH, address->socket);
+    if (address->is_https)
+        failed = failed ? failed : set_trust(curl, address);
+    if (login->user) {
         SET(CURLOPT_HTTPAUTH, (long)CURLAUTH_BASIC);
-        SET(CURLOPT_USERNAME, user);
-        SET(CURLOPT_PASSWORD, "");
+        SET(CURLOPT_USERNAME, login->user);
+        SET(CURLOPT_PASSWORD, address->is_https && login->password ? login->password : "");
     }
-#undef SET
     return failed ? -ENOMEM : 0;
 }
 
-struct client *client_create(struct address *address, const char *user)
+struct client *client_create(struct address *address, const struct login *login)
 {
     struct client *client = calloc(1, sizeof(*client));
 
@@ -119,7 +122,7 @@ struct client *client_create(struct address *address, const char *user)
     client->address = *address;
     *address = (struct address){0};
     client->curl = curl_easy_init();
-    if (!client->curl || set_options(client, user) < 0) {
+    if (!client->curl || set_options(client, login) < 0) {
         client_destroy(client);
         return NULL;
     }
@@ -148,6 +151,19 @@ bool client_is_unix(const struct client *client)
 const char *client_name(const struct client *client)
 {
     return client->address.name;
+}
+
+const char *client_channel(const struct client *client)
+{
+    const struct address *address = &client->address;
+
+    if (address->socket)
+        return "unix socket";
+    if (!address->is_https)
+        return "plain HTTP";
+    if (address->pin)
+        return address->cacert ? "TLS, key pinned, certificate checked" : "TLS, key pinned";
+    return "TLS, certificate checked";
 }
 
 int client_add_field(struct buf *form, const char *key, const char *value)
@@ -200,12 +216,92 @@ static void explain_no_connection(struct client *client)
                   address->tried ? address->tried : address->name);
 }
 
+static bool is_plain_remote(const struct address *address)
+{
+    return address->host && !address->is_https && strcmp(address->host, "localhost") != 0 &&
+           strncmp(address->host, "127.", 4) != 0 && strcmp(address->host, "::1") != 0;
+}
+
+/* OpenSSL's X509_V_ERR_*, which curl passes on. */
+enum {
+    CERT_NOT_YET_VALID = 9,
+    CERT_EXPIRED = 10,
+    CERT_SELF_SIGNED = 18,
+    CERT_SELF_SIGNED_IN_CHAIN = 19,
+    CERT_NO_LOCAL_ISSUER = 20,
+    CERT_NO_FIRST_ISSUER = 21,
+};
+
+static void explain_certificate(struct client *client)
+{
+    const struct address *address = &client->address;
+    const char *name = address->name;
+    long found = 0;
+
+    curl_easy_getinfo(client->curl, CURLINFO_SSL_VERIFYRESULT, &found);
+    switch (found) {
+    case CERT_EXPIRED:
+        set_error(client,
+                  "the certificate of %s has expired; have it renewed, or trust its key alone by "
+                  "--pin sha256//...",
+                  name);
+        break;
+    case CERT_NOT_YET_VALID:
+        set_error(client, "the certificate of %s is not valid yet; are the clocks right?", name);
+        break;
+    case CERT_SELF_SIGNED:
+    case CERT_SELF_SIGNED_IN_CHAIN:
+    case CERT_NO_LOCAL_ISSUER:
+    case CERT_NO_FIRST_ISSUER:
+        set_error(client,
+                  "nobody whom %s trusts vouches for the certificate of %s; if it is the right "
+                  "service: --cacert FILE with its certificate, or --pin sha256//... as it logs it "
+                  "at its start",
+                  address->cacert ? "--cacert" : "this machine", name);
+        break;
+    default:
+        if (strstr(client->reason, "does not match") || strstr(client->reason, "no alternative"))
+            set_error(client,
+                      "the certificate of %s is not made out to that name; use one that is in it, "
+                      "or trust its key alone by --pin sha256//...",
+                      name);
+        else
+            set_error(client, "the certificate of %s is not to be trusted: %s", name,
+                      client->reason);
+    }
+}
+
+/* What goes wrong before anything is said over TLS. */
+static bool explain_tls(struct client *client, CURLcode code)
+{
+    const struct address *address = &client->address;
+
+    if (code == CURLE_SSL_PINNEDPUBKEYNOTMATCH)
+        set_error(client,
+                  "the key of %s is not the one that --pin names: either it was changed, then ask "
+                  "its administrator for the new pin, or somebody is in between; nothing was sent",
+                  address->name);
+    else if (code == CURLE_PEER_FAILED_VERIFICATION)
+        explain_certificate(client);
+    else if (code == CURLE_SSL_CACERT_BADFILE)
+        set_error(client, "--cacert %s: there is no certificate in PEM form in it",
+                  address->cacert ? address->cacert : "");
+    else if (code == CURLE_SSL_CONNECT_ERROR)
+        set_error(client, "there is no TLS with %s (%s); look at the host and the port",
+                  address->name, client->reason);
+    else
+        return false;
+    return true;
+}
+
 /* Says in a sentence why curl has no answer for us. */
 static void explain(struct client *client, CURLcode code)
 {
     const char *name = client->address.name;
     long sent = 0;
 
+    if (explain_tls(client, code))
+        return;
     curl_easy_getinfo(client->curl, CURLINFO_REQUEST_SIZE, &sent);
     if (code == CURLE_COULDNT_RESOLVE_HOST)
         set_error(client, "the host of %s is not known; look at its spelling, or give its address",
@@ -217,6 +313,11 @@ static void explain(struct client *client, CURLcode code)
                   "the service at %s did not answer within %d seconds; whether it did what was "
                   "asked is not known, see autodl stats",
                   name, ANSWER_TIMEOUT);
+    else if (code == CURLE_GOT_NOTHING && is_plain_remote(&client->address))
+        set_error(client,
+                  "the service at %s broke off the connection without an answer; if it speaks TLS: "
+                  "-h https://%s",
+                  name, name);
     else if (code == CURLE_GOT_NOTHING || code == CURLE_RECV_ERROR || code == CURLE_SEND_ERROR ||
              code == CURLE_PARTIAL_FILE)
         set_error(client,
@@ -284,8 +385,13 @@ static bool perform(struct client *client)
 {
     CURLcode code = curl_easy_perform(client->curl);
 
-    if (code != CURLE_OK)
+    if (code != CURLE_OK) {
         explain(client, code);
+    } else if (client->address.is_doubtful) {
+        output_note("nobody answers at %s; this is from %s, where anybody on this machine may answer",
+                    API_SYSTEM_SOCKET, client->address.name);
+        client->address.is_doubtful = false;
+    }
     return code == CURLE_OK;
 }
 

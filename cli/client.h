@@ -1,6 +1,7 @@
 /*
  * The client's end of HTTP, the only user of libcurl here: one request after the other to one
- * service, straight to it (no proxy, no redirects, no netrc, no password).
+ * service, straight to it (no proxy, no redirects). A password goes over https alone, and only when
+ * the service has proved who it is.
  */
 #pragma once
 
@@ -9,6 +10,7 @@
 
 #include "address.h"
 #include "common/buf.h"
+#include "login.h"
 
 struct client;
 
@@ -28,13 +30,14 @@ struct client_answer { /* owned by the client, until its next request */
     const char *error; /* why there is no answer, or none of autodl-service; NULL: all is well */
 };
 
-/* Takes the address. `user`: whom to act for; NULL: over TCP the process's own user, over a unix
- * socket whom the kernel names. NULL: no memory. */
-struct client *client_create(struct address *address, const char *user);
+/* Takes the address. `login` is copied; without a user in it no name goes along. NULL: no memory. */
+struct client *client_create(struct address *address, const struct login *login);
 void client_destroy(struct client *client);
 
 bool client_is_unix(const struct client *client);
 const char *client_name(const struct client *client);
+/* What it speaks to the service over, for people. */
+const char *client_channel(const struct client *client);
 
 void client_send(struct client *client, const struct client_request *request,
                  struct client_answer *ret_answer);

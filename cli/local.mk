@@ -9,7 +9,9 @@ autodl_SOURCES = \
 	cli/cmd_status.c \
 	cli/completions.c cli/completions.h \
 	cli/help.c cli/help.h \
+	cli/login.c cli/login.h \
 	cli/main.c \
+	cli/netrc.c cli/netrc.h \
 	cli/output.c cli/output.h
 autodl_CFLAGS = $(AM_CFLAGS) $(CURL_CFLAGS) $(JSON_CFLAGS)
 autodl_LDADD = src/common/libcommon.a $(CURL_LIBS) $(JSON_LIBS)

@@ -13,6 +13,7 @@
 #include "common/cleanup.h"
 #include "completions.h"
 #include "help.h"
+#include "login.h"
 #include "output.h"
 
 /* clang-format off */
@@ -60,10 +61,13 @@ const struct command commands[] = {
 };
 
 const struct option_row options[] = {
-    {"host", 'h', "HOST", "the service's host: HOST, HOST:PORT or [IPV6]:PORT", COMPLETES_HOSTS},
+    {"host", 'h', "HOST", "the service's host: HOST, HOST:PORT or https://HOST:PORT", COMPLETES_HOSTS},
     {"port", 'p', "PORT", "its port, if not 6736", NULL},
     {"user", 'u', "NAME", "act as this user", COMPLETES_USERS},
     {"socket", '\0', "PATH", "the service's unix socket", COMPLETES_FILES},
+    {"cacert", '\0', "FILE", "over https: trust this certificate, not the system's",
+     COMPLETES_FILES},
+    {"pin", '\0', "PIN", "over https: trust the key with this pin, sha256//...", NULL},
     {"json", '\0', NULL, "print JSON; a refusal prints only its message", NULL},
     {"text", '\0', NULL, "print text; a refusal prints only its message", NULL},
     {"output", '\0', "FORM", "json, text, or auto: see man autodl", "auto json text"},
@@ -75,7 +79,8 @@ const struct option_row options[] = {
 /* clang-format on */
 
 struct invocation {
-    const char *host, *port, *user, *socket;
+    struct address_options service;
+    const char *user;
     enum output_form form;
     bool all, version, help;
     int argc; /* the command and its arguments */
@@ -113,13 +118,17 @@ static enum api_exit take_form(const char *source, const char *text, enum output
 static enum api_exit take_option(struct invocation *invocation, const char *name, const char *value)
 {
     if (strcmp(name, "host") == 0)
-        invocation->host = value;
+        invocation->service.host = value;
     else if (strcmp(name, "port") == 0)
-        invocation->port = value;
+        invocation->service.port = value;
     else if (strcmp(name, "user") == 0)
         invocation->user = value;
     else if (strcmp(name, "socket") == 0)
-        invocation->socket = value;
+        invocation->service.socket = value;
+    else if (strcmp(name, "cacert") == 0)
+        invocation->service.cacert = value;
+    else if (strcmp(name, "pin") == 0)
+        invocation->service.pin = value;
     else if (strcmp(name, "json") == 0 || strcmp(name, "text") == 0)
         return take_form(name, name, &invocation->form);
     else if (strcmp(name, "output") == 0)
@@ -186,15 +195,23 @@ static void destroy_client(struct client **client)
     client_destroy(*client);
 }
 
-static enum api_exit connect_client(const struct invocation *invocation, struct client **ret_client)
+/* `names_user`: the service is told who asks. */
+static enum api_exit connect_client(const struct invocation *invocation, bool names_user,
+                                    struct client **ret_client)
 {
+    _cleanup_(login_release) struct login login = {0};
     struct address address;
-    enum api_exit status =
-        address_find(invocation->host, invocation->port, invocation->socket, &address);
+    enum api_exit status = address_find(&invocation->service, &address);
 
     if (status != API_EXIT_DONE)
         return status;
-    *ret_client = client_create(&address, invocation->user);
+    if (names_user)
+        status = login_find(&address, invocation->user, &login);
+    if (status != API_EXIT_DONE) {
+        address_release(&address);
+        return status;
+    }
+    *ret_client = client_create(&address, &login);
     return *ret_client ? API_EXIT_DONE : output_fail(API_EXIT_REFUSED, "out of memory");
 }
 
@@ -203,7 +220,8 @@ static enum api_exit print_version(const struct invocation *invocation)
     _cleanup_(destroy_client) struct client *client = NULL;
     struct client_answer answer;
 
-    enum api_exit status = connect_client(invocation, &client);
+    /* Any answer will do, so that no password is needed. */
+    enum api_exit status = connect_client(invocation, false, &client);
     if (status != API_EXIT_DONE)
         return status;
     client_send(client, &(struct client_request){.path = "/stats"}, &answer);
@@ -211,8 +229,9 @@ static enum api_exit print_version(const struct invocation *invocation)
     if (answer.error)
         output_print("service: none; %s\n", answer.error);
     else
-        output_print("service: %s at %s\n", answer.server ? answer.server : "without a name",
-                     client_name(client));
+        output_print("service: %s at %s (%s)\n",
+                     answer.server ? answer.server : "without a name", client_name(client),
+                     client_channel(client));
     return API_EXIT_DONE;
 }
 
@@ -233,7 +252,7 @@ static enum api_exit run(const struct invocation *invocation)
         return output_fail(API_EXIT_USAGE, "%s takes no --all", command->name);
     if (command->alone)
         return command->run(&call);
-    enum api_exit status = connect_client(invocation, &client);
+    enum api_exit status = connect_client(invocation, true, &client);
     if (status != API_EXIT_DONE)
         return status;
     call.client = client;

@@ -148,17 +148,14 @@ enum api_exit output_finish(enum api_exit status)
                        "cannot write to standard output: %s", strerror(write_error));
 }
 
-enum api_exit output_fail(enum api_exit status, const char *format, ...)
+__attribute__((format(printf, 1, 0))) static void put_line(const char *format, va_list arguments)
 {
     _cleanup_free_ char *text = NULL;
     _cleanup_(buf_release) struct buf line;
-    va_list arguments;
 
     buf_init(&line, VISIBLE_MAX);
     buf_add_string(&line, "autodl: ");
-    va_start(arguments, format);
     int len = vasprintf(&text, format, arguments);
-    va_end(arguments);
     if (len >= 0)
         add_visible(&line, text, (size_t)len);
     else
@@ -168,5 +165,23 @@ enum api_exit output_fail(enum api_exit status, const char *format, ...)
         fputs("autodl: out of memory\n", stderr);
     else
         fputs(line.data, stderr); /* no NUL inside: all are visible */
+}
+
+enum api_exit output_fail(enum api_exit status, const char *format, ...)
+{
+    va_list arguments;
+
+    va_start(arguments, format);
+    put_line(format, arguments);
+    va_end(arguments);
     return status;
+}
+
+void output_note(const char *format, ...)
+{
+    va_list arguments;
+
+    va_start(arguments, format);
+    put_line(format, arguments);
+    va_end(arguments);
 }

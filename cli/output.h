@@ -34,3 +34,5 @@ enum api_exit output_finish(enum api_exit status);
 /* One line "autodl: ..." on standard error; returns `status`. */
 enum api_exit output_fail(enum api_exit status, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+/* The same for what is worth knowing, though nothing failed. */
+void output_note(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -166,6 +166,8 @@ static void start_server(void)
     snprintf(server.directory, sizeof(server.directory), "/tmp/autodl-cli-XXXXXX");
     ck_assert_ptr_nonnull(mkdtemp(server.directory));
     ck_assert_int_eq(chmod(server.directory, 0755), 0);
+    if (geteuid() == 0) /* as XDG_RUNTIME_DIR it is the client's own */
+        ck_assert_int_eq(chown(server.directory, NOBODY, NOBODY), 0);
     snprintf(server.socket, sizeof(server.socket), "%s/s", server.directory);
     server.listeners[0] = listen_unix(server.socket);
     server.listeners[1] = bind_tcp(&server.port);
@@ -725,25 +727,46 @@ START_TEST(wrong_usage_sends_nothing)
 END_TEST
 
 /* clang-format off */
+#define PIN "sha256//AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
+#define NO_PIN(text) \
+    "--pin takes sha256//... with 44 characters of base64, as the service logs it at its start, " \
+    "not \"" text "\""
 static const struct misuse addresses[] = {
     {{"-h", "a", "--socket=b"}, "--socket and -h name two services; give one of them"},
     {{"-p", "1", "--socket=b"}, "--socket and -p name two services; give one of them"},
     {{"-h", "a:1", "-p", "2"}, "-h names a port already; leave out -p"},
-    {{"-h", ""}, "-h takes HOST, HOST:PORT or [IPV6]:PORT, not \"\""},
-    {{"-h", "[::1"}, "-h takes HOST, HOST:PORT or [IPV6]:PORT, not \"[::1\""},
-    {{"-h", "[::1]x"}, "-h takes HOST, HOST:PORT or [IPV6]:PORT, not \"[::1]x\""},
-    {{"-h", "a b"}, "-h takes HOST, HOST:PORT or [IPV6]:PORT, not \"a b\""},
-    {{"-h", "ftp://a"}, "-h takes HOST, HOST:PORT or [IPV6]:PORT, not \"ftp://a\""},
-    {{"-h", "http://a/b"}, "-h takes HOST, HOST:PORT or [IPV6]:PORT, not \"http://a/b\""},
+    {{"-h", ""}, "-h takes HOST, HOST:PORT, [IPV6]:PORT or https://HOST:PORT, not \"\""},
+    {{"-h", "[::1"}, "-h takes HOST, HOST:PORT, [IPV6]:PORT or https://HOST:PORT, not \"[::1\""},
+    {{"-h", "[::1]x"}, "-h takes HOST, HOST:PORT, [IPV6]:PORT or https://HOST:PORT, not \"[::1]x\""},
+    {{"-h", "a b"}, "-h takes HOST, HOST:PORT, [IPV6]:PORT or https://HOST:PORT, not \"a b\""},
+    {{"-h", "ftp://a"}, "-h takes HOST, HOST:PORT, [IPV6]:PORT or https://HOST:PORT, not \"ftp://a\""},
+    {{"-h", "http://a/b"}, "-h takes HOST, HOST:PORT, [IPV6]:PORT or https://HOST:PORT, not \"http://a/b\""},
     {{"-h", "al@a"},
-     "-h takes HOST, HOST:PORT or [IPV6]:PORT, not \"al@a\"; the user goes to -u"},
+     "-h takes no user and no password: the user goes to -u, the password to AUTODL_PASSWORD, "
+     "~/.netrc or the prompt"},
+    {{"-h", "https://al:secret@a:1"},
+     "-h takes no user and no password: the user goes to -u, the password to AUTODL_PASSWORD, "
+     "~/.netrc or the prompt"},
     {{"-h", "a:"}, "\"\" is not a port; a port is a number from 1 to 65535"},
     {{"-p", "65536"}, "\"65536\" is not a port; a port is a number from 1 to 65535"},
     {{"-p", "0"}, "\"0\" is not a port; a port is a number from 1 to 65535"},
     {{"--socket", ""}, "--socket takes the path of a socket, up to 107 bytes"},
-    {{"-h", "https://nas:443"},
-     "-h https://nas:443 comes with a later version; until then: ssh -N -L 6736:localhost:6736 "
-     "nas, then autodl -h localhost ..."},
+    {{"-h", "https://"}, "-h takes HOST, HOST:PORT, [IPV6]:PORT or https://HOST:PORT, not \"https://\""},
+    {{"-h", "https://a/b"},
+     "-h takes HOST, HOST:PORT, [IPV6]:PORT or https://HOST:PORT, not \"https://a/b\""},
+    {{"-h", "a", "--pin", PIN}, "--pin is for services over TLS: -h https://HOST"},
+    {{"--socket=a", "--cacert", "/dev/null"},
+     "--cacert is for services over TLS: -h https://HOST"},
+    {{"-h", "https://a", "--pin", "sha256//abc"},
+     NO_PIN("sha256//abc")},
+    {{"-h", "https://a", "--pin", "/etc/passwd"},
+     NO_PIN("/etc/passwd")},
+    {{"-h", "https://a", "--pin", PIN ";"},
+     NO_PIN(PIN ";")},
+    {{"-h", "https://a", "--pin", PIN "x"},
+     NO_PIN(PIN "x")},
+    {{"-h", "https://a", "--cacert", "/nonexistent"},
+     "--cacert /nonexistent: No such file or directory"},
     {{"-h", "SSH://al@nas/"},
      "-h SSH://al@nas/ comes with a later version; until then: ssh -N -L 6736:localhost:6736 "
      "al@nas, then autodl -h localhost ..."},
@@ -969,6 +992,28 @@ START_TEST(the_first_that_accepts_is_asked)
 }
 END_TEST
 
+/* After su the variable may be that of another user, who could have put anything there. */
+START_TEST(the_runtime_directory_of_another_user_is_not_used)
+{
+    char path[128];
+    if (!am_root())
+        return;
+    snprintf(path, sizeof(path), "%s/%s", server.directory, API_SOCKET_NAME);
+    ck_assert_int_eq(rename(server.socket, path), 0);
+    set_answers(http(200, STATS), NULL);
+    ck_assert_int_eq(chown(server.directory, NOBODY - 1, NOBODY), 0);
+    run(&plain, "", "stats", NULL);
+    ck_assert_int_eq(count_requests(), 0);
+    ck_assert_int_eq(chown(server.directory, NOBODY, NOBODY), 0);
+    ck_assert_int_eq(chmod(server.directory, 0777), 0);
+    run(&plain, "", "stats", NULL);
+    ck_assert_int_eq(count_requests(), 0);
+    ck_assert_int_eq(chmod(server.directory, 0755), 0);
+    ck_assert_int_eq(run(&plain, "", "stats", NULL), 0);
+    ck_assert_int_eq(count_requests(), 1);
+}
+END_TEST
+
 START_TEST(nobody_answers)
 {
     char number[16], expected[512];
@@ -1018,13 +1063,15 @@ START_TEST(version_says_who_answers)
     ck_assert_int_eq(run(&plain, "unix", "-V", NULL), 0);
     ck_assert_int_eq(strncmp(out, "autodl ", 7), 0);
     expect_in(out, "\nservice: autodl/1.2.3 at /tmp/autodl-cli-");
+    expect_in(out, " (unix socket)\n");
     ck_assert_str_eq(err, "");
     set_answers("HTTP/1.1 200 OK\r\nServer: \033[1mx\r\nContent-Length: 0\r\n\r\n", NULL);
     ck_assert_int_eq(run(&plain, "tcp", "stats", "--version", NULL), 0);
     expect_in(out, "\nservice: \\x1b[1mx at 127.0.0.1:");
+    expect_in(out, " (plain HTTP)\n");
     ck_assert_int_eq(run(&plain, "", "--socket", "/nonexistent", "-V", NULL), 0);
     expect_in(out, "\nservice: none; no service answers at /nonexistent; ");
-    ck_assert_int_eq(run(&plain, "", "-V", "-h", "https://nas", NULL), 2);
+    ck_assert_int_eq(run(&plain, "", "-V", "-h", "ssh://nas", NULL), 2);
 }
 END_TEST
 
@@ -1146,6 +1193,7 @@ static Suite *suite(void)
     tcase_add_test(tcase, an_answer_is_bounded);
     tcase_add_test(tcase, the_environment_names_a_service);
     tcase_add_test(tcase, the_first_that_accepts_is_asked);
+    tcase_add_test(tcase, the_runtime_directory_of_another_user_is_not_used);
     tcase_add_test(tcase, nobody_answers);
     tcase_add_test(tcase, the_default_addresses_are_named_when_none_answers);
     tcase_add_test(tcase, version_says_who_answers);

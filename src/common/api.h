@@ -1,10 +1,11 @@
 /* What service and client agree on: names, limits and exit statuses of the public interface. */
 #pragma once
 
-#define API_PORT          "6736"
-#define API_REALM         "autodl"
-#define API_SYSTEM_SOCKET "/run/autodl/autodl.sock"
-#define API_SOCKET_NAME   "autodl.sock" /* in $XDG_RUNTIME_DIR */
+#define API_PORT             "6736"
+#define API_REALM            "autodl"
+#define API_SYSTEM_DIRECTORY "/run/autodl"
+#define API_SYSTEM_SOCKET    API_SYSTEM_DIRECTORY "/" API_SOCKET_NAME
+#define API_SOCKET_NAME      "autodl.sock" /* in $XDG_RUNTIME_DIR */
 
 #define API_MAX_TASKS_DEFAULT 10
 #define API_MAX_TASKS_MAX     1000
