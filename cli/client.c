@@ -388,7 +388,8 @@ static bool perform(struct client *client)
     if (code != CURLE_OK) {
         explain(client, code);
     } else if (client->address.is_doubtful) {
-        output_note("nobody answers at %s; this is from %s, where anybody on this machine may answer",
+        output_note("nobody answers at %s; this is from %s, where anybody on this machine may "
+                    "answer",
                     API_SYSTEM_SOCKET, client->address.name);
         client->address.is_doubtful = false;
     }

@@ -1,6 +1,7 @@
 /*
  * Who the service is told is asking: a name, and over https, where nobody else vouches for it, a
- * password. Passwords come from AUTODL_PASSWORD, netrc(5) or a prompt, and go nowhere but over https.
+ * password. Passwords come from AUTODL_PASSWORD, netrc(5) or a prompt, and go nowhere but over
+ * https.
  */
 #pragma once
 
@@ -8,11 +9,11 @@
 #include "common/api.h"
 
 struct login {
-    char *user; /* NULL: the kernel says */
+    char *user;     /* NULL: the kernel says */
     char *password; /* NULL: none */
 };
 
-/* `user`: whom to act for; NULL: over TCP the process's own user. On failure the reason was said, and
- * nothing is to be released. */
+/* `user`: whom to act for; NULL: over TCP the process's own user. On failure the reason was said,
+ * and nothing is to be released. */
 enum api_exit login_find(const struct address *address, const char *user, struct login *ret_login);
 void login_release(struct login *login); /* wipes the password */

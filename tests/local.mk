@@ -23,6 +23,7 @@ UNIT_TESTS = \
 	tests/check_lanes \
 	tests/check_log \
 	tests/check_naming \
+	tests/check_netrc \
 	tests/check_peer \
 	tests/check_queue \
 	tests/check_resume \
@@ -43,6 +44,7 @@ END_TO_END_TESTS = \
 	tests/test_hostile \
 	tests/test_resume \
 	tests/test_service \
+	tests/test_tls \
 	tests/test_users
 check_PROGRAMS += $(UNIT_TESTS) $(END_TO_END_TESTS) tests/origin tests/power_cut tests/soak_crash \
 	tests/tables
@@ -116,6 +118,10 @@ tests_check_log_LDADD = $(TEST_LIBS)
 tests_check_naming_SOURCES = tests/check_naming.c
 tests_check_naming_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_check_naming_LDADD = $(TEST_LIBS)
+
+tests_check_netrc_SOURCES = tests/check_netrc.c cli/netrc.c cli/netrc.h
+tests_check_netrc_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_check_netrc_LDADD = $(TEST_LIBS)
 
 tests_check_peer_SOURCES = tests/check_peer.c
 tests_check_peer_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
@@ -203,6 +209,10 @@ tests_test_resume_LDADD = $(TEST_LIBS)
 tests_test_service_SOURCES = tests/test_service.c
 tests_test_service_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) $(JSON_CFLAGS)
 tests_test_service_LDADD = $(TEST_LIBS)
+
+tests_test_tls_SOURCES = tests/test_tls.c tests/pki.c tests/pki.h
+tests_test_tls_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) $(MHD_CFLAGS) $(CURL_CFLAGS) $(CRYPTO_CFLAGS)
+tests_test_tls_LDADD = $(TEST_LIBS)
 
 tests_test_users_SOURCES = tests/test_users.c
 tests_test_users_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) $(JSON_CFLAGS)

@@ -105,8 +105,8 @@ int settings_read_file(struct settings *settings, const char *path, bool may_be_
 /* Whether an item of `listen` is an address that only this machine reaches. */
 bool settings_is_loopback(const char *listen);
 
-/* What one key cannot tell by itself: listeners that other machines reach have TLS, or are allowed to
- * go without; tls-cert and tls-key come together. 0, or -EINVAL and one line. */
+/* What one key cannot tell by itself: listeners that other machines reach have TLS, or are allowed
+ * to go without; tls-cert and tls-key come together. 0, or -EINVAL and one line. */
 int settings_check(const struct settings *settings, char message[static 512]);
 
 /* What follows is a stronger layer (the command line over the file): its first value of a

@@ -74,8 +74,7 @@ static int push(struct names *names, const char *text, const void *raw, size_t r
     GENERAL_NAME *name = GENERAL_NAME_new();
     ASN1_STRING *value = raw ? ASN1_OCTET_STRING_new() : ASN1_IA5STRING_new();
     const void *data = raw ? raw : text;
-    if (!name || !value ||
-        !ASN1_STRING_set(value, data, raw ? (int)raw_len : (int)strlen(text))) {
+    if (!name || !value || !ASN1_STRING_set(value, data, raw ? (int)raw_len : (int)strlen(text))) {
         GENERAL_NAME_free(name);
         ASN1_STRING_free(value);
         return -ENOMEM;
@@ -91,7 +90,8 @@ static int push(struct names *names, const char *text, const void *raw, size_t r
 /* Letters, digits, hyphens and dots: others are for no certificate. */
 static bool is_dns_name(const char *name)
 {
-    static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-.";
+    static const char letters[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-.";
     return *name && *name != '.' && !name[strspn(name, letters)];
 }
 

@@ -113,7 +113,8 @@ static int start_daemon(const struct daemons *daemons, const struct listener *li
             log_error("this libmicrohttpd was built without TLS");
         else
             log_error("the HTTP server does not start: %s%s", strerror(errno),
-                      pair ? "; perhaps its TLS library, GnuTLS, does not take this certificate" : "");
+                      pair ? "; perhaps its TLS library, GnuTLS, does not take this certificate"
+                           : "");
         free(daemon);
         return -EIO;
     }

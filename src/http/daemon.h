@@ -16,7 +16,7 @@ struct daemons;
 
 struct daemon_calls { /* the library's; `daemon` is the connection's own */
     void *(*on_uri)(void *daemon, const char *uri, struct MHD_Connection *connection);
-    MHD_AccessHandlerCallback on_request;     /* its `data` is daemons_create's */
+    MHD_AccessHandlerCallback on_request;      /* its `data` is daemons_create's */
     MHD_RequestCompletedCallback on_completed; /* the same */
 };
 

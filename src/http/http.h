@@ -53,8 +53,8 @@ int http_create(const struct http_options *options, struct http **ret_http);
 void http_quiesce(struct http *http);
 /* Waits until no request is suspended, ends the threads. NULL is fine. */
 void http_destroy(struct http *http);
-/* New settings after a reload: host-names, and the certificate (a bad one is logged, and the old one
- * stays). By the thread that created it. */
+/* New settings after a reload: host-names, and the certificate (a bad one is logged, and the old
+ * one stays). By the thread that created it. */
 void http_reload(struct http *http, const struct settings *settings);
 
 /* --- for handlers --- */

@@ -21,8 +21,8 @@ struct listeners {
 };
 
 /* Opens what the settings say, and the unix socket at `socket_path` (NULL: none); each is logged as
- * "listening on ...". `pin`: of the key that public ones will show; NULL: they speak plain HTTP, which
- * is warned of. 0 or a negative errno (logged, everything closed again). */
+ * "listening on ...". `pin`: of the key that public ones will show; NULL: they speak plain HTTP,
+ * which is warned of. 0 or a negative errno (logged, everything closed again). */
 int listeners_open(const struct settings *settings, const char *socket_path, bool user_mode,
                    const char *pin, struct listeners *ret_listeners);
 /* Nobody can connect any more; the descriptors stay open. The unix socket's name is removed. */

@@ -46,10 +46,11 @@ static void explain(const char *setting, const char *path, int error)
 {
     const char *user = own_name();
     if (error == -EACCES)
-        log_error("%s = %s: %s; the service runs as %s, who must be able to read it: chgrp ssl-cert "
-                  "and chmod 640 the file, adduser %s ssl-cert; or name systemd's copy of it "
-                  "(LoadCredential=)",
-                  setting, path, strerror(-error), user, user);
+        log_error(
+            "%s = %s: %s; the service runs as %s, who must be able to read it: chgrp ssl-cert "
+            "and chmod 640 the file, adduser %s ssl-cert; or name systemd's copy of it "
+            "(LoadCredential=)",
+            setting, path, strerror(-error), user, user);
     else if (error == -EFBIG)
         log_error("%s = %s: a file of more than %d bytes is no PEM file", setting, path, FILE_MAX);
     else if (error == -EINVAL)
