@@ -306,12 +306,22 @@ static void wait_for_disk(struct attempt *attempt, int error)
 static void remove_part(struct attempt *attempt)
 {
     struct task *task = &attempt->task;
+    task->drop_part = task->has_part; /* unless it can be just now */
     if (!task->has_part || !attempt->part || !attempt->tools->channel)
         return;
     if (files_unlink(attempt->tools->channel, task->directory, attempt->part, FILER_TIMEOUT) == 0) {
-        task->has_part = false;
+        task->has_part = task->drop_part = false;
         task->written = task->durable = 0;
     }
+}
+
+/* For a task that has ended in the store, if it could not be just now. */
+static void remove_part_later(struct attempt *attempt)
+{
+    struct task copy;
+    active_leave(attempt->engine->active, TAKE_PTR(attempt->entry));
+    if (attempt->task.drop_part && task_copy(&attempt->task, &copy) == 0)
+        finisher_remove_part(attempt->rooms->finisher, &copy);
 }
 
 /* Nothing was to be kept of it: the file is there, and the task says to skip then. */
@@ -360,6 +370,7 @@ static void fail_or_retry(struct attempt *attempt)
             remove_part(attempt);
         engine_fail(attempt->engine, attempt->entry, task, result->error_code,
                     result->error_message);
+        remove_part_later(attempt);
         return;
     }
     log_info("task=%s user=%s tries again in %lld ms: %s: %s", task->id, task->user,
@@ -387,6 +398,7 @@ static void grant(struct attempt *attempt, enum active_wish wish, struct active_
     if (r < 0) {
         task->state = TASK_DOWNLOADING;
         task->ended_at = 0;
+        task->drop_part = false;
         engine_answer(waiters, task, r);
         put_back(attempt, 0, QUEUE_SLOT);
         return;
@@ -395,8 +407,7 @@ static void grant(struct attempt *attempt, enum active_wish wish, struct active_
     engine_moved(engine, TASK_DOWNLOADING, task->state);
     active_leave(engine->active, TAKE_PTR(attempt->entry));
     engine_answer(waiters, task, 0);
-    if (wish == ACTIVE_CANCEL && task->has_part)
-        finisher_remove_part(attempt->rooms->finisher, task); /* it could not be just now */
+    remove_part_later(attempt);
 }
 
 static void conclude_failure(struct attempt *attempt, int result)

@@ -96,8 +96,8 @@ static void job_free(struct finisher *finisher, struct finish_job *job)
 /* The task failed at the last moment: its bytes are here and cannot be kept. */
 static void fail(struct batch *batch, struct finish_job *job, const char *code, const char *message)
 {
-    if (files_unlink(batch->channel, job->task.directory, job->part, -1) == 0)
-        job->task.has_part = false;
+    job->task.has_part = files_unlink(batch->channel, job->task.directory, job->part, -1) != 0;
+    job->task.drop_part = job->task.has_part; /* at the next start, then */
     engine_fail(batch->finisher->engine, job->entry, &job->task, code, message);
     job->outcome = JOB_DONE;
 }
@@ -364,7 +364,7 @@ static bool is_left_over(struct engine *engine, struct finish_job *job)
     struct task now;
     if (store_fetch(engine->store, job->task.row, &now) < 0)
         return false; /* forgotten, with its part */
-    bool left = (now.state == TASK_CLEARED || now.state == TASK_CANCELLED) &&
+    bool left = task_state_ended(now.state) && now.drop_part &&
                 !active_look(engine->active, now.row, &view);
     task_release(&job->task);
     job->task = now;
@@ -378,7 +378,7 @@ static void remove_part(struct batch *batch, struct finish_job *job)
         return;
     int r = files_unlink(batch->channel, job->task.directory, job->part, -1);
     if (r == 0) {
-        job->task.has_part = false;
+        job->task.has_part = job->task.drop_part = false;
         job->task.written = job->task.durable = 0;
         store_update(engine->store, &job->task, NULL, NULL);
     } else if (r == -EHOSTDOWN || r == -ETIMEDOUT) {
@@ -435,6 +435,10 @@ static void work(void *data, uid_t uid, struct files_channel **channel, struct l
     struct finisher *finisher = data;
     queue_hold(finisher->engine->queue, uid, QUEUE_HOLD_FINISHING, false);
     do_batch(finisher, *channel, jobs);
+    if (*channel && files_is_stuck(*channel)) {
+        files_close(*channel);
+        *channel = NULL;
+    }
     while (jobs) {
         struct finish_job *job = (struct finish_job *)jobs;
         jobs = jobs->next;

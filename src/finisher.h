@@ -26,7 +26,7 @@ void finisher_take(struct finisher *finisher, struct task *task, int fd,
                    struct active_entry *entry);
 /* Takes a task that was FINISHING when the last run ended. */
 void finisher_resume(struct finisher *finisher, struct task *task);
-/* Removes the part file of an ended task (its content is moved), some time soon. */
+/* Removes the part file of an ended task (its content is moved; drop_part), some time soon. */
 void finisher_remove_part(struct finisher *finisher, struct task *task);
 /* Has the first `written` bytes behind `fd` (the caller's) made durable, and tells the task's entry, if
  * that still has this version of the file. */

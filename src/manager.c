@@ -341,7 +341,7 @@ static int recover(void *data, int64_t row, uid_t uid, enum task_state state)
     return queue_push(engine->queue, uid, row);
 }
 
-/* A CLEARED task whose part file was not removed any more. */
+/* A task whose part file was to be removed, and was not any more. */
 static int recover_stray(void *data, int64_t row, uid_t uid, enum task_state state)
 {
     struct manager *manager = data;
@@ -411,13 +411,21 @@ static void on_storage_answers(void *data, uid_t uid)
     queue_hold(manager->engine.queue, uid, QUEUE_HOLD_STORAGE, false);
 }
 
+/* An old task that may have left a part file. Those of a file system that does not answer wait. */
+static void on_old_part(void *data, const struct task *task)
+{
+    struct manager *manager = data;
+    if (!queue_held(manager->engine.queue, task->uid, QUEUE_HOLD_STORAGE))
+        verbs_prune(manager->verbs, task);
+}
+
 /* Ended tasks are kept for a while only. */
 static void prune(struct manager *manager)
 {
     struct engine_options *options = engine_options_ref(&manager->engine);
     int64_t before = units_now_realtime() - options->keep_history;
-    if (store_prune(manager->engine.store, before, options->keep_history_count, PRUNE_AT_ONCE, NULL,
-                    NULL) < 0)
+    if (store_prune(manager->engine.store, before, options->keep_history_count, PRUNE_AT_ONCE,
+                    on_old_part, NULL, manager) < 0)
         log_warning("no memory to prune the history; it is tried again later");
     engine_options_unref(&manager->engine, options);
 }

@@ -36,7 +36,7 @@ struct verb_job {
     char prefix[API_ID_LENGTH + 1];
     struct task task; /* as it was found, then as it becomes */
     enum task_state before;
-    int64_t ended_at; /* before a retry */
+    int64_t ended_at; /* before a retry; prune: the end that is long ago */
     int64_t until;    /* boot time: it is refused if the task cannot be grasped by then */
     int64_t row;      /* the task that it has grasped, 0: none */
     struct verb_job *next_grasping; /* protected by the lock */
@@ -160,7 +160,7 @@ static void on_changed(void *data, int result)
     if (task->state == TASK_ENQUEUED)
         queue_push(engine->queue, task->uid, task->row);
     struct task copy;
-    if (job->kind == VERB_CANCEL && task->has_part && task_copy(task, &copy) == 0)
+    if (task->state == TASK_CANCELLED && task->drop_part && task_copy(task, &copy) == 0)
         finisher_remove_part(job->verbs->finisher, &copy); /* it could not be just now */
     answer(job);
 }
@@ -200,11 +200,12 @@ static void settle(struct verb_job *job, enum task_verb verb)
     struct task *task = &job->task;
     if (verb == TASK_CANCEL)
         task->ended_at = units_now_realtime();
+    task->drop_part = job->kind == VERB_CANCEL && task->has_part;
     engine_set_error(task, NULL, NULL);
     change(job, verb);
 }
 
-/* The part file goes first: a CANCELLED task with one keeps it on purpose. A finisher_work. */
+/* The part file goes first, if it can. A finisher_work. */
 static void cancel_with_part(void *data, struct files_channel *channel)
 {
     struct verb_job *job = data;
@@ -337,6 +338,7 @@ static void retry(void *data, struct files_channel *channel)
     task->wait = TASK_WAIT_NONE;
     task->not_before = 0;
     task->admitted = false; /* its dest may be taken meanwhile */
+    task->drop_part = false;
     change(job, TASK_RETRY);
 }
 
@@ -386,6 +388,10 @@ static void forget(void *data, struct files_channel *channel)
     }
     if (!task_state_ended(task->state)) {
         refuse(job, -EBUSY, "it is running; cancel it first");
+        return;
+    }
+    if (job->kind == VERB_PRUNE && task->ended_at != job->ended_at) {
+        refuse(job, -EBUSY, "it has ended once more meanwhile");
         return;
     }
     r = remove_files(job, channel);
@@ -443,23 +449,51 @@ static void work(void *data, uid_t uid, struct files_channel **channel, struct l
     }
 }
 
-void verbs_ask(struct verbs *verbs, enum verb_kind kind, uid_t scope, const char *prefix,
-               manager_done done, void *data)
+static void ask(struct verbs *verbs, const struct verb_job *wanted)
 {
-    struct verb_job *job = calloc(1, sizeof *job);
-    size_t len = strlen(prefix);
-    if (!job || len > API_ID_LENGTH) {
-        int error = job ? -ENOENT : -ENOMEM;
-        free(job);
-        done(data, &(struct manager_reply){.error = error, .message = error_sentence(error)});
+    struct verb_job *job = malloc(sizeof *job);
+    if (!job) {
+        wanted->done(wanted->data,
+                     &(struct manager_reply){.error = -ENOMEM, .message = error_sentence(-ENOMEM)});
         return;
     }
-    *job =
-        (struct verb_job){.verbs = verbs, .kind = kind, .scope = scope, .done = done, .data = data};
-    memcpy(job->prefix, prefix, len + 1);
+    *job = *wanted;
     int r = lanes_put(verbs->lanes, 0, &job->job);
     if (r < 0)
         refuse_error(job, r == -ESHUTDOWN ? r : -ENOMEM);
+}
+
+void verbs_ask(struct verbs *verbs, enum verb_kind kind, uid_t scope, const char *prefix,
+               manager_done done, void *data)
+{
+    struct verb_job job = {
+        .verbs = verbs, .kind = kind, .scope = scope, .done = done, .data = data};
+    size_t len = strlen(prefix);
+    if (len > API_ID_LENGTH) {
+        done(data, &(struct manager_reply){.error = -ENOENT, .message = error_sentence(-ENOENT)});
+        return;
+    }
+    memcpy(job.prefix, prefix, len + 1);
+    ask(verbs, &job);
+}
+
+/* A manager_done. It is tried again with the next look at the history. */
+static void on_pruned(void *data, const struct manager_reply *reply)
+{
+    (void)data;
+    if (reply->error < 0 && reply->error != -ESHUTDOWN)
+        log_debug("an old task stays for now: %s", reply->message);
+}
+
+void verbs_prune(struct verbs *verbs, const struct task *task)
+{
+    struct verb_job job = {.verbs = verbs,
+                           .kind = VERB_PRUNE,
+                           .scope = MANAGER_EVERYBODY,
+                           .ended_at = task->ended_at,
+                           .done = on_pruned};
+    memcpy(job.prefix, task->id, sizeof job.prefix);
+    ask(verbs, &job);
 }
 
 /* --- life --- */

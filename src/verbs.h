@@ -17,6 +17,7 @@ enum verb_kind {
     VERB_RETRY,
     VERB_FORGET,
     VERB_FORGET_FILE, /* the finished file goes too */
+    VERB_PRUNE, /* forget, as nobody asked for */
 };
 
 /* 0 or -ENOMEM. Engine and finisher outlive it. */
@@ -24,6 +25,10 @@ int verbs_create(struct engine *engine, struct finisher *finisher, struct verbs 
 /* What was asked is answered; what comes later is answered -ESHUTDOWN. */
 void verbs_stop(struct verbs *verbs);
 void verbs_destroy(struct verbs *verbs);
+
+/* Has an old task forgotten, its part file first; if that cannot be removed now, it stays until asked
+ * for again. */
+void verbs_prune(struct verbs *verbs, const struct task *task);
 
 /* As the functions of manager.h about one task. */
 void verbs_ask(struct verbs *verbs, enum verb_kind kind, uid_t scope, const char *prefix,

@@ -725,7 +725,7 @@ static void forget(struct known *known)
 static void prune(struct known *known, unsigned count)
 {
     struct write write = WRITE_INIT;
-    if (!went_well(outcome_of(store_prune(store, 0, 0, 100, on_done, &write), &write)))
+    if (!went_well(outcome_of(store_prune(store, 0, 0, 100, NULL, on_done, &write), &write)))
         return;
     for (unsigned i = 0; i < count; i++)
         known[i].there = known[i].there && !task_state_ended(known[i].task.state);

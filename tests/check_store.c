@@ -158,7 +158,7 @@ static int forget_now(int64_t row)
 static int prune_now(int64_t before, uint64_t keep, unsigned max)
 {
     struct waiter waiter = WAITER(1);
-    ck_assert_int_eq(store_prune(store, before, keep, max, on_done, &waiter), 0);
+    ck_assert_int_eq(store_prune(store, before, keep, max, NULL, on_done, &waiter), 0);
     return wait_for(&waiter);
 }
 
@@ -193,6 +193,7 @@ static void assert_same(const struct task *a, const struct task *b)
     ck_assert_str_eq(a->name, b->name);
     ck_assert_int_eq(a->state, b->state);
     ck_assert(a->admitted == b->admitted && a->has_part == b->has_part);
+    ck_assert(a->drop_part == b->drop_part);
     ck_assert_int_eq(a->created_at, b->created_at);
     ck_assert_int_eq(a->started_at, b->started_at);
     ck_assert_int_eq(a->ended_at, b->ended_at);
@@ -234,9 +235,10 @@ static bool is_there(int64_t row)
     return result == 0;
 }
 
-/* All that came with schema 2, with values of its own each. */
+/* All that came after schema 1, with values of its own each. */
 static void set_the_newer_fields(struct task *task)
 {
+    task->drop_part = true;
     task->if_exists = TASK_OVERWRITE;
     task->name_is_final = true;
     task->retries = -1;
@@ -489,9 +491,9 @@ static void on_part(void *data, const struct task *task)
 {
     struct cleared *cleared = data;
     cleared->parts++;
-    if (cleared->waiter.pending != 1 || !task->has_part || task->state != TASK_CLEARED ||
-        task->row <= cleared->last_row || task->ended_at != 42 || task->wait || task->not_before ||
-        strcmp(task->user, "alice") != 0)
+    if (cleared->waiter.pending != 1 || !task->has_part || !task->drop_part ||
+        task->state != TASK_CLEARED || task->row <= cleared->last_row || task->ended_at != 42 ||
+        task->wait || task->not_before || strcmp(task->user, "alice") != 0)
         cleared->wrong = true;
     cleared->last_row = task->row;
 }
@@ -659,6 +661,106 @@ START_TEST(prunes_by_age_and_number)
 }
 END_TEST
 
+/* What pruning tells of. */
+struct told {
+    struct waiter waiter;
+    int count;
+    int64_t first, last;
+    bool wrong; /* a part after `done`, or none, or one told of before */
+};
+
+static void on_old_part(void *data, const struct task *task)
+{
+    struct told *told = data;
+    told->wrong =
+        told->wrong || told->waiter.pending != 1 || !task->has_part || task->row <= told->last;
+    told->first = told->count++ ? told->first : task->row;
+    told->last = task->row;
+}
+
+static void on_told(void *data, int result)
+{
+    on_done(&((struct told *)data)->waiter, result);
+}
+
+static struct told prune_telling(int64_t before, uint64_t keep, unsigned max)
+{
+    struct told told = {.waiter = WAITER(1)};
+    ck_assert_int_eq(store_prune(store, before, keep, max, on_old_part, on_told, &told), 0);
+    ck_assert_int_eq(wait_for(&told.waiter), 0);
+    ck_assert(!told.wrong);
+    return told;
+}
+
+/* The ends are 0, 10, ..., 90; every third one may have left a part. */
+START_TEST(pruning_tells_of_parts)
+{
+    struct task tasks[10];
+    for (int i = 0; i < 10; i++) {
+        char name[2] = {(char)('0' + i), '\0'};
+        add_ended(&tasks[i], name, i == 3 ? TASK_CANCELLED : TASK_FAILED, 10 * i);
+        tasks[i].has_part = i % 3 == 0;
+        ck_assert_int_eq(update_now(&tasks[i]), 0);
+    }
+    ck_assert_int_eq(prune_telling(0, 10, 9).count, 0);
+    assert_left(tasks, "0123456789");
+    struct told told = prune_telling(31, UINT64_MAX, 1);
+    ck_assert(told.count == 2 && told.first == tasks[0].row && told.last == tasks[3].row);
+    assert_left(tasks, "0.23456789");
+    told = prune_telling(31, UINT64_MAX, 9);
+    ck_assert_int_eq(told.count, 2); /* again, as long as they are there */
+    assert_left(tasks, "0..3456789");
+
+    /* Those that stay count, and do not stand in the way of others. */
+    ck_assert_int_eq(prune_telling(0, 6, 9).count, 1 + 1);
+    assert_left(tasks, "0..3456789");
+    told = prune_telling(0, 4, 9);
+    ck_assert(told.count == 2 && told.last == tasks[3].row);
+    assert_left(tasks, "0..3..6789");
+    tasks[3].has_part = false;
+    ck_assert_int_eq(update_now(&tasks[3]), 0);
+    ck_assert_int_eq(forget_now(tasks[0].row), 0);
+    ck_assert_int_eq(prune_telling(0, 4, 9).count, 0);
+    assert_left(tasks, "......6789");
+    told = prune_telling(0, 0, 9);
+    ck_assert(told.count == 2 && told.first == tasks[6].row && told.last == tasks[9].row);
+    assert_left(tasks, "......6..9");
+    for (int i = 0; i < 10; i++)
+        task_release(&tasks[i]);
+}
+END_TEST
+
+/* However many cannot be removed, each has its turn. */
+START_TEST(pruning_tells_of_each_part_in_turn)
+{
+    enum { COUNT = 2500 };
+    static int64_t rows[COUNT];
+    struct waiter added = WAITER(COUNT);
+    for (int i = 0; i < COUNT; i++) {
+        char name[16];
+        snprintf(name, sizeof(name), "%d", i);
+        _cleanup_(task_release) struct task task = make_task(ALICE, "/d", name);
+        task.has_part = true;
+        task.state = TASK_FAILED;
+        task.ended_at = 1;
+        store_add(store, &task, &rows[i], on_done, &added);
+    }
+    ck_assert_int_eq(wait_for(&added), 0);
+    for (int round = 0; round < 2; round++) {
+        int seen = 0;
+        int64_t last = 0;
+        while (seen < COUNT) {
+            struct told told = prune_telling(2, UINT64_MAX, 10);
+            ck_assert_int_gt(told.count, 0);
+            ck_assert_int_gt(told.first, last);
+            last = told.last;
+            seen += told.count;
+        }
+        ck_assert_int_eq(seen, COUNT);
+    }
+}
+END_TEST
+
 /* --- looking up --- */
 
 static void add_with_id(struct task *task, const char *id)
@@ -785,6 +887,14 @@ START_TEST(walks_the_unfinished)
 }
 END_TEST
 
+static int on_stray(void *data, int64_t row, uid_t uid, enum task_state state)
+{
+    struct walk *walk = data;
+    walk->last = row;
+    walk->count++;
+    return uid == ALICE && task_state_ended(state) ? 0 : -1;
+}
+
 static int on_old_unfinished(void *data, int64_t row, uid_t uid, enum task_state state)
 {
     struct walk *walk = data;
@@ -867,8 +977,8 @@ START_TEST(refuses_strange_files)
     store_close(TAKE_PTR(store));
     write_file("\0\0\0\7", 4, 60); /* user_version in the header of an SQLite file */
     assert_refused(-EUCLEAN,
-                   "autodl.db was written by a newer autodl (schema 7, this one knows 2)");
-    write_file("\0\0\0\2", 4, 60);
+                   "autodl.db was written by a newer autodl (schema 7, this one knows 3)");
+    write_file("\0\0\0\3", 4, 60);
     write_file("GPKG", 4, 68); /* application_id */
     assert_refused(-EUCLEAN, "another program's");
     write_file("AuDl", 4, 68);
@@ -918,19 +1028,46 @@ static const char version_1[] =
     "INSERT INTO pauses VALUES (1000, 99, 98);"
     "PRAGMA application_id = 1098204268; PRAGMA user_version = 1; COMMIT;";
 
-static void make_version_1(void)
+/* What version 2 added, and what became of three tasks under it: CLEARED with a part that is to be
+ * removed, CANCELLED with one that is kept, FAILED. */
+static const char version_2[] =
+    "BEGIN;"
+    "ALTER TABLE tasks ADD COLUMN if_exists INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE tasks ADD COLUMN name_is_final INTEGER NOT NULL DEFAULT 1;"
+    "ALTER TABLE tasks ADD COLUMN retries INTEGER NOT NULL DEFAULT -1;"
+    "ALTER TABLE tasks ADD COLUMN checksum TEXT;"
+    "ALTER TABLE tasks ADD COLUMN headers TEXT;"
+    "ALTER TABLE tasks ADD COLUMN attempts INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE tasks ADD COLUMN failures INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE tasks ADD COLUMN wait INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE tasks ADD COLUMN not_before INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE tasks ADD COLUMN written INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE tasks ADD COLUMN durable INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE tasks ADD COLUMN boot_id TEXT;"
+    "ALTER TABLE tasks ADD COLUMN file_dev INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE tasks ADD COLUMN file_ino INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE tasks ADD COLUMN etag TEXT;"
+    "ALTER TABLE tasks ADD COLUMN last_modified TEXT;"
+    "CREATE INDEX tasks_ended ON tasks (ended_at) WHERE state IN (3, 4, 5, 8);"
+    "CREATE INDEX tasks_strays ON tasks (row, uid, state) WHERE state = 5 AND has_part;"
+    "UPDATE tasks SET state = 5, ended_at = 41, has_part = 1, written = 7 WHERE row = 3;"
+    "UPDATE tasks SET ended_at = 42 WHERE row = 5;"
+    "UPDATE tasks SET state = 8, ended_at = 43, has_part = 1, etag = '\"e\"' WHERE row = 6;"
+    "PRAGMA user_version = 2; COMMIT;";
+
+static void execute(const char *sql)
 {
     sqlite3 *connection;
     char *error = NULL;
     ck_assert_int_eq(sqlite3_open(path_of("autodl.db"), &connection), SQLITE_OK);
-    sqlite3_exec(connection, version_1, NULL, NULL, &error);
+    sqlite3_exec(connection, sql, NULL, NULL, &error);
     ck_assert_msg(!error, "%s", error);
     ck_assert_int_eq(sqlite3_close(connection), SQLITE_OK);
 }
 
 START_TEST(brings_version_1_up_to_date)
 {
-    make_version_1();
+    execute(version_1);
     for (int i = 0; i < 2; i++) {
         open_store();
         struct task a = {.row = 3,
@@ -973,6 +1110,33 @@ START_TEST(brings_version_1_up_to_date)
     ck_assert_int_eq(task.row, 7);
     assert_stored(&task);
     ck_assert_int_eq(prune_now(0, 1, 10), 0); /* the index has the old rows too */
+    ck_assert(is_there(3) && !is_there(5) && is_there(6));
+}
+END_TEST
+
+START_TEST(brings_version_2_up_to_date)
+{
+    execute(version_1);
+    execute(version_2);
+    for (int i = 0; i < 2; i++) {
+        open_store();
+        _cleanup_(task_release) struct task cleared = {0}, failed = {0}, cancelled = {0};
+        ck_assert_int_eq(store_fetch(store, 3, &cleared), 0);
+        ck_assert(cleared.state == TASK_CLEARED && cleared.has_part && cleared.drop_part);
+        ck_assert_int_eq(cleared.written, 7);
+        ck_assert_int_eq(store_fetch(store, 5, &failed), 0);
+        ck_assert(failed.state == TASK_FAILED && !failed.has_part && !failed.drop_part);
+        ck_assert_int_eq(store_fetch(store, 6, &cancelled), 0);
+        ck_assert(cancelled.state == TASK_CANCELLED && cancelled.has_part && !cancelled.drop_part);
+        ck_assert_str_eq(cancelled.etag, "\"e\"");
+        struct walk strays = {0};
+        ck_assert_int_eq(store_each_stray(store, on_stray, &strays), 0);
+        ck_assert(strays.count == 1 && strays.last == 3);
+        if (i == 0)
+            store_close(TAKE_PTR(store));
+    }
+    struct told told = prune_telling(100, UINT64_MAX, 10);
+    ck_assert(told.count == 2 && told.first == 3 && told.last == 6);
     ck_assert(is_there(3) && !is_there(5) && is_there(6));
 }
 END_TEST
@@ -1251,6 +1415,7 @@ static void choose_fields(struct task *task)
     task->state = (enum task_state)(TASK_ENQUEUED + choose(TASK_STATES - TASK_ENQUEUED));
     task->admitted = choose(8) > 0;
     task->has_part = choose(2);
+    task->drop_part = choose(2);
     task->started_at = choose(1000);
     task->ended_at = choose(1000);
     task->bytes_done = (int64_t)choose(1 << 30) << choose(30);
@@ -1332,6 +1497,7 @@ static void model_clear(struct model_op *op)
             task->ended_at = 99;
             task->wait = TASK_WAIT_NONE;
             task->not_before = 0;
+            task->drop_part = task->has_part;
         }
     }
     ck_assert_int_eq(store_clear(store, rows, (size_t)count, 99, NULL, on_model_done, op), 0);
@@ -1346,33 +1512,58 @@ static void model_forget(struct model_op *op)
     ck_assert_int_eq(store_forget(store, model.tasks[i].row, on_model_done, op), 0);
 }
 
-/* How many have ended; the oldest of them. */
-static int model_ended(int *ret_oldest)
+static bool model_is_before(const struct task *a, const struct task *b)
 {
-    int count = 0;
-    *ret_oldest = -1;
-    for (int i = 0; i < model.count; i++) {
-        if (model.gone[i] || !task_state_ended(model.tasks[i].state))
-            continue;
-        count++;
-        if (*ret_oldest < 0 || model.tasks[i].ended_at < model.tasks[*ret_oldest].ended_at)
-            *ret_oldest = i;
-    }
+    return a->ended_at != b->ended_at ? a->ended_at < b->ended_at : a < b;
+}
+
+/* So many ended before this one did. */
+static uint64_t model_older(int i)
+{
+    uint64_t count = 0;
+    for (int j = 0; j < model.count; j++)
+        count += !model.gone[j] && task_state_ended(model.tasks[j].state) &&
+                 model_is_before(&model.tasks[j], &model.tasks[i]);
     return count;
+}
+
+static uint64_t model_ended(void)
+{
+    uint64_t count = 0;
+    for (int i = 0; i < model.count; i++)
+        count += !model.gone[i] && task_state_ended(model.tasks[i].state);
+    return count;
+}
+
+/* The oldest that pruning may take; -1: none. */
+static int model_oldest(int64_t before, uint64_t excess)
+{
+    int oldest = -1;
+    for (int i = 0; i < model.count; i++) {
+        const struct task *task = &model.tasks[i];
+        if (!model.gone[i] && task_state_ended(task->state) && !task->has_part &&
+            (oldest < 0 || model_is_before(task, &model.tasks[oldest])))
+            oldest = i;
+    }
+    bool goes = oldest >= 0 && (model.tasks[oldest].ended_at < before ||
+                                (excess > 0 && model_older(oldest) < excess));
+    return goes ? oldest : -1;
 }
 
 static void model_prune(struct model_op *op)
 {
-    int oldest, count = model_ended(&oldest), max = choose(20);
-    int before = choose(4) ? choose(40) : 0;
-    uint64_t keep = choose(3) ? (uint64_t)(count * 9 / 10 + choose(9)) : UINT64_MAX;
+    uint64_t count = model_ended();
+    int max = choose(20), before = choose(4) ? choose(40) : 0, oldest;
+    uint64_t keep = choose(3) ? count * 9 / 10 + (uint64_t)choose(9) : UINT64_MAX;
+    uint64_t excess = keep < count ? count - keep : 0;
     for (int left = max; left > 0; left--) {
-        count = model_ended(&oldest);
-        if (oldest < 0 || (model.tasks[oldest].ended_at >= before && (uint64_t)count <= keep))
+        oldest = model_oldest(before, excess);
+        if (oldest < 0)
             break;
         model.gone[oldest] = true;
+        excess -= excess > 0;
     }
-    ck_assert_int_eq(store_prune(store, before, keep, (unsigned)max, on_model_done, op), 0);
+    ck_assert_int_eq(store_prune(store, before, keep, (unsigned)max, NULL, on_model_done, op), 0);
 }
 
 static void model_pause(struct model_op *op)
@@ -1540,6 +1731,8 @@ static Suite *suite(void)
     tcase_add_test(opened, clears_what_is_enqueued);
     tcase_add_test(opened, forgets_what_has_ended);
     tcase_add_test(opened, prunes_by_age_and_number);
+    tcase_add_test(opened, pruning_tells_of_parts);
+    tcase_add_test(opened, pruning_tells_of_each_part_in_turn);
     tcase_add_test(opened, finds_by_prefix);
     tcase_add_test(opened, finds_who_has_a_dest);
     tcase_add_test(opened, walks_the_unfinished);
@@ -1558,6 +1751,7 @@ static Suite *suite(void)
     tcase_add_test(closed, makes_a_private_file);
     tcase_add_test(closed, refuses_strange_files);
     tcase_add_test(closed, brings_version_1_up_to_date);
+    tcase_add_test(closed, brings_version_2_up_to_date);
     tcase_add_test(closed, survives_kill);
     suite_add_tcase(store_suite, closed);
     return store_suite;

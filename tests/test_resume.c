@@ -7,6 +7,7 @@
 #include <openssl/evp.h>
 #include <poll.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
@@ -1060,6 +1061,64 @@ START_TEST(history_is_pruned)
 }
 END_TEST
 
+/* A task that failed in the middle, in a directory of its own. */
+static const char *fail_halfway(const char *name, const char *in)
+{
+    const char *id =
+        v1_add(&service, url_of(textf("/%s?do=cut&size=200000", name)), in, "\"retries\": 0");
+    v1_wait(&service, id, "FAILED", SOON);
+    ck_assert_uint_eq(count_names(in, ".part"), 1);
+    return id;
+}
+
+/* What is forgotten leaves no part file behind. One that cannot be removed keeps its task, and no
+ * other's. */
+START_TEST(history_goes_with_its_part_files)
+{
+    const char *ids[3], *in[3] = {make_directory(&service, "one"), make_directory(&service, "two"),
+                                  make_directory(&service, "three")};
+    start();
+    for (unsigned i = 0; i < 3; i++)
+        ids[i] = fail_halfway(textf("h%u", i), in[i]);
+    ck_assert_int_eq(chmod(in[0], 0555), 0);
+    service_stop(&service);
+    service_start(&service, QUICK, "--keep-history", "0", NULL);
+    for (unsigned i = 1; i < 3; i++) {
+        wait_until(is_forgotten, (void *)ids[i], SOON, "an old task is forgotten");
+        ck_assert_uint_eq(count_names(in[i], NULL), 0);
+    }
+    expect_member(ids[0], "status", "FAILED");
+    ck_assert_uint_eq(count_names(in[0], ".part"), 1);
+    ck_assert_int_eq(chmod(in[0], 0755), 0);
+    ck_assert_int_eq(kill(service.monitor, SIGHUP), 0);
+    wait_until(is_forgotten, (void *)ids[0], SOON, "an old task is forgotten");
+    ck_assert_uint_eq(count_names(in[0], NULL), 0);
+}
+END_TEST
+
+/* The next start removes what a cancel had to leave, and nothing that it was told to keep. */
+START_TEST(cancelled_parts_are_swept_at_the_start)
+{
+    const char *left = make_directory(&service, "left");
+    const char *kept = hold_at_half(STALLED_ONCE);
+    v1_verb(&service, kept, "cancel?keep=yes", 200);
+    const char *id = v1_add(&service, url_of("/slow?size=1000000&rate=50000"), left, NULL);
+    wait_sent("/slow", 20000);
+    v1_verb(&service, id, "hold", 200);
+    ck_assert_int_eq(chmod(left, 0555), 0);
+    v1_verb(&service, id, "cancel", 200);
+    expect_member(id, "status", "CANCELLED");
+    ck_assert_uint_eq(count_names(left, ".part"), 1);
+    service_kill_all(&service);
+    ck_assert_int_eq(chmod(left, 0755), 0);
+    start();
+    directory = left;
+    wait_no_part();
+    ck_assert_str_eq(get(kept, "status"), "CANCELLED");
+    ck_assert_uint_eq(count_names(textf("%s/files", service.home), ".part"), 1);
+}
+END_TEST
+
 static void add_interruptions(Suite *s)
 {
     TCase *tcase = tcase_create("interruptions");
@@ -1126,6 +1185,8 @@ static void add_wishes(Suite *s)
     tcase_add_test(tcase, disk_full);
     tcase_add_loop_test(tcase, durability, 0, 3);
     tcase_add_test(tcase, history_is_pruned);
+    tcase_add_test(tcase, history_goes_with_its_part_files);
+    tcase_add_test(tcase, cancelled_parts_are_swept_at_the_start);
     suite_add_tcase(s, tcase);
 }
 

@@ -62,6 +62,7 @@ struct task {
     enum task_state state;
     bool admitted; /* directory and name were settled with the user's file system */
     bool has_part; /* a part file may be on disk */
+    bool drop_part; /* it is of no use any more: to be removed as soon as it can be */
     int64_t created_at; /* these three: milliseconds since the epoch, 0: not yet */
     int64_t started_at;
     int64_t ended_at;

@@ -503,6 +503,11 @@ uid_t files_uid(const struct files_channel *channel)
     return channel->user->uid;
 }
 
+bool files_is_stuck(const struct files_channel *channel)
+{
+    return channel->stuck || channel->late;
+}
+
 /* Passes one end of a new socket to the filer. */
 static int channel_connect_locked(struct files_channel *channel)
 {

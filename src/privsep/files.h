@@ -42,6 +42,8 @@ int files_open(struct files *files, uid_t uid, struct files_channel **ret_channe
 /* NULL is fine. A channel whose last call timed out is kept aside until its answer comes. */
 void files_close(struct files_channel *channel);
 uid_t files_uid(const struct files_channel *channel);
+/* A call has timed out: every other one does at once, until it is closed. */
+bool files_is_stuck(const struct files_channel *channel);
 
 /*
  * All calls: `timeout` in ms, -1: none. 0 (or as said), the negative errno of the operation done as

@@ -13,7 +13,8 @@
 #include "store/store_sqlite.h"
 
 #define LAZY_DELAY_MS 500
-#define WALK_CHUNK   256
+#define WALK_CHUNK    256
+#define PRUNED_PARTS  1000 /* told of at once */
 
 /* One write. It waits in a list, runs in a transaction with what waits beside it, and then calls
  * back. */
@@ -28,7 +29,7 @@ struct op {
     struct task task; /* add, update */
     int64_t *ret_row; /* add */
     int64_t row;      /* forget */
-    int64_t *rows;    /* clear: what to clear; then those that had a part */
+    int64_t *rows;    /* clear: what to clear; then, as with prune, those that had a part */
     size_t count;
     int64_t when;
     store_part part;
@@ -108,13 +109,13 @@ static int commit_ops(struct database *database, struct op *ops)
     return result;
 }
 
-/* Tells of the parts of cleared tasks. They are fetched one by one, so that clearing very many
+/* Tells of the parts that ended tasks left. They are fetched one by one, so that clearing very many
  * costs no more memory than their rows. */
 static void report_parts(struct database *database, const struct op *op)
 {
     for (size_t i = 0; i < op->count; i++) {
         _cleanup_(task_release) struct task task = {0};
-        if (database_fetch(database, op->rows[i], &task) == 0 && task.state == TASK_CLEARED)
+        if (database_fetch(database, op->rows[i], &task) == 0 && task_state_ended(task.state))
             op->part(op->data, &task);
     }
 }
@@ -368,18 +369,25 @@ int store_forget(struct store *store, int64_t row, store_done done, void *data)
 
 static int run_prune(struct database *database, struct op *op)
 {
-    return database_prune(database, op->before, op->keep, op->max);
+    return database_prune(database, op->before, op->keep, op->max, op->rows, PRUNED_PARTS,
+                          &op->count);
 }
 
-int store_prune(struct store *store, int64_t before, uint64_t keep, unsigned max, store_done done,
-                void *data)
+int store_prune(struct store *store, int64_t before, uint64_t keep, unsigned max, store_part part,
+                store_done done, void *data)
 {
     struct op *op = create_op(run_prune, done, data);
     if (!op)
         return -ENOMEM;
+    op->rows = calloc(PRUNED_PARTS, sizeof(*op->rows));
+    if (!op->rows) {
+        op_destroy(op);
+        return -ENOMEM;
+    }
     op->before = before;
     op->keep = keep;
     op->max = max;
+    op->part = part;
     queue_op(store, op, false);
     return 0;
 }

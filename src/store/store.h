@@ -45,11 +45,11 @@ int store_update(struct store *store, const struct task *task, store_done done, 
 /* The same, but not worth a sync of its own: goes with the next commit, after 500 ms at the latest. */
 int store_update_lazily(struct store *store, const struct task *task);
 
-/* What store_clear tells of the tasks it cleared that may have left a part file behind: called on
+/* What store_clear and store_prune tell of the tasks that may have left a part file behind: called on
  * the writer thread after the commit, before `done`. */
 typedef void (*store_part)(void *data, const struct task *task);
 /* ENQUEUED ones among these rows become CLEARED at `when` (ms since the epoch) and wait for nothing
- * any more, in one transaction. */
+ * any more, in one transaction; a part file is to be dropped (drop_part). */
 int store_clear(struct store *store, const int64_t *rows, size_t count, int64_t when,
                 store_part part, store_done done, void *data);
 
@@ -57,10 +57,11 @@ int store_clear(struct store *store, const int64_t *rows, size_t count, int64_t 
  * ended. */
 int store_forget(struct store *store, int64_t row, store_done done, void *data);
 /* Removes ended tasks that ended before `before` (ms since the epoch), and those beyond the newest
- * `keep` ended ones (UINT64_MAX: all), at most `max` of them, the oldest first. What it costs does
- * not grow with what stays. */
-int store_prune(struct store *store, int64_t before, uint64_t keep, unsigned max, store_done done,
-                void *data);
+ * `keep` ended ones (UINT64_MAX: all), at most `max` of them, the oldest first. Those that may have
+ * left a part file stay, and `part` is told of them (a thousand each time, in turn): to be forgotten
+ * once it is gone. What it costs does not grow with what stays for good. */
+int store_prune(struct store *store, int64_t before, uint64_t keep, unsigned max, store_part part,
+                store_done done, void *data);
 
 struct store_pause {
     uid_t uid; /* or STORE_EVERYBODY */
@@ -90,7 +91,7 @@ int store_find_dest(struct store *store, const char *directory, const char *name
  * value. */
 typedef int (*store_each)(void *data, int64_t row, uid_t uid, enum task_state state);
 int store_each_unfinished(struct store *store, store_each each, void *data);
-/* Likewise the CLEARED ones that may have left a part file (has_part). */
+/* Likewise those whose part file is to be removed (drop_part). */
 int store_each_stray(struct store *store, store_each each, void *data);
 /* The pauses in force; the caller frees them. */
 int store_pauses(struct store *store, struct store_pause **ret_pauses, size_t *ret_count);

@@ -22,8 +22,10 @@
 static_assert(TASK_FINISHED == 3 && TASK_FAILED == 4 && TASK_CLEARED == 5 && TASK_CANCELLED == 8,
               "stored");
 
-/* Ended, and yet its part file may be there: what a clear leaves to be removed. */
-#define STRAY "state = 5 AND has_part"
+/* Its part file may be there, and is to be removed. */
+#define STRAY "drop_part AND has_part"
+/* The record ends, and then its part file has to go first. */
+#define LEFT_OVER ENDED " AND has_part"
 
 /* migrations[n] leads from schema n to n + 1. What was released is never edited, only appended. */
 static const char *const migrations[] = {
@@ -71,7 +73,16 @@ static const char *const migrations[] = {
     "ALTER TABLE tasks ADD COLUMN etag TEXT;"
     "ALTER TABLE tasks ADD COLUMN last_modified TEXT;"
     "CREATE INDEX tasks_ended ON tasks (ended_at) WHERE " ENDED ";"
-    "CREATE INDEX tasks_strays ON tasks (row, uid, state) WHERE " STRAY ";",
+    "CREATE INDEX tasks_strays ON tasks (row, uid, state) WHERE state = 5 AND has_part;",
+
+    /* Until then, those that a clear left were the only ones. */
+    "ALTER TABLE tasks ADD COLUMN drop_part INTEGER NOT NULL DEFAULT 0;"
+    "UPDATE tasks SET drop_part = 1 WHERE state = 5 AND has_part;"
+    "DROP INDEX tasks_strays;"
+    "CREATE INDEX tasks_strays ON tasks (row, uid, state) WHERE " STRAY ";"
+    "DROP INDEX tasks_ended;"
+    "CREATE INDEX tasks_ended ON tasks (ended_at, row, has_part) WHERE " ENDED ";"
+    "CREATE INDEX tasks_left_over ON tasks (row, ended_at) WHERE " LEFT_OVER ";",
 };
 #define SCHEMA_VERSION ((int)(sizeof(migrations) / sizeof(migrations[0])))
 
@@ -111,12 +122,13 @@ enum column {
     COLUMN_FILE_INO,
     COLUMN_ETAG,
     COLUMN_LAST_MODIFIED,
+    COLUMN_DROP_PART,
 };
 #define TASK_COLUMNS                                                                               \
     "row, id, uid, user, url, directory, name, state, admitted, has_part, created_at, started_at," \
     " ended_at, bytes_done, bytes_total, http_status, error_code, error_message, if_exists,"       \
     " name_is_final, retries, checksum, headers, attempts, failures, wait, not_before, written,"   \
-    " durable, boot_id, file_dev, file_ino, etag, last_modified"
+    " durable, boot_id, file_dev, file_ino, etag, last_modified, drop_part"
 
 #define FROM_DEST                                                                                  \
     " FROM tasks INDEXED BY tasks_dest WHERE directory = ?1 AND name = ?2 AND admitted"            \
@@ -131,7 +143,9 @@ enum statement {
     CLEAR,
     FORGET,
     COUNT_ENDED,
+    FIRST_KEPT,
     PRUNE,
+    LIST_LEFT_OVER,
     SET_PAUSE,
     END_PAUSE,
     FETCH,
@@ -149,21 +163,27 @@ static const char *const statement_texts[STATEMENTS] = {
     [COMMIT] = "COMMIT",
     [ADD] = "INSERT INTO tasks (" TASK_COLUMNS ") VALUES (NULL, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9,"
             " ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26,"
-            " ?27, ?28, ?29, ?30, ?31, ?32, ?33, ?34)",
+            " ?27, ?28, ?29, ?30, ?31, ?32, ?33, ?34, ?35)",
     [UPDATE] = "UPDATE tasks SET directory = ?6, name = ?7, state = ?8, admitted = ?9,"
                " has_part = ?10, started_at = ?12, ended_at = ?13, bytes_done = ?14,"
                " bytes_total = ?15, http_status = ?16, error_code = ?17, error_message = ?18,"
                " if_exists = ?19, name_is_final = ?20, retries = ?21, checksum = ?22,"
                " headers = ?23, attempts = ?24, failures = ?25, wait = ?26, not_before = ?27,"
                " written = ?28, durable = ?29, boot_id = ?30, file_dev = ?31, file_ino = ?32,"
-               " etag = ?33, last_modified = ?34 WHERE row = ?1",
+               " etag = ?33, last_modified = ?34, drop_part = ?35 WHERE row = ?1",
     /* two cheap steps: with RETURNING, SQLite keeps a journal for each statement */
     [LOOK] = "SELECT state, has_part FROM tasks WHERE row = ?1",
-    [CLEAR] = "UPDATE tasks SET state = ?2, ended_at = ?3, wait = 0, not_before = 0 WHERE row = ?1",
+    [CLEAR] = "UPDATE tasks SET state = ?2, ended_at = ?3, wait = 0, not_before = 0,"
+              " drop_part = has_part WHERE row = ?1",
     [FORGET] = "DELETE FROM tasks WHERE row = ?1",
     [COUNT_ENDED] = "SELECT count(*) FROM tasks INDEXED BY tasks_ended WHERE " ENDED,
+    [FIRST_KEPT] = "SELECT ended_at, row FROM tasks INDEXED BY tasks_ended WHERE " ENDED
+                   " ORDER BY ended_at, row LIMIT 1 OFFSET ?1",
     [PRUNE] = "DELETE FROM tasks WHERE row IN (SELECT row FROM tasks INDEXED BY tasks_ended"
-              " WHERE " ENDED " AND ended_at < ?1 ORDER BY ended_at, row LIMIT ?2)",
+              " WHERE " ENDED " AND NOT has_part AND (ended_at, row) < (?1, ?2)"
+              " ORDER BY ended_at, row LIMIT ?3)",
+    [LIST_LEFT_OVER] = "SELECT row FROM tasks INDEXED BY tasks_left_over WHERE " LEFT_OVER
+                       " AND row > ?3 AND (ended_at, row) < (?1, ?2) ORDER BY row LIMIT ?4",
     [SET_PAUSE] = "INSERT OR REPLACE INTO pauses (uid, until, length) VALUES (?1, ?2, ?3)",
     [END_PAUSE] = "DELETE FROM pauses WHERE uid = ?1",
     [FETCH] = "SELECT " TASK_COLUMNS " FROM tasks WHERE row = ?1",
@@ -186,6 +206,8 @@ struct database {
     int64_t
         ended; /* how many tasks have; -1: not counted yet. The only writer keeps it up to date */
     int64_t ended_at_begin;
+    int64_t
+        left_over_until; /* the row that the last list of those ended with; 0: it was complete */
 };
 
 /* --- errors --- */
@@ -302,6 +324,7 @@ static void bind_task(sqlite3_stmt *statement, const struct task *task)
     bind_int(statement, COLUMN_STATE + 1, task->state);
     bind_int(statement, COLUMN_ADMITTED + 1, task->admitted);
     bind_int(statement, COLUMN_HAS_PART + 1, task->has_part);
+    bind_int(statement, COLUMN_DROP_PART + 1, task->drop_part);
     bind_int(statement, COLUMN_CREATED_AT + 1, task->created_at);
     bind_int(statement, COLUMN_STARTED_AT + 1, task->started_at);
     bind_int(statement, COLUMN_ENDED_AT + 1, task->ended_at);
@@ -425,6 +448,7 @@ static void read_task_numbers(sqlite3_stmt *statement, struct task *task)
     task->uid = (uid_t)sqlite3_column_int64(statement, COLUMN_UID);
     task->admitted = sqlite3_column_int64(statement, COLUMN_ADMITTED) != 0;
     task->has_part = sqlite3_column_int64(statement, COLUMN_HAS_PART) != 0;
+    task->drop_part = sqlite3_column_int64(statement, COLUMN_DROP_PART) != 0;
     task->created_at = sqlite3_column_int64(statement, COLUMN_CREATED_AT);
     task->started_at = sqlite3_column_int64(statement, COLUMN_STARTED_AT);
     task->ended_at = sqlite3_column_int64(statement, COLUMN_ENDED_AT);
@@ -731,31 +755,81 @@ static int know_ended(struct database *database)
     return finish(statement, result < 0 ? result : 0);
 }
 
-/* The oldest of those that ended before `before`. */
-static int prune(struct database *database, int64_t before, int64_t max, int64_t *ret_pruned)
+/* In the order of their ends: what comes before this is not kept. */
+struct cutoff {
+    int64_t ended_at;
+    int64_t row; /* of those that ended then */
+};
+
+static void bind_cutoff(sqlite3_stmt *statement, const struct cutoff *cutoff)
 {
-    sqlite3_stmt *statement = database->statements[PRUNE];
-    bind_int(statement, 1, before);
-    bind_int(statement, 2, max);
-    int result = run(database, statement);
-    if (result < 0)
-        return result;
-    *ret_pruned = sqlite3_changes(database->connection);
-    count_ended(database, -(int)*ret_pruned);
-    return 0;
+    bind_int(statement, 1, cutoff->ended_at);
+    bind_int(statement, 2, cutoff->row);
 }
 
-int database_prune(struct database *database, int64_t before, uint64_t keep, unsigned max)
+/* The newest `keep` stay as far as their number goes. */
+static int cut_by_number(struct database *database, uint64_t keep, struct cutoff *ret_cutoff)
 {
-    int64_t pruned = 0;
-    int result = prune(database, before, max, &pruned);
-    if (result < 0 || pruned == max || keep > INT64_MAX)
-        return result;
-    result = know_ended(database);
-    int64_t excess = database->ended - (int64_t)keep, left = max - pruned;
+    int result = know_ended(database);
+    int64_t excess = keep > INT64_MAX ? 0 : database->ended - (int64_t)keep;
+    *ret_cutoff = (struct cutoff){INT64_MIN, 0};
     if (result < 0 || excess <= 0)
         return result;
-    return prune(database, INT64_MAX, excess < left ? excess : left, &pruned);
+    sqlite3_stmt *statement = database->statements[FIRST_KEPT];
+    bind_int(statement, 1, excess);
+    result = step(database, statement);
+    if (result > 0)
+        *ret_cutoff =
+            (struct cutoff){sqlite3_column_int64(statement, 0), sqlite3_column_int64(statement, 1)};
+    else if (result == 0)
+        *ret_cutoff = (struct cutoff){INT64_MAX, INT64_MAX};
+    return finish(statement, result < 0 ? result : 0);
+}
+
+static int prune(struct database *database, const struct cutoff *cutoff, int64_t max)
+{
+    sqlite3_stmt *statement = database->statements[PRUNE];
+    bind_cutoff(statement, cutoff);
+    bind_int(statement, 3, max);
+    int result = run(database, statement);
+    if (result == 0)
+        count_ended(database, -sqlite3_changes(database->connection));
+    return result;
+}
+
+/* Goes on where it stopped the last time: those that stay in spite of all are not always the only
+ * ones to be told of. */
+static int list_left_over(struct database *database, const struct cutoff *cutoff, size_t max,
+                          int64_t *ret_rows, size_t *ret_count)
+{
+    sqlite3_stmt *statement = database->statements[LIST_LEFT_OVER];
+    bind_cutoff(statement, cutoff);
+    bind_int(statement, 3, database->left_over_until);
+    bind_int(statement, 4, (int64_t)max);
+    size_t count = 0;
+    int result;
+    while ((result = step(database, statement)) > 0)
+        ret_rows[count++] = sqlite3_column_int64(statement, 0);
+    if (result == 0) {
+        database->left_over_until = count > 0 && count == max ? ret_rows[count - 1] : 0;
+        *ret_count = count;
+    }
+    return finish(statement, result);
+}
+
+int database_prune(struct database *database, int64_t before, uint64_t keep, unsigned max,
+                   int64_t *ret_left_over, size_t left_over_max, size_t *ret_left_over_count)
+{
+    struct cutoff cutoff;
+    int result = cut_by_number(database, keep, &cutoff);
+    if (cutoff.ended_at < before)
+        cutoff = (struct cutoff){before, 0};
+    if (result == 0)
+        result = prune(database, &cutoff, max);
+    if (result == 0)
+        result =
+            list_left_over(database, &cutoff, left_over_max, ret_left_over, ret_left_over_count);
+    return result;
 }
 
 int database_set_pause(struct database *database, const struct store_pause *pause)

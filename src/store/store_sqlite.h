@@ -40,8 +40,10 @@ int database_update(struct database *database, const struct task *task);
 int database_clear(struct database *database, int64_t row, int64_t when, bool *ret_has_part);
 /* -ENOENT. What has not ended stays: false. */
 int database_forget(struct database *database, int64_t row, bool *ret_ended);
-/* As store_prune. */
-int database_prune(struct database *database, int64_t before, uint64_t keep, unsigned max);
+/* As store_prune; `ret_left_over` (room for `left_over_max`) gets the rows of those that may have left
+ * a part file, others each time as long as there are more. */
+int database_prune(struct database *database, int64_t before, uint64_t keep, unsigned max,
+                   int64_t *ret_left_over, size_t left_over_max, size_t *ret_left_over_count);
 int database_set_pause(struct database *database, const struct store_pause *pause);
 int database_end_pause(struct database *database, uid_t uid);
 
@@ -63,7 +65,7 @@ struct database_listed {
 /* The next ones, at most `max`, with rows above `after`. */
 int database_list_unfinished(struct database *database, int64_t after, size_t max,
                              struct database_listed *ret_list, size_t *ret_count);
-/* CLEARED ones that may have left a part file. */
+/* Those with drop_part. */
 int database_list_strays(struct database *database, int64_t after, size_t max,
                          struct database_listed *ret_list, size_t *ret_count);
 /* The caller frees them. */
