@@ -32,6 +32,7 @@ struct attempt {
     struct worker_tools *tools;
     struct task task;
     struct active_entry *entry;
+    struct finish_job *place; /* in the finisher; NULL: it has been taken */
     char *host;
     char *part; /* the part file's name */
     int fd;     /* the part file, or -1 */
@@ -232,7 +233,7 @@ static void push(struct attempt_rooms *rooms, uid_t uid, int64_t row, int64_t at
 {
     struct queue *queue = rooms->engine->queue;
     if (at == 0 || queue_push_later(queue, uid, row, at, reason) == -ENOMEM)
-        queue_push_front(queue, uid, row); /* closed: the next start finds it */
+        engine_enqueue(rooms->engine, uid, row, true);
     rooms->kick(rooms->kick_data);
 }
 
@@ -259,6 +260,7 @@ static void put_back(struct attempt *attempt, int64_t at, enum queue_reason reas
 {
     struct engine *engine = attempt->engine;
     struct task *task = &attempt->task;
+    task->drop_part = false;
     engine_move(engine, attempt->entry, task, TASK_PUT_BACK);
     active_leave(engine->active, TAKE_PTR(attempt->entry));
     struct put_back *back = malloc(sizeof *back);
@@ -315,12 +317,13 @@ static void remove_part(struct attempt *attempt)
     }
 }
 
-/* For a task that has ended in the store, if it could not be just now. */
+/* If it could not be just now. */
 static void remove_part_later(struct attempt *attempt)
 {
     struct task copy;
     active_leave(attempt->engine->active, TAKE_PTR(attempt->entry));
-    if (attempt->task.drop_part && task_copy(&attempt->task, &copy) == 0)
+    if (task_state_ended(attempt->task.state) && attempt->task.drop_part &&
+        task_copy(&attempt->task, &copy) == 0)
         finisher_remove_part(attempt->rooms->finisher, &copy);
 }
 
@@ -329,12 +332,29 @@ static void skip(struct attempt *attempt)
 {
     struct task *task = &attempt->task;
     remove_part(attempt);
-    log_info("task=%s user=%s skipped: the file is there", task->id, task->user);
     engine_set_error(task, "exists", "the file is there already");
+    task->ended_at = units_now_realtime();
+    task->state = TASK_FINISHED;
+    int r = engine_store_update(attempt->engine, task);
+    task->state = TASK_DOWNLOADING;
+    if (r < 0) {
+        task->ended_at = 0;
+        put_aside(attempt, DISK_WAIT, TASK_WAIT_RETRY, QUEUE_RETRY);
+        return;
+    }
+    log_info("task=%s user=%s skipped: the file is there", task->id, task->user);
     engine_move(attempt->engine, attempt->entry, task, TASK_RECEIVE);
     engine_move(attempt->engine, attempt->entry, task, TASK_FINISH);
-    task->ended_at = units_now_realtime();
-    store_update(attempt->engine->store, task, NULL, NULL);
+    remove_part_later(attempt);
+}
+
+/* What cannot be stored has not happened: then it is tried again. */
+static void fail(struct attempt *attempt, const char *code, const char *message)
+{
+    if (engine_fail(attempt->engine, attempt->entry, &attempt->task, code, message) < 0)
+        put_aside(attempt, DISK_WAIT, TASK_WAIT_RETRY, QUEUE_RETRY);
+    else
+        remove_part_later(attempt);
 }
 
 /* The user's filer refused the directory or the part file. */
@@ -347,7 +367,7 @@ static void fail_on_files(struct attempt *attempt, int error)
                        : error == -ENOMEM                  ? "internal"
                                                            : "disk";
     admission_describe(error, task->directory, message);
-    engine_fail(attempt->engine, attempt->entry, task, code, message);
+    fail(attempt, code, message);
 }
 
 /* The network's or the server's fault. */
@@ -368,9 +388,7 @@ static void fail_or_retry(struct attempt *attempt)
         if (strcmp(result->error_code, "checksum") == 0 ||
             strcmp(result->error_code, "too_large") == 0)
             remove_part(attempt);
-        engine_fail(attempt->engine, attempt->entry, task, result->error_code,
-                    result->error_message);
-        remove_part_later(attempt);
+        fail(attempt, result->error_code, result->error_message);
         return;
     }
     log_info("task=%s user=%s tries again in %lld ms: %s: %s", task->id, task->user,
@@ -398,7 +416,6 @@ static void grant(struct attempt *attempt, enum active_wish wish, struct active_
     if (r < 0) {
         task->state = TASK_DOWNLOADING;
         task->ended_at = 0;
-        task->drop_part = false;
         engine_answer(waiters, task, r);
         put_back(attempt, 0, QUEUE_SLOT);
         return;
@@ -439,6 +456,8 @@ static void conclude_failure(struct attempt *attempt, int result)
     case -EHOSTDOWN: /* no filer to be had: not the task's fault */
     case -EAGAIN:    /* the search for a free name takes long */
     case -ENOMEM:
+    case -EMFILE:
+    case -ENFILE:
         put_aside(attempt, DISK_WAIT, TASK_WAIT_RETRY, QUEUE_RETRY);
         break;
     case -EEXIST:
@@ -471,8 +490,8 @@ static void conclude(struct attempt *attempt, int result)
         task->bytes_done = task->bytes_total = attempt->outcome.total;
         engine_move(attempt->engine, attempt->entry, task, TASK_RECEIVE);
         engine_answer(waiters, task, 0);
-        finisher_take(attempt->rooms->finisher, task, TAKE_FD(attempt->fd),
-                      TAKE_PTR(attempt->entry));
+        finisher_take(attempt->rooms->finisher, TAKE_PTR(attempt->place), task,
+                      TAKE_PTR(attempt->part), TAKE_FD(attempt->fd), TAKE_PTR(attempt->entry));
         return;
     }
     conclude_failure(attempt, result);
@@ -626,8 +645,9 @@ static bool has_to_wait(struct attempt *attempt)
     return true;
 }
 
-static void release(struct attempt *attempt)
+static void release(struct attempt *attempt, uid_t uid)
 {
+    finisher_unreserve(attempt->rooms->finisher, uid, attempt->place);
     active_leave(attempt->engine->active, attempt->entry);
     disk_unclaim(attempt->engine->disk, attempt->claim);
     transfer_enter_disk(attempt->tools->transfer);
@@ -655,10 +675,11 @@ void attempt_run(struct attempt_rooms *rooms, struct worker_tools *tools, uid_t 
     attempt.options = engine_options_ref(engine);
     attempt.host = hosts_of_url(attempt.task.url);
     if (!has_to_wait(&attempt)) {
-        if (active_enter(engine->active, row, TASK_ENQUEUED, &attempt.entry) == 0)
+        if (finisher_reserve(rooms->finisher, uid, &attempt.place) == 0 &&
+            active_enter(engine->active, row, TASK_ENQUEUED, &attempt.entry) == 0)
             run(&attempt);
         else
             push(rooms, uid, row, units_now_boottime() + DISK_WAIT, QUEUE_RETRY);
     }
-    release(&attempt);
+    release(&attempt, uid);
 }

@@ -5,9 +5,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/log.h"
 #include "common/units.h"
+
+#define PUSH_TIMES 100
+#define PUSH_PAUSE 10000 /* us */
 
 static void options_free(struct engine_options *options)
 {
@@ -126,6 +130,18 @@ void engine_move(struct engine *engine, struct active_entry *entry, struct task 
     engine_moved(engine, from, next);
 }
 
+void engine_enqueue(struct engine *engine, uid_t uid, int64_t row, bool in_front)
+{
+    int (*push)(struct queue *, uid_t, int64_t) = in_front ? queue_push_front : queue_push;
+    int r = push(engine->queue, uid, row);
+    for (int times = 1; r == -ENOMEM && times < PUSH_TIMES; times++) {
+        usleep(PUSH_PAUSE);
+        r = push(engine->queue, uid, row);
+    }
+    if (r == -ENOMEM)
+        log_error("uid=%u no memory to queue a task; it waits for the next start", uid);
+}
+
 void engine_set_error(struct task *task, const char *code, const char *message)
 {
     free(task->error_code);
@@ -135,23 +151,26 @@ void engine_set_error(struct task *task, const char *code, const char *message)
     task->error_message = message ? strdup(message) : NULL;
 }
 
-void engine_fail(struct engine *engine, struct active_entry *entry, struct task *task,
-                 const char *code, const char *message)
+int engine_fail(struct engine *engine, struct active_entry *entry, struct task *task,
+                const char *code, const char *message)
 {
-    log_warning("task=%s user=%s FAILED %s: %s", task->id, task->user, code, message);
+    enum task_state before = task->state;
     engine_set_error(task, code, message);
     task->ended_at = units_now_realtime();
     task->wait = TASK_WAIT_NONE;
     task->not_before = 0;
-    enum task_state before = task->state;
     task->state = TASK_FAILED;
     int r = engine_store_update(engine, task); /* first: nobody sees the counters ahead of it */
-    if (r < 0)
-        log_error(
-            "task=%s user=%s that it failed cannot be stored, it runs again at the next start: %s",
-            task->id, task->user, strerror(-r));
     task->state = before;
+    if (r < 0) {
+        task->ended_at = 0;
+        log_error("task=%s user=%s that it failed (%s) cannot be stored; it is tried again: %s",
+                  task->id, task->user, code, strerror(-r));
+        return r;
+    }
+    log_warning("task=%s user=%s FAILED %s: %s", task->id, task->user, code, message);
     engine_move(engine, entry, task, TASK_FAIL);
+    return 0;
 }
 
 struct manager_view engine_view(struct engine *engine, struct task *task)

@@ -80,9 +80,13 @@ void engine_move(struct engine *engine, struct active_entry *entry, struct task 
                  enum task_verb verb);
 /* Counts a task, in nobody's hand, that went from one state to another. */
 void engine_moved(struct engine *engine, enum task_state from, enum task_state to);
-/* As engine_move for a task that ends FAILED: stored and logged too. `code` is a word of the API. */
-void engine_fail(struct engine *engine, struct active_entry *entry, struct task *task,
+/* As engine_move for a task that ends FAILED: stored and logged too. `code` is a word of the API. 0, or a
+ * negative errno: that could not be stored, and so has not happened (logged). */
+int engine_fail(struct engine *engine, struct active_entry *entry, struct task *task,
                  const char *code, const char *message);
+/* Has a task wait for its turn, at the end of its user's line or at its head. Where there is no memory
+ * for that, it is tried again for a second; then, as once the queue is closed, the next start finds it. */
+void engine_enqueue(struct engine *engine, uid_t uid, int64_t row, bool in_front);
 /* What went wrong last, as people see it; NULL, NULL: nothing. */
 void engine_set_error(struct task *task, const char *code, const char *message);
 /* Answers those who wished something of a task that is ending now, by what it became. */

@@ -98,21 +98,49 @@ static void fail(struct batch *batch, struct finish_job *job, const char *code, 
 {
     job->task.has_part = files_unlink(batch->channel, job->task.directory, job->part, -1) != 0;
     job->task.drop_part = job->task.has_part; /* at the next start, then */
-    engine_fail(batch->finisher->engine, job->entry, &job->task, code, message);
-    job->outcome = JOB_DONE;
+    int r = engine_fail(batch->finisher->engine, job->entry, &job->task, code, message);
+    job->outcome = r < 0 ? JOB_LATER : JOB_DONE;
 }
 
-/* One file operation went wrong. A service that is stopping, or a file system that has gone, is no
- * verdict on the task. */
-static void give_up(struct batch *batch, struct finish_job *job, int error, const char *doing)
+/* A service that is stopping, a file system that has gone or is full: no verdict on the task. */
+static bool may_pass(int error)
 {
-    if (error == -ESHUTDOWN || error == -ETIMEDOUT || error == -EHOSTDOWN || error == -ENOMEM) {
-        job->outcome = JOB_LATER;
-        return;
+    switch (error) {
+    case -ESHUTDOWN:
+    case -ETIMEDOUT:
+    case -EHOSTDOWN:
+    case -ENOMEM:
+    case -EMFILE:
+    case -ENFILE:
+    case -ENOSPC:
+    case -EDQUOT:
+        return true;
+    default:
+        return false;
     }
+}
+
+static void fail_on_files(struct batch *batch, struct finish_job *job, int error, const char *doing)
+{
     char message[256];
     snprintf(message, sizeof message, "cannot %s: %s", doing, strerror(-error));
     fail(batch, job, error == -EACCES || error == -EPERM ? "permission" : "disk", message);
+}
+
+/* One file operation went wrong. */
+static void give_up(struct batch *batch, struct finish_job *job, int error, const char *doing)
+{
+    if (may_pass(error))
+        job->outcome = JOB_LATER;
+    else
+        fail_on_files(batch, job, error, doing);
+}
+
+/* Whatever the reason: the kernel tells it once, and what it dropped is not written another time.
+ */
+static void lose_data(struct batch *batch, struct finish_job *job, int error)
+{
+    fail_on_files(batch, job, error, "write the file to disk");
 }
 
 /* --- the steps, each over the whole batch --- */
@@ -204,13 +232,13 @@ static void sync_data(struct batch *batch)
     }
     for (EACH_GOING_ON(job, batch))
         if (job->outcome == JOB_GOES_ON && job->entry && active_is_broken(job->entry))
-            give_up(batch, job, -EIO, "write the file to disk");
+            lose_data(batch, job, -EIO);
     if (batch->durability == DURABILITY_NONE ||
         (batch->durability == DURABILITY_BATCH && batch->count > 1 && sync_file_systems(batch)))
         return;
     for (EACH_GOING_ON(job, batch))
         if (job->outcome == JOB_GOES_ON && job->fd >= 0 && fdatasync(job->fd) < 0)
-            give_up(batch, job, -errno, "write the file to disk");
+            lose_data(batch, job, -errno);
 }
 
 static void on_committed(void *data, int result)
@@ -457,46 +485,25 @@ static void hold_back(struct finisher *finisher, uid_t uid)
         queue_hold(finisher->engine->queue, uid, QUEUE_HOLD_FINISHING, false);
 }
 
+static int put_job(struct finisher *finisher, uid_t uid, struct finish_job *job)
+{
+    int r = lanes_put(finisher->lanes, uid, &job->job);
+    if (r == 0 && lanes_waiting(finisher->lanes, uid) > FINISHER_LIMIT)
+        hold_back(finisher, uid);
+    return r;
+}
+
 /* Takes what is in `content`, task and descriptor and entry, if it returns 0. */
 static int put(struct finisher *finisher, uid_t uid, const struct finish_job *content)
 {
     struct finish_job *job = malloc(sizeof *job);
-    int r = -ENOMEM;
-    if (job) {
-        *job = *content;
-        r = lanes_put(finisher->lanes, uid, &job->job);
-    }
-    if (r == 0) {
-        if (lanes_waiting(finisher->lanes, uid) > FINISHER_LIMIT)
-            hold_back(finisher, uid);
-        return 0;
-    }
-    free(job);
+    if (!job)
+        return -ENOMEM;
+    *job = *content;
+    int r = put_job(finisher, uid, job);
+    if (r < 0)
+        free(job);
     return r;
-}
-
-/* With no lane to be had (no thread, no memory), the caller does it here and now. */
-static void finish_here(struct finisher *finisher, struct finish_job *job)
-{
-    struct files_channel *channel = NULL;
-    files_open(finisher->engine->files, job->task.uid, &channel);
-    job->job.next = NULL;
-    do_batch(finisher, channel, &job->job);
-    if (job->outcome == JOB_LATER)
-        log_error("task=%s user=%s cannot be finished now, but at the next start", job->task.id,
-                  job->task.user);
-    files_close(channel);
-}
-
-static void put_or_finish(struct finisher *finisher, struct finish_job *content)
-{
-    content->part = task_part_name(&content->task);
-    int r = content->part ? put(finisher, content->task.uid, content) : -ENOMEM;
-    if (r == 0)
-        return;
-    if (r != -ESHUTDOWN && content->part)
-        finish_here(finisher, content);
-    job_close(finisher, content);
 }
 
 static struct task take_task(struct task *task)
@@ -506,18 +513,47 @@ static struct task take_task(struct task *task)
     return taken;
 }
 
-void finisher_take(struct finisher *finisher, struct task *task, int fd, struct active_entry *entry)
+int finisher_reserve(struct finisher *finisher, uid_t uid, struct finish_job **ret_place)
 {
-    struct finish_job job = {.kind = JOB_FINISH, .task = take_task(task), .fd = fd, .entry = entry};
-    put_or_finish(finisher, &job);
+    struct finish_job *place = malloc(sizeof *place);
+    int r = place ? lanes_pin(finisher->lanes, uid) : -ENOMEM;
+    if (r < 0)
+        free(place);
+    else
+        *ret_place = place;
+    return r;
 }
 
-void finisher_resume(struct finisher *finisher, struct task *task)
+void finisher_unreserve(struct finisher *finisher, uid_t uid, struct finish_job *place)
+{
+    if (!place)
+        return;
+    lanes_unpin(finisher->lanes, uid);
+    free(place);
+}
+
+void finisher_take(struct finisher *finisher, struct finish_job *place, struct task *task,
+                   char *part, int fd, struct active_entry *entry)
+{
+    uid_t uid = task->uid;
+    *place = (struct finish_job){
+        .kind = JOB_FINISH, .task = take_task(task), .part = part, .fd = fd, .entry = entry};
+    if (put_job(finisher, uid, place) < 0) /* closed: the next start does it */
+        job_free(finisher, place);
+    lanes_unpin(finisher->lanes, uid);
+}
+
+int finisher_resume(struct finisher *finisher, struct task *task)
 {
     struct finish_job job = {.kind = JOB_RESUME, .fd = -1};
-    active_enter(finisher->engine->active, task->row, TASK_FINISHING, &job.entry);
+    int r = active_enter(finisher->engine->active, task->row, TASK_FINISHING, &job.entry);
     job.task = take_task(task);
-    put_or_finish(finisher, &job);
+    job.part = task_part_name(&job.task);
+    if (r == 0)
+        r = job.part ? put(finisher, job.task.uid, &job) : -ENOMEM;
+    if (r < 0)
+        job_close(finisher, &job);
+    return r;
 }
 
 /* What cannot be done now is done at the next start: the store knows of the part. */

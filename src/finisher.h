@@ -20,12 +20,19 @@ int finisher_create(struct engine *engine, struct finisher **ret_finisher);
 int finisher_stop(struct finisher *finisher, int64_t timeout);
 void finisher_destroy(struct finisher *finisher);
 
-/* Takes a task (its content is moved) that is FINISHING and whole in its part file, the descriptor of
- * that, and its entry. */
-void finisher_take(struct finisher *finisher, struct task *task, int fd,
-                   struct active_entry *entry);
-/* Takes a task that was FINISHING when the last run ended. */
-void finisher_resume(struct finisher *finisher, struct task *task);
+/* A place for one task of this user's, made before it is needed: what is all here can be finished then,
+ * whatever is short. 0, or a negative errno. */
+struct finish_job;
+int finisher_reserve(struct finisher *finisher, uid_t uid, struct finish_job **ret_place);
+/* One that was not needed. NULL is fine. */
+void finisher_unreserve(struct finisher *finisher, uid_t uid, struct finish_job *place);
+/* Takes a task (its content is moved) that is FINISHING and whole in its part file, with its place, the
+ * name and the descriptor of that file, and its entry. */
+void finisher_take(struct finisher *finisher, struct finish_job *place, struct task *task, char *part,
+                   int fd, struct active_entry *entry);
+/* Takes a task (its content is moved) that was FINISHING when the last run ended. 0, or a negative
+ * errno: the next start has to do it. */
+int finisher_resume(struct finisher *finisher, struct task *task);
 /* Removes the part file of an ended task (its content is moved; drop_part), some time soon. */
 void finisher_remove_part(struct finisher *finisher, struct task *task);
 /* Has the first `written` bytes behind `fd` (the caller's) made durable, and tells the task's entry, if

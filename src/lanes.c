@@ -19,7 +19,8 @@ struct lane {
     struct lane_job *first, **last;
     size_t waiting;
     struct lane_job *deferred;
-    int64_t due; /* boot time when the deferred ones come again */
+    int64_t due;   /* boot time when the deferred ones come again */
+    unsigned pins; /* it does not idle away */
     pthread_cond_t work;
 
     /* lane thread only */
@@ -133,7 +134,7 @@ static struct lane_job *take_batch_locked(struct lane *lane)
     for (;;) {
         bool waits_for_due = lane->deferred;
         struct timespec until = monotonic_in(revive_deferred_locked(lane));
-        if (lane->first || lane->lanes->closed || (r == ETIMEDOUT && !waits_for_due))
+        if (lane->first || lane->lanes->closed || (r == ETIMEDOUT && !waits_for_due && !lane->pins))
             break;
         r = pthread_cond_timedwait(&lane->work, &lane->lanes->lock, &until);
     }
@@ -193,21 +194,49 @@ static int start_locked(struct lanes *lanes, uid_t uid, struct lane **ret_lane)
     return 0;
 }
 
+/* The user's lane, made if there is none. */
+static int get_locked(struct lanes *lanes, uid_t uid, struct lane **ret_lane)
+{
+    if (lanes->closed)
+        return -ESHUTDOWN;
+    struct lane *lane = find_locked(lanes, uid);
+    if (!lane)
+        return start_locked(lanes, uid, ret_lane);
+    *ret_lane = lane;
+    return 0;
+}
+
 int lanes_put(struct lanes *lanes, uid_t uid, struct lane_job *job)
 {
-    int r = 0;
+    struct lane *lane = NULL;
     pthread_mutex_lock(&lanes->lock);
-    struct lane *lane = find_locked(lanes, uid);
-    if (lanes->closed)
-        r = -ESHUTDOWN;
-    else if (!lane)
-        r = start_locked(lanes, uid, &lane);
+    int r = get_locked(lanes, uid, &lane);
     if (r == 0) {
         append_locked(lane, job);
         pthread_cond_signal(&lane->work);
     }
     pthread_mutex_unlock(&lanes->lock);
     return r;
+}
+
+int lanes_pin(struct lanes *lanes, uid_t uid)
+{
+    struct lane *lane = NULL;
+    pthread_mutex_lock(&lanes->lock);
+    int r = get_locked(lanes, uid, &lane);
+    if (r == 0)
+        lane->pins++;
+    pthread_mutex_unlock(&lanes->lock);
+    return r;
+}
+
+void lanes_unpin(struct lanes *lanes, uid_t uid)
+{
+    pthread_mutex_lock(&lanes->lock);
+    struct lane *lane = find_locked(lanes, uid); /* none: the lanes were closed */
+    if (lane)
+        lane->pins--;
+    pthread_mutex_unlock(&lanes->lock);
 }
 
 void lanes_defer(struct lanes *lanes, uid_t uid, struct lane_job *job, int64_t ms)

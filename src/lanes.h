@@ -28,6 +28,10 @@ int lanes_create(struct files *files, int64_t idle, lane_work work, void *data,
 /* 0, -ESHUTDOWN after lanes_close, or another errno when no thread can be made; the job stays the
  * caller's then. */
 int lanes_put(struct lanes *lanes, uid_t uid, struct lane_job *job);
+/* The user's lane is there from now on, so that lanes_put can fail with -ESHUTDOWN alone. 0, or as
+ * lanes_put; paired with lanes_unpin. */
+int lanes_pin(struct lanes *lanes, uid_t uid);
+void lanes_unpin(struct lanes *lanes, uid_t uid);
 /* For the callee: this job of its own lane comes again, in `ms` or when the lanes are closed. */
 void lanes_defer(struct lanes *lanes, uid_t uid, struct lane_job *job, int64_t ms);
 /* Jobs of this user that no batch has taken yet. */

@@ -160,7 +160,7 @@ static void on_cleared(void *data, int result)
         struct task task;
         for (size_t i = 0; i < verb->count; i++)
             if (store_fetch(engine->store, verb->rows[i], &task) == 0) {
-                queue_push(engine->queue, task.uid, task.row);
+                engine_enqueue(engine, task.uid, task.row, false);
                 task_release(&task);
             }
     }
@@ -313,8 +313,7 @@ static int recover_in_hand(struct recovery *recovery, int64_t row, enum task_sta
     if (state == TASK_FINISHING) {
         recovery->finishing++;
         stats_enter(engine->stats, TASK_FINISHING, 1);
-        finisher_resume(recovery->manager->finisher, &task);
-        return 0;
+        return finisher_resume(recovery->manager->finisher, &task);
     }
     r = recover_waiting(recovery, &task);
     task_release(&task);

@@ -151,14 +151,14 @@ static void on_changed(void *data, int result)
     struct task *task = &job->task;
     if (result < 0) {
         if (job->before == TASK_ENQUEUED) /* it was taken out of the queue */
-            queue_push_front(engine->queue, task->uid, task->row);
+            engine_enqueue(engine, task->uid, task->row, true);
         refuse_error(job, result);
         return;
     }
     count(engine, job);
     log_verb(task);
     if (task->state == TASK_ENQUEUED)
-        queue_push(engine->queue, task->uid, task->row);
+        engine_enqueue(engine, task->uid, task->row, false);
     struct task copy;
     if (task->state == TASK_CANCELLED && task->drop_part && task_copy(task, &copy) == 0)
         finisher_remove_part(job->verbs->finisher, &copy); /* it could not be just now */
@@ -458,6 +458,7 @@ static void ask(struct verbs *verbs, const struct verb_job *wanted)
         return;
     }
     *job = *wanted;
+    job->until = units_now_boottime() + GRASP_WITHIN;
     int r = lanes_put(verbs->lanes, 0, &job->job);
     if (r < 0)
         refuse_error(job, r == -ESHUTDOWN ? r : -ENOMEM);

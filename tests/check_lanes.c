@@ -137,6 +137,29 @@ START_TEST(a_lane_ends_and_comes_back)
 }
 END_TEST
 
+START_TEST(a_pinned_lane_stays)
+{
+    ck_assert_int_eq(lanes_pin(lanes, ALICE), 0);
+    ck_assert_int_eq(lanes_pin(lanes, ALICE), 0);
+    lanes_unpin(lanes, ALICE);
+    ck_assert_int_eq(lanes_wait(lanes, 300), -ETIMEDOUT);
+    put(ALICE, 1, 0, 0);
+    wait_done(1);
+    lanes_unpin(lanes, ALICE);
+    ck_assert_int_eq(lanes_wait(lanes, 5000), 0);
+}
+END_TEST
+
+START_TEST(closing_ends_pinned_lanes_too)
+{
+    ck_assert_int_eq(lanes_pin(lanes, ALICE), 0);
+    lanes_close(lanes);
+    ck_assert_int_eq(lanes_wait(lanes, -1), 0);
+    lanes_unpin(lanes, ALICE);
+    ck_assert_int_eq(lanes_pin(lanes, ALICE), -ESHUTDOWN);
+}
+END_TEST
+
 /* What is there is done, deferred or not; nothing more is taken. */
 START_TEST(closing_finishes_what_is_there)
 {
@@ -161,6 +184,8 @@ static Suite *suite(void)
     tcase_add_test(tcase, one_that_hangs_delays_nobody_else);
     tcase_add_test(tcase, deferred_ones_come_again);
     tcase_add_test(tcase, a_lane_ends_and_comes_back);
+    tcase_add_test(tcase, a_pinned_lane_stays);
+    tcase_add_test(tcase, closing_ends_pinned_lanes_too);
     tcase_add_test(tcase, closing_finishes_what_is_there);
     suite_add_tcase(all, tcase);
     return all;
