@@ -290,8 +290,38 @@ void admission_describe(int error, const char *directory, char message[static 51
         snprintf(message, 512, "%s: %s (hidden directories need allow-hidden = yes in autodl.conf)",
                  directory, strerror(EPERM));
         break;
+    case -EIO:
+    case -EUCLEAN:
+        snprintf(message, 512, "%s: %s; the system's log says more about that disk", directory,
+                 strerror(-error));
+        break;
+    case -EMFILE:
+    case -ENFILE:
+    case -ENOMEM:
+        snprintf(message, 512, "%s: %s; try again later", directory, strerror(-error));
+        break;
     default:
         snprintf(message, 512, "%s: %s", directory, strerror(-error));
+    }
+}
+
+/* Not for want of permission, or of a directory that could be: it may well work another time. */
+static bool may_pass(int error)
+{
+    switch (error) {
+    case -EIO:
+    case -EUCLEAN:
+    case -EREMOTEIO:
+    case -ESTALE:
+    case -EMFILE:
+    case -ENFILE:
+    case -ENOMEM:
+    case -ENOBUFS:
+    case -EBUSY:
+    case -EINTR:
+        return true;
+    default:
+        return false;
     }
 }
 
@@ -341,9 +371,8 @@ static void enter_queue(struct engine *engine, const struct task *task)
     log_info("task=%s user=%s added%s", task->id, task->user,
              task->state == TASK_FINISHED ? ", and skipped: the file is there" : "");
     stats_enter(engine->stats, task->state, 1);
-    if (task->state == TASK_ENQUEUED && queue_push(engine->queue, task->uid, task->row) == -ENOMEM)
-        log_error("task=%s user=%s no memory to queue it; it waits for the next start", task->id,
-                  task->user);
+    if (task->state == TASK_ENQUEUED)
+        engine_enqueue(engine, task->uid, task->row, false);
 }
 
 /* Once more from the start: somebody came between. */
@@ -449,17 +478,17 @@ static void admit(struct add_job *job, struct files_channel **channel, bool *stu
         *stuck = true;
         hold_user(engine, job->task.uid, channel);
     }
-    if (r == NOBODY || r == -ETIMEDOUT || r == -EAGAIN) {
+    if (r == NOBODY || r == -ETIMEDOUT || r == -EAGAIN || r == -ENOSPC || r == -EDQUOT) {
         job->task.admitted = r == NOBODY;
         store_job(job);
     } else if (r > NOBODY) {
         answer_taken(job, (enum holder)r);
-    } else if (r == -ESHUTDOWN || r == -ENOMEM || r == -EHOSTDOWN) {
+    } else if (r == -ESHUTDOWN || r == -EHOSTDOWN) {
         refuse(job, r, store_sentence(r));
     } else {
         char message[512];
         admission_describe(r, job->task.directory, message);
-        refuse(job, -EACCES, message);
+        refuse(job, may_pass(r) ? -EIO : -EACCES, message);
     }
 }
 

@@ -2,7 +2,8 @@
  * Admission: before a task is stored, its user's filer says whether the directory is theirs to write,
  * and the final name is settled: the first of name, name-1, ... that is neither on disk nor the dest
  * of an unfinished task. A file system that does not answer within 5 s is not waited for: the task is
- * stored as not admitted, its user is held back, and the worker that starts it admits it then.
+ * stored as not admitted, its user is held back, and the worker that starts it admits it then. So does
+ * one that is full: the task waits for room.
  */
 #pragma once
 

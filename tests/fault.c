@@ -160,6 +160,15 @@ EXPORT int renameat2(int from_fd, const char *from, int to_fd, const char *to, u
     return fails(FAULT_RENAME) ? -1 : NEXT(renameat2)(from_fd, from, to_fd, to, flags);
 }
 
+static bool is_target(const char *path)
+{
+    int aim = board ? atomic_load(&board->aim) : 0;
+    if (aim == 0 || strncmp(path, board->target, strlen(board->target)) != 0)
+        return false;
+    errno = aim;
+    return true;
+}
+
 /* The mode, which is there only when something is to be made. */
 static mode_t mode_of(int flags, va_list arguments)
 {
@@ -174,7 +183,7 @@ static mode_t mode_of(int flags, va_list arguments)
         va_start(arguments, flags);                                                                \
         mode_t mode = mode_of(flags, arguments);                                                   \
         va_end(arguments);                                                                         \
-        return fails(FAULT_OPEN) ? -1 : NEXT(name)(path, flags, mode);                             \
+        return is_target(path) || fails(FAULT_OPEN) ? -1 : NEXT(name)(path, flags, mode);          \
     }
 
 #define OPENING_AT(name)                                                                           \

@@ -15,8 +15,13 @@ enum fault_call {
     FAULT_CALLS, /* how many kinds */
 };
 
+/*
+ * Besides what fails at random: with `aim`, an errno, what is under the path `target` cannot be opened.
+ */
 struct fault_board {
     atomic_bool armed; /* set from outside: false, nothing fails */
     atomic_uint_least64_t rolls; /* of the dice, in all processes */
     atomic_uint failed[FAULT_CALLS];
+    atomic_int aim; /* 0: at nothing */
+    char target[256]; /* set before `aim` */
 };

@@ -617,7 +617,6 @@ static int user_error(int error)
     case -EPIPE:
     case -EPROTO:
     case -EHOSTDOWN:
-    case -ENOMEM:
         return -EIO;
     default:
         return error;
