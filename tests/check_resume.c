@@ -216,9 +216,13 @@ static const struct judgement {
     {"from zero", TAG, DATE, false,
      {206, MIB, "bytes 0-1048575/1048576", TAG, DATE, false, false}, RESUME_NONSENSE},
     {"too short", TAG, DATE, false,
-     {206, REST - 1, "bytes 458752-1048574/1048576", TAG, DATE, false, false}, RESUME_NONSENSE},
+     {206, REST - 1, "bytes 458752-1048574/1048576", TAG, DATE, false, false}, RESUME_PART},
     {"one byte", TAG, DATE, false,
-     {206, 1, "bytes 458752-458752/1048576", TAG, DATE, false, false}, RESUME_NONSENSE},
+     {206, 1, "bytes 458752-458752/1048576", TAG, DATE, false, false}, RESUME_PART},
+    {"one byte of two", TAG, DATE, false,
+     {206, 1, "bytes 458752-458753/1048576", TAG, DATE, false, false}, RESUME_NONSENSE},
+    {"short of another", TAG, DATE, false,
+     {206, 1, "bytes 458752-458752/1048577", OTHER, LATER, false, false}, RESUME_CHANGED},
     {"length too long", TAG, DATE, false,
      {206, REST + 1, PART, TAG, DATE, false, false}, RESUME_NONSENSE},
     {"length too short", TAG, DATE, false,
@@ -330,21 +334,19 @@ START_TEST(test_messages)
         struct resume_head head;
         const char *message;
     } table[] = {
-        {{200, MIB, NULL, TAG, DATE, false, false},                        "the server sends the file only as a whole"},
+        {{200, MIB, NULL, TAG, DATE, false, false},              "the server sends the file only as a whole"},
         {{200, 17, NULL, OTHER, LATER, false, false},
-         "the file changed on the server: it has 17 bytes, not 1048576"                                               },
+         "the file changed on the server: it has 17 bytes, not 1048576"                                     },
         {{206, REST, PART, OTHER, LATER, false, false},
-         "the file changed on the server: it was modified meanwhile"                                                  },
+         "the file changed on the server: it was modified meanwhile"                                        },
         {{206, REST, PART, OTHER, NULL, false, false},
-         "the file changed on the server: its ETag is another one"                                                    },
+         "the file changed on the server: its ETag is another one"                                          },
         {{206, REST, PART, NULL, NULL, false, false},
-         "the server does not show that the file is still the same"                                                   },
+         "the server does not show that the file is still the same"                                         },
         {{206, 1, "bytes 7-7/1048576", TAG, DATE, false, false},
-         "the server sent the bytes from 7 on, not those from 458752"                                                 },
-        {{206, 1, "bytes 458752-458752/1048576", TAG, DATE, false, false},
-         "the server sent the bytes up to 458752, not up to 1048575"                                                  },
+         "the server sent the bytes from 7 on, not those from 458752"                                       },
         {{416, 0, "bytes */1048576", NULL, NULL, false, false},
-         "the server refused the bytes from 458752 on of the 1048576 that it has"                                     },
+         "the server refused the bytes from 458752 on of the 1048576 that it has"                           },
     };
     for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
         char message[128];
@@ -366,7 +368,7 @@ START_TEST(test_longest)
          DATE,                                                                                             false, false},
         {206, -1,        "bytes 9223372036854710271-9223372036854775805/9223372036854775806", TAG,   DATE,
          false,                                                                                                   false},
-        {206, -1,        "bytes 9223372036854710270-9223372036854775804/9223372036854775806", TAG,   DATE,
+        {206, 1,         "bytes 9223372036854710270-9223372036854775804/9223372036854775806", TAG,   DATE,
          false,                                                                                                   false},
         {206, -1,        "bytes 9223372036854710269-9223372036854775805/9223372036854775806", TAG,   DATE,
          false,                                                                                                   false},
@@ -427,16 +429,20 @@ static bool equal(const char *a, const char *b)
 static const char *fault(const struct resume_known *known, const struct resume_request *request,
                          const struct resume_head *head)
 {
+    int64_t last = known->total - 1;
     char wanted[96];
-    snprintf(wanted, sizeof wanted, "bytes %" PRId64 "-%" PRId64 "/%" PRId64, request->start,
-             known->total - 1, known->total);
+    if (head->status == 206 && head->content_range)
+        sscanf(head->content_range, "bytes %*u-%" SCNd64, &last);
+    snprintf(wanted, sizeof wanted, "bytes %" PRId64 "-%" PRId64 "/%" PRId64, request->start, last,
+             known->total);
     if (request->start == 0 || head->encoded)
         return "not asked for, or encoded";
-    if (head->status == 206 && !equal(head->content_range, wanted))
+    if (head->status == 206 &&
+        (!equal(head->content_range, wanted) || last < request->start || last >= known->total))
         return "range";
     if (head->status != 206 && head->status != 0)
         return "status";
-    if (head->length >= 0 ? head->length != known->total - request->start : head->status == 0)
+    if (head->length >= 0 ? head->length != last + 1 - request->start : head->status == 0)
         return "length";
     if (!(equal(known->etag, TAG) && equal(head->etag, TAG)) &&
         !(equal(known->last_modified, DATE) && equal(head->last_modified, DATE)))

@@ -1240,14 +1240,19 @@ static const struct {
     {FILE_OF(FILE_SIZE, 1, "\"node\"", DATE), 3, NULL, 0},
     /* nonsense */
     {ONE(PART(TAGGED("434465-1048582/1048583"))), 1, "protocol", -1},
-    {ONE(PART(TAGGED("434464-1048581/1048583"))), 1, "protocol", -1},
     {ONE(PART(TAGGED("434464-1048582/1048584"))), 1, "protocol", -1},
     {ONE(PART(TAGGED("434464-1048582/1048583") "Content-Length: 614118\r\n")), 1, "protocol", -1},
     {ONE(PART("ETag: \"one\"\r\n")), 1, "protocol", -1},
     {ONE(.part_head = REFUSAL("")), 1, "protocol", -1},
     {ONE(.part_head = REFUSAL(RANGE("*/1048583"))), 1, "protocol", -1},
     {ONE(.part_head = "HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n"), 1, "http", -1},
+    /* the part ends before the file does: at 600,000 bytes, and among those that are there */
+    {FILE_OF(600000, 0, "\"one\"", DATE, PART(TAGGED("434464-599999/1048583"))),
+     1, "truncated", 500000},
+    {FILE_OF(450000, 0, "\"one\"", DATE, PART(TAGGED("434464-449999/1048583"))),
+     1, "truncated", 500000},
     /* more or fewer bytes than the part has */
+    {ONE(PART(TAGGED("434464-1048581/1048583"))), 1, "protocol", 500000},
     {FILE_OF(FILE_SIZE + 1, 0, "\"one\"", DATE, PART(TAGGED("434464-1048582/1048583"))),
      1, "protocol", 500000},
     {FILE_OF(FILE_SIZE - 1, 0, "\"one\"", DATE, PART(TAGGED("434464-1048582/1048583"))),

@@ -28,6 +28,7 @@
 #define SAMPLES       (EXCUSED_TIME / SAMPLE_EVERY + 2)
 #define SIZE_CHANGE   1000 /* bytes by which `changes=size` does */
 #define LENGTH_LIE    5000 /* bytes by which Content-Length does */
+#define PORTION       100000
 #define FLOOD_BYTES   (64 * 1024 * 1024)
 #define VALUE_MAX     2048
 
@@ -591,6 +592,25 @@ static void do_wrong_end(struct reply *reply)
     set_content_range(reply, reply->first, reply->end - 1, reply->total);
 }
 
+/* Never more than 100,000 bytes at once, which it says (RFC 9110, 15.3.7). */
+static void do_portions(struct reply *reply)
+{
+    if (!reply->partial || reply->end - reply->first <= PORTION)
+        return;
+    reply->end = reply->first + PORTION;
+    reply->declared = PORTION;
+    set_content_range(reply, reply->first, reply->end - 1, reply->total);
+}
+
+/* It says so, and closes before. */
+static void do_part_cut(struct reply *reply)
+{
+    if (!reply->partial)
+        return;
+    reply->end -= (reply->end - reply->first) / 4;
+    reply->framing = FRAMED_BY_CLOSE;
+}
+
 static void do_wrong_total(struct reply *reply)
 {
     if (reply->partial)
@@ -737,6 +757,8 @@ static const struct action {
     {"wrong-start",      do_wrong_start,      NULL           },
     {"shifted",          do_shifted,          NULL           },
     {"wrong-end",        do_wrong_end,        NULL           },
+    {"portions",         do_portions,         NULL           },
+    {"part-cut",         do_part_cut,         NULL           },
     {"wrong-total",      do_wrong_total,      NULL           },
     {"huge-range",       do_huge_range,       NULL           },
     {"no-content-range", do_no_range,         NULL           },

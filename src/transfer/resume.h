@@ -40,7 +40,8 @@ struct resume_head {
 
 enum resume_verdict {
     RESUME_WHOLE,            /* the whole file, from zero */
-    RESUME_PART,             /* the wanted part of the same file */
+    RESUME_PART,             /* the wanted part of the same file, or the beginning of that part (RFC
+                                9110, 15.3.7): what Content-Range says */
     RESUME_WITHOUT_IF_RANGE, /* same size and date, another ETag: ask again without If-Range */
     RESUME_CHANGED,          /* not the same file, and not all of it: ask again from zero */
     RESUME_NONSENSE,         /* breaks the protocol */

@@ -44,6 +44,7 @@ struct transfer {
     bool from_zero;     /* the next one is a plain GET */
     bool no_if_range;   /* the next one is without If-Range */
     int64_t at;         /* where in the file the next byte that comes belongs */
+    int64_t end;        /* where the bytes that were announced end, -1: not known */
     size_t filled;      /* bytes gathered, to be written at `written` */
     int64_t flushed_at; /* boottime */
 };
@@ -200,7 +201,7 @@ static int begin(struct transfer *transfer, const struct download_head *head)
         return r;
     if (version.encoded) /* another time other bytes may come */
         version.etag = version.last_modified = NULL;
-    transfer->total = head->length;
+    transfer->total = transfer->end = head->length;
     transfer->at = transfer->written = 0;
     ops->on_version(ops->data, &version, head->length, 0, transfer->why[0] ? transfer->why : NULL);
 
@@ -209,6 +210,15 @@ static int begin(struct transfer *transfer, const struct download_head *head)
     if (r == 0 && transfer->job->checksum)
         r = start_checksum(transfer);
     return r < 0 ? r : reserve(transfer);
+}
+
+/* Not always where the file does. The head was judged: it is not nonsense. */
+static int64_t end_of_part(const struct download_head *head, int64_t file_total)
+{
+    int64_t first, last, total;
+    bool says = head->content_range &&
+                resume_parse_content_range(head->content_range, &first, &last, &total);
+    return says ? last + 1 : file_total;
 }
 
 /* The rest of the file comes, after some bytes that are there: to be compared. */
@@ -223,6 +233,7 @@ static int go_on(struct transfer *transfer, const struct download_head *head)
         version.last_modified = known->last_modified;
     transfer->total = known->total;
     transfer->at = transfer->request.start;
+    transfer->end = end_of_part(head, known->total);
     transfer->written = known->have;
     ops->on_version(ops->data, &version, transfer->total, transfer->written, NULL);
     return reserve(transfer);
@@ -327,8 +338,8 @@ static int on_data(void *data, const char *bytes, size_t len)
         seen = (size_t)n;
     }
     int64_t end = transfer->at + (int64_t)(len - seen);
-    if (transfer->total >= 0 && end > transfer->total)
-        return fail(transfer, "protocol", "the server sends more than the rest of the file");
+    if (transfer->end >= 0 && end > transfer->end)
+        return fail(transfer, "protocol", "the server sends more than it announced");
     int r = check_size(transfer, end);
     return r < 0 ? r : gather(transfer, bytes + seen, len - seen);
 }
@@ -487,6 +498,7 @@ static void begin_run(struct transfer *transfer, const struct transfer_job *job,
     transfer->request = (struct resume_request){0};
     transfer->again = transfer->from_zero = transfer->no_if_range = false;
     transfer->at = 0;
+    transfer->end = -1;
     transfer->filled = 0;
     transfer->flushed_at = 0;
 }
