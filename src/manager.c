@@ -28,6 +28,7 @@
 #define PRUNE_EVERY   600000 /* ms */
 #define PRUNE_AT_ONCE 10000  /* tasks */
 #define STOP_PATIENCE 3000   /* ms for what is in hand when the service stops */
+#define LAST_PATIENCE 1000   /* ms for what is in nobody's hand but the kernel's by then */
 
 static_assert(MANAGER_EVERYBODY == QUEUE_EVERYBODY && MANAGER_EVERYBODY == STORE_EVERYBODY,
               "scopes are handed through");
@@ -572,36 +573,44 @@ int manager_start(struct manager *manager)
 static int64_t time_left(int64_t until)
 {
     int64_t left = until - units_now_boottime();
-    return until == INT64_MAX ? -1 : left > 0 ? left : 0;
+    return left > 0 ? left : 0;
 }
 
-static void stop_rooms(struct manager *manager, int64_t until)
+/* 0, or -ETIMEDOUT: some thread has not ended. */
+static int stop_threads(struct manager *manager, int64_t until)
 {
-    if (manager->admission)
-        admission_stop(manager->admission, time_left(until));
-    if (manager->finisher)
-        finisher_stop(manager->finisher, time_left(until));
+    int r = 0;
+    if (manager->workers)
+        r = workers_join(manager->workers, time_left(until));
+    if (manager->admission && admission_stop(manager->admission, time_left(until)) < 0)
+        r = -ETIMEDOUT;
+    if (manager->finisher && finisher_stop(manager->finisher, time_left(until)) < 0)
+        r = -ETIMEDOUT;
+    return r;
 }
 
-void manager_stop(struct manager *manager)
+int manager_stop(struct manager *manager)
 {
     struct engine *engine = &manager->engine;
-    int64_t until = units_now_boottime() + STOP_PATIENCE;
     pthread_rwlock_wrlock(&manager->gate);
     atomic_store(&engine->stopping, true);
     pthread_rwlock_unlock(&manager->gate);
     if (engine->queue)
         queue_close(engine->queue);
-    if (manager->workers)
-        workers_join(manager->workers);
-    stop_rooms(manager, until);
+    int r = stop_threads(manager, units_now_boottime() + STOP_PATIENCE);
     if (engine->files)
         files_shutdown(engine->files); /* whoever still waits for a filer waits no longer */
-    stop_rooms(manager, INT64_MAX);
+    if (r < 0)
+        r = stop_threads(manager, units_now_boottime() + LAST_PATIENCE);
     if (manager->verbs)
         verbs_stop(manager->verbs);
+    if (r < 0) {
+        store_sync(engine->store);
+        return r;
+    }
     store_close(TAKE_PTR(engine->store));
     timer_stop(TAKE_PTR(manager->timer));
+    return 0;
 }
 
 void manager_destroy(struct manager *manager)

@@ -26,8 +26,10 @@ int manager_create(const struct settings *settings, const char *boot_id, struct 
 /* Workers begin. 0 or a negative errno (logged). */
 int manager_start(struct manager *manager);
 /* Answers every outstanding reply (-ESHUTDOWN where nothing was done), leaves running downloads to the
- * next start, commits, ends all threads. Calls after it are answered -ESHUTDOWN. */
-void manager_stop(struct manager *manager);
+ * next start, commits, ends all threads. Calls after it are answered -ESHUTDOWN. 0; -ETIMEDOUT: the
+ * kernel does not let go of some thread; what that has in hand is not answered, all else is done and
+ * committed, and the process has to end without manager_destroy. */
+int manager_stop(struct manager *manager);
 void manager_destroy(struct manager *manager);
 /* New settings after a reload. */
 void manager_reload(struct manager *manager, const struct settings *settings);

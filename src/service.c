@@ -24,9 +24,10 @@
 #include "manager.h"
 #include "privsep/privsep.h"
 
-#define LOCK_PATIENCE 15000 /* ms to wait for another instance to end */
-#define LOCK_INTERVAL 100   /* ms */
-#define STOP_WITHIN   10    /* seconds */
+#define LOCK_PATIENCE  15000 /* ms to wait for another instance to end */
+#define LOCK_INTERVAL  100   /* ms */
+#define STOP_WITHIN    10    /* seconds */
+#define ANSWERS_WITHIN 2000  /* ms, when the manager has answered */
 
 struct service {
     const struct service_options *options;
@@ -226,7 +227,15 @@ static void on_patience_over(int signal)
     _exit(0);
 }
 
-static void stop(struct service *service)
+/* Everybody has an answer, and what was acknowledged is in the store: what hangs is left behind. */
+static void leave_behind(int status)
+{
+    log_warning("something does not end: a file system or an account look-up hangs; ending without "
+                "it");
+    _exit(status);
+}
+
+static void stop(struct service *service, int status)
 {
     signal(SIGALRM, on_patience_over);
     alarm(STOP_WITHIN - 1);
@@ -234,8 +243,11 @@ static void stop(struct service *service)
         privsep_stopping(service->privsep);
     if (service->http)
         http_quiesce(service->http);
-    if (service->manager)
-        manager_stop(service->manager);
+    int r = service->manager ? manager_stop(service->manager) : 0;
+    if (service->http && http_settle(service->http, r < 0 ? 0 : ANSWERS_WITHIN) < 0)
+        r = -ETIMEDOUT;
+    if (r < 0)
+        leave_behind(status);
     http_destroy(service->http);
     auth_destroy(service->auth);
     manager_destroy(service->manager);
@@ -252,7 +264,8 @@ int service_run(int control, void *data)
     if (r == 0)
         serve(&service);
     log_info("stopping");
-    stop(&service);
+    int status = r == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    stop(&service, status);
     settings_release(service.options->settings);
-    return r == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return status;
 }

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "common/api.h"
 #include "common/cleanup.h"
@@ -34,7 +35,7 @@ struct workers {
 
     pthread_mutex_t lock;
     /* protected by lock */
-    pthread_cond_t found; /* a lost one has ended */
+    pthread_cond_t ended; /* one has, be it a lost one */
     unsigned lost;
     struct worker *all[API_MAX_TASKS_MAX]; /* by number; NULL: none */
 };
@@ -52,8 +53,12 @@ int workers_create(struct queue *queue, const struct worker_events *events,
     }
     workers->queue = queue;
     workers->events = *events;
+    pthread_condattr_t attributes;
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&workers->ended, &attributes);
+    pthread_condattr_destroy(&attributes);
     pthread_mutex_init(&workers->lock, NULL);
-    pthread_cond_init(&workers->found, NULL);
     *ret_workers = workers;
     return 0;
 }
@@ -104,6 +109,8 @@ static bool leave(struct worker *worker, int reason)
     pthread_mutex_lock(&workers->lock);
     bool leaving = reason != -ECANCELED || worker->number >= queue_slots(workers->queue);
     worker->ended = leaving;
+    if (leaving)
+        pthread_cond_broadcast(&workers->ended);
     pthread_mutex_unlock(&workers->lock);
     return leaving;
 }
@@ -115,7 +122,7 @@ static void come_back(struct worker *worker)
     worker_free(worker);
     pthread_mutex_lock(&workers->lock);
     workers->lost--;
-    pthread_cond_broadcast(&workers->found);
+    pthread_cond_broadcast(&workers->ended);
     pthread_mutex_unlock(&workers->lock);
 }
 
@@ -225,21 +232,36 @@ bool workers_watch(struct workers *workers, int64_t patience)
     return busy;
 }
 
-void workers_join(struct workers *workers)
+static bool any_left_locked(struct workers *workers)
 {
-    for (unsigned i = 0; i < API_MAX_TASKS_MAX; i++) {
-        pthread_mutex_lock(&workers->lock);
+    for (unsigned i = 0; i < API_MAX_TASKS_MAX; i++)
+        if (workers->all[i] && !workers->all[i]->ended)
+            return true;
+    return workers->lost > 0;
+}
+
+int workers_join(struct workers *workers, int64_t timeout)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += timeout / 1000;
+    until.tv_nsec += timeout % 1000 * 1000000;
+    until.tv_sec += until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    int r = 0;
+    pthread_mutex_lock(&workers->lock);
+    while (any_left_locked(workers) && r == 0)
+        r = pthread_cond_timedwait(&workers->ended, &workers->lock, &until);
+    r = any_left_locked(workers) ? -ETIMEDOUT : 0;
+    for (unsigned i = 0; i < API_MAX_TASKS_MAX && r == 0; i++) {
         struct worker *worker = TAKE_PTR(workers->all[i]);
-        pthread_mutex_unlock(&workers->lock);
         if (!worker)
             continue;
         pthread_join(worker->thread, NULL);
         worker_free(worker);
     }
-    pthread_mutex_lock(&workers->lock);
-    while (workers->lost > 0)
-        pthread_cond_wait(&workers->found, &workers->lock);
     pthread_mutex_unlock(&workers->lock);
+    return r;
 }
 
 void workers_destroy(struct workers *workers)
@@ -247,7 +269,7 @@ void workers_destroy(struct workers *workers)
     if (!workers)
         return;
     download_share_destroy(workers->share);
-    pthread_cond_destroy(&workers->found);
+    pthread_cond_destroy(&workers->ended);
     pthread_mutex_destroy(&workers->lock);
     free(workers);
 }

@@ -43,7 +43,8 @@ int workers_resize(struct workers *workers, unsigned number);
 /* Replaces those that have been in one file operation for longer than `patience` ms. False: none runs
  * anything, there is nothing to watch until on_busy. */
 bool workers_watch(struct workers *workers, int64_t patience);
-/* After queue_close: waits until all have ended. */
-void workers_join(struct workers *workers);
+/* After queue_close: waits until all have ended, at most `timeout` ms. 0; -ETIMEDOUT: some hang, and this
+ * may be called again, but not workers_destroy. */
+int workers_join(struct workers *workers, int64_t timeout);
 /* All have ended. NULL is fine. */
 void workers_destroy(struct workers *workers);

@@ -1,6 +1,7 @@
 #!/bin/sh
 # A file system that hangs in the middle of a write: the worker is replaced after 5 s, its user's tasks
-# wait, and go on when the file system does. It takes a loop device, so root alone can do it.
+# wait, and go on when the file system does; a stop waits for it no longer than for anything else. It
+# takes a loop device, so root alone can do it.
 set -u
 . "${AUTODL_SOURCE:?}/tests/tap.sh"
 export PATH="$PATH:/usr/sbin:/sbin"
@@ -64,9 +65,18 @@ mkfifo "$T/port"
 pids="$pids $!"
 read -r port <"$T/port"
 
-# shellcheck disable=SC2086 # words
-(exec $as_nobody "$T/autodl-service" --listen none 1 2>"$T/log") &
-pids="$pids $!"
+start_service() {
+    # shellcheck disable=SC2086 # words
+    (exec $as_nobody "$T/autodl-service" --listen none 1 2>>"$T/log") &
+    service=$!
+    pids="$pids $service"
+}
+add() { # file, directory: the id
+    # shellcheck disable=SC2086 # words
+    $as_nobody "$T/autodl" --socket "$T/run/autodl.sock" add "http://127.0.0.1:$port/$1" "$2" |
+        grep -o '[0-9a-f]\{8\}-[0-9a-f-]\{27\}'
+}
+start_service
 wait_for() { # seconds, command
     tries=$(($1 * 10))
     shift
@@ -77,11 +87,12 @@ wait_for() { # seconds, command
     done
 }
 logged() { grep -q "$1" "$T/log"; }
+logged_twice() { [ "$(grep -c "$1" "$T/log")" -ge 2 ]; }
 begun() { [ -n "$(find "$T/fs" -name '*.part' -size +1M)" ]; }
+whole() { [ "$(tr -d x <"$1" | wc -c)" = 0 ] && [ "$(wc -c <"$1")" = 16777216 ]; }
+ended() { ! kill -0 "$1" 2>/dev/null; }
 wait_for 20 test -S "$T/run/autodl.sock"
-# shellcheck disable=SC2086 # words
-$as_nobody "$T/autodl" --socket "$T/run/autodl.sock" add "http://127.0.0.1:$port/file" "$T/fs/d" \
-    >/dev/null
+add file "$T/fs/d" >/dev/null
 wait_for 20 begun
 fsfreeze -f "$T/fs" && frozen=1
 if wait_for 20 logged "hangs in the middle of a write"; then
@@ -90,10 +101,44 @@ else
     not_ok "the worker is replaced" "$(cat "$T/log")"
 fi
 fsfreeze -u "$T/fs" && frozen=
-if wait_for 30 logged FINISHED && [ "$(tr -d x <"$T/fs/d/file" | wc -c)" = 0 ] &&
-    [ "$(wc -c <"$T/fs/d/file")" = 16777216 ]; then
+if wait_for 30 logged FINISHED && whole "$T/fs/d/file"; then
     ok "the download goes on when the file system does"
 else
     not_ok "the download goes on when the file system does" "$(cat "$T/log")"
+fi
+
+# A wish that only the worker that hangs could grant, and a task that is acknowledged meanwhile.
+cat >"$T/cancel.py" <<'PYTHON'
+import socket, sys
+connection = socket.socket(socket.AF_UNIX)
+connection.connect(sys.argv[1])
+connection.sendall(b"POST /v1/tasks/%s/cancel HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+                   b"Content-Length: 0\r\n\r\n" % sys.argv[2].encode())
+print(connection.makefile("rb").readline().decode().strip(), flush=True)
+PYTHON
+id=$(add second "$T/fs/d")
+wait_for 20 begun
+fsfreeze -f "$T/fs" && frozen=1
+wait_for 20 logged_twice "hangs in the middle of a write"
+third=$(add third "$T/fs/e")
+# shellcheck disable=SC2086 # words
+(exec $as_nobody python3 "$T/cancel.py" "$T/run/autodl.sock" "$id" >"$T/answer" 2>&1) &
+asker=$!
+pids="$pids $asker"
+sleep 0.5 # the wish has come; an answer before the stop would fail below
+kill "$service"
+if wait_for 7 ended "$asker" && grep -q "^HTTP/1.1 503 " "$T/answer"; then
+    ok "a stop answers those who wait for the worker that hangs"
+else
+    not_ok "a stop answers those who wait for the worker that hangs" "$(cat "$T/answer" "$T/log")"
+fi
+fsfreeze -u "$T/fs" && frozen=
+wait_for 20 ended "$service"
+start_service
+if wait_for 40 logged "task=$id.* FINISHED" && wait_for 40 logged "task=$third.* FINISHED" &&
+    whole "$T/fs/d/second" && whole "$T/fs/e/third"; then
+    ok "the next start has all that was acknowledged"
+else
+    not_ok "the next start has all that was acknowledged" "$(cat "$T/log")"
 fi
 tap_end

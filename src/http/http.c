@@ -44,8 +44,9 @@ struct http {
     pthread_mutex_t lock;
     pthread_cond_t changed;
     bool stopping;
-    unsigned promised; /* requests that another thread will go on with */
-    unsigned unsent;   /* of those, the ones that are not answered in full yet */
+    unsigned promised;            /* requests that another thread will go on with */
+    unsigned unsent;              /* of those, the ones that are not answered in full yet */
+    struct http_request *counted; /* these */
     struct head_names *names;
 };
 
@@ -98,13 +99,18 @@ struct http_request {
     /* library's thread only */
     struct buf body;
     size_t dropped; /* bytes of a body that is too large */
-    bool counted;   /* in http->unsent */
     bool promise;   /* the handler made one */
+
+    /* protected by http->lock */
+    bool counted;                      /* in http->unsent */
+    bool seen;                         /* by abandon_all_locked */
+    struct http_request *next, **link; /* of those */
 
     /* protected by lock */
     pthread_mutex_t lock;
     bool suspended;
     bool woken;
+    bool abandoned; /* answered 503 in place of whoever has it: their answer comes too late */
     struct answer answer;
 };
 
@@ -150,26 +156,43 @@ static void on_completed(void *data, struct MHD_Connection *connection, void **c
     struct http_request *request = TAKE_PTR(*context);
     if (!request)
         return;
+    pthread_mutex_lock(&http->lock);
     if (request->counted) {
-        pthread_mutex_lock(&http->lock);
         http->unsent--;
+        *request->link = request->next;
+        if (request->next)
+            request->next->link = request->link;
         pthread_cond_broadcast(&http->changed);
-        pthread_mutex_unlock(&http->lock);
     }
+    pthread_mutex_unlock(&http->lock);
     request_unref(request);
 }
 
-/* Another thread is going to have the request: it lives until let go. */
-static void hold(struct http_request *request)
+static void count_locked(struct http_request *request)
+{
+    struct http *http = request->http;
+    request->counted = true;
+    request->next = http->counted;
+    request->link = &http->counted;
+    if (request->next)
+        request->next->link = &request->next;
+    http->counted = request;
+    http->unsent++;
+}
+
+/* Another thread is going to have the request: it lives until let go. False: the server is
+ * stopping. */
+static bool hold(struct http_request *request)
 {
     struct http *http = request->http;
     atomic_fetch_add(&request->references, 1);
     pthread_mutex_lock(&http->lock);
+    bool stopping = http->stopping;
     http->promised++;
     if (!request->counted)
-        http->unsent++;
-    request->counted = true;
+        count_locked(request);
     pthread_mutex_unlock(&http->lock);
+    return !stopping;
 }
 
 static void let_go(struct http_request *request)
@@ -213,9 +236,14 @@ static void give_answer(struct http_request *request, const struct answer *answe
 {
     bool promise = request->promise;
     pthread_mutex_lock(&request->lock);
-    assert(!request->answer.status);
-    request->answer = *answer;
-    wake_locked(request);
+    assert(!request->answer.status || request->abandoned);
+    if (request->abandoned) {
+        free(answer->body);
+        free(answer->location);
+    } else {
+        request->answer = *answer;
+        wake_locked(request);
+    }
     pthread_mutex_unlock(&request->lock);
     if (promise)
         let_go(request);
@@ -243,7 +271,7 @@ void http_suspend(struct http_request *request)
 {
     assert(!request->promise);
     request->promise = true;
-    hold(request);
+    (void)hold(request); /* the manager answers, stopping or not */
 }
 
 static void add_allow(struct MHD_Response *response, unsigned allow)
@@ -309,6 +337,7 @@ static int socket_of(const struct http_request *request)
 
 static void set_refusal(struct http_request *request, const struct refusal *refusal)
 {
+    free(request->answer.body);
     request->answer = (struct answer){.status = refusal->status,
                                       .body = refusal_body(refusal->code, refusal->message),
                                       .close = refusal->close,
@@ -436,6 +465,14 @@ static int find_route(struct http_request *request, const char *method, struct r
     return error;
 }
 
+static int refuse_stopping(struct refusal *ret_refusal)
+{
+    int error =
+        refusal_say(ret_refusal, 503, "unavailable", "the service is stopping; try again later");
+    ret_refusal->close = true;
+    return error;
+}
+
 /* Everything that can be said before knowing who asks. */
 static int read_head(struct http_request *request, const char *method, const char *version,
                      struct refusal *ret_refusal)
@@ -445,12 +482,8 @@ static int read_head(struct http_request *request, const char *method, const cha
     MHD_get_connection_values(request->connection, MHD_HEADER_KIND, on_field, &request->head);
     if (!request->uri)
         return refusal_no_memory(ret_refusal);
-    if (is_stopping(request->http)) {
-        int error = refusal_say(ret_refusal, 503, "unavailable",
-                                "the service is stopping; try again later");
-        ret_refusal->close = true;
-        return error;
-    }
+    if (is_stopping(request->http))
+        return refuse_stopping(ret_refusal);
     int error = check_head(request, ret_refusal);
     if (!error)
         error = params_read_target(request->uri, &request->path, &request->form, ret_refusal);
@@ -463,30 +496,48 @@ static void on_looked_up(void *data)
 {
     struct http_request *request = data;
     pthread_mutex_lock(&request->lock);
-    wake_locked(request);
+    if (!request->abandoned)
+        wake_locked(request);
     pthread_mutex_unlock(&request->lock);
     let_go(request);
 }
 
-/* AUTH_LOOKING: the connection is suspended. */
-static enum auth_result identify(struct http_request *request, char message[static 256])
+enum identified {
+    IDENTIFIED,
+    LOOKING, /* the connection is suspended */
+    REFUSED,
+};
+
+/* A look-up is not begun any more when the server is stopping: no request may be suspended at its
+ * end. One may take two. */
+static enum identified identify(struct http_request *request, struct refusal *ret_refusal)
 {
-    char user[API_USER_MAX + 1];
+    char user[API_USER_MAX + 1], message[256];
     const char *authorization = request->head.authorization;
     if (authorization && head_basic_user(authorization, user) < 0) {
-        snprintf(message, 256, "the Authorization field is not of the Basic scheme");
-        return AUTH_UNKNOWN;
+        refusal_say(ret_refusal, 401, "unauthorized",
+                    "the Authorization field is not of the Basic scheme");
+        return REFUSED;
     }
     for (;;) {
-        hold(request);
-        enum auth_result result = auth_identify(request->http->options.auth, socket_of(request),
-                                                authorization ? user : NULL, &request->caller,
-                                                message, on_looked_up, request);
-        if (result != AUTH_LOOKING)
-            let_go(request);
-        else if (woken_or_suspended(request))
+        bool goes_on = hold(request);
+        enum auth_result result = AUTH_UNKNOWN;
+        if (goes_on)
+            result = auth_identify(request->http->options.auth, socket_of(request),
+                                   authorization ? user : NULL, &request->caller, message,
+                                   on_looked_up, request);
+        if (result == AUTH_LOOKING && !woken_or_suspended(request))
+            return LOOKING;
+        if (result == AUTH_LOOKING)
             continue;
-        return result;
+        let_go(request);
+        if (!goes_on)
+            refuse_stopping(ret_refusal);
+        else if (result == AUTH_UNKNOWN)
+            refusal_say(ret_refusal, 401, "unauthorized", "%s", message);
+        else if (result == AUTH_DENIED)
+            refusal_say(ret_refusal, 403, "forbidden", "%s", message);
+        return result == AUTH_OK ? IDENTIFIED : REFUSED;
     }
 }
 
@@ -622,15 +673,10 @@ static enum MHD_Result call_handler(struct http_request *request)
 static enum MHD_Result go_on_with_head(struct http_request *request)
 {
     struct refusal refusal;
-    char message[256];
-    enum auth_result result = identify(request, message);
-    if (result == AUTH_LOOKING)
+    enum identified identified = identify(request, &refusal);
+    if (identified == LOOKING)
         return MHD_YES;
-    if (result == AUTH_UNKNOWN)
-        refusal_say(&refusal, 401, "unauthorized", "%s", message);
-    else if (result == AUTH_DENIED)
-        refusal_say(&refusal, 403, "forbidden", "%s", message);
-    else if (check_announced(request, &refusal) == 0) {
+    if (identified == IDENTIFIED && check_announced(request, &refusal) == 0) {
         request->step = STEP_BODY;
         return MHD_YES;
     }
@@ -731,18 +777,81 @@ void http_quiesce(struct http *http)
     listeners_stop(&http->listeners);
 }
 
-/* Until nobody else has a request; then, for a while, until the answers are out. */
+static struct timespec monotonic_in(int64_t ms)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    time.tv_nsec += ms % 1000 * 1000000;
+    time.tv_sec += ms / 1000 + time.tv_nsec / 1000000000;
+    time.tv_nsec %= 1000000000;
+    return time;
+}
+
+/* For a while, until the answers are out. */
+static void wait_sent_locked(struct http *http)
+{
+    struct timespec end = monotonic_in(LAST_ANSWERS_MS);
+    while (http->unsent && pthread_cond_timedwait(&http->changed, &http->lock, &end) != ETIMEDOUT)
+        ;
+}
+
+/* Until nobody else has a request. */
 static void wait_for_answers(struct http *http)
 {
-    struct timespec end;
     pthread_mutex_lock(&http->lock);
     while (http->promised)
         pthread_cond_wait(&http->changed, &http->lock);
-    clock_gettime(CLOCK_MONOTONIC, &end);
-    end.tv_sec += LAST_ANSWERS_MS / 1000;
-    while (http->unsent && pthread_cond_timedwait(&http->changed, &http->lock, &end) != ETIMEDOUT)
-        ;
+    wait_sent_locked(http);
     pthread_mutex_unlock(&http->lock);
+}
+
+/* Whoever has the request keeps it, but for the answer. */
+static void abandon(struct http_request *request)
+{
+    struct refusal refusal;
+    refuse_stopping(&refusal);
+    pthread_mutex_lock(&request->lock);
+    if (!request->answer.status) {
+        request->abandoned = true;
+        set_refusal(request, &refusal);
+        wake_locked(request);
+    }
+    pthread_mutex_unlock(&request->lock);
+}
+
+/* Not under the lock, which the library's calls may ask for. */
+static void abandon_all_locked(struct http *http)
+{
+    struct http_request *request = http->counted;
+    while (request) {
+        bool seen = request->seen;
+        request->seen = true;
+        if (seen) {
+            request = request->next;
+            continue;
+        }
+        atomic_fetch_add(&request->references, 1);
+        pthread_mutex_unlock(&http->lock);
+        abandon(request);
+        request_unref(request);
+        pthread_mutex_lock(&http->lock);
+        request = http->counted;
+    }
+}
+
+int http_settle(struct http *http, int64_t timeout)
+{
+    struct timespec end = monotonic_in(timeout);
+    pthread_mutex_lock(&http->lock);
+    assert(http->stopping);
+    while (http->promised && pthread_cond_timedwait(&http->changed, &http->lock, &end) != ETIMEDOUT)
+        ;
+    int error = http->promised ? -ETIMEDOUT : 0;
+    if (error)
+        abandon_all_locked(http);
+    wait_sent_locked(http);
+    pthread_mutex_unlock(&http->lock);
+    return error;
 }
 
 void http_destroy(struct http *http)

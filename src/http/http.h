@@ -51,7 +51,11 @@ struct http_options { /* borrowed until http_destroy, but settings: copied */
 int http_create(const struct http_options *options, struct http **ret_http);
 /* Closes the listeners; what comes on open connections is answered 503. Suspended requests go on. */
 void http_quiesce(struct http *http);
-/* Waits until no request is suspended, ends the threads. NULL is fine. */
+/* After http_quiesce: waits until no request is suspended, at most `timeout` ms: 0. What is left then is
+ * answered 503, whoever has it in hand, and that gets out: -ETIMEDOUT, and the process has to end
+ * without http_destroy. */
+int http_settle(struct http *http, int64_t timeout);
+/* Ends the threads, once no request is suspended. NULL is fine. */
 void http_destroy(struct http *http);
 /* New settings after a reload: host-names, and the certificate (a bad one is logged, and the old
  * one stays). By the thread that created it. */

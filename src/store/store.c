@@ -423,6 +423,44 @@ int store_end_pause(struct store *store, uid_t uid, store_done done, void *data)
     return 0;
 }
 
+static int run_nothing(struct database *database, struct op *op)
+{
+    (void)database;
+    (void)op;
+    return 0;
+}
+
+struct passing {
+    pthread_mutex_t lock;
+    pthread_cond_t passed;
+    bool has_passed; /* protected by lock */
+};
+
+static void on_passed(void *data, int result)
+{
+    struct passing *passing = data;
+    (void)result;
+    pthread_mutex_lock(&passing->lock);
+    passing->has_passed = true;
+    pthread_cond_signal(&passing->passed);
+    pthread_mutex_unlock(&passing->lock);
+}
+
+void store_sync(struct store *store)
+{
+    struct passing passing = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false};
+    struct op *op = create_op(run_nothing, on_passed, &passing);
+    if (!op)
+        return;
+    queue_op(store, op, false);
+    pthread_mutex_lock(&passing.lock);
+    while (!passing.has_passed)
+        pthread_cond_wait(&passing.passed, &passing.lock);
+    pthread_mutex_unlock(&passing.lock);
+    pthread_cond_destroy(&passing.passed);
+    pthread_mutex_destroy(&passing.lock);
+}
+
 /* --- reads --- */
 
 int store_fetch(struct store *store, int64_t row, struct task *ret_task)

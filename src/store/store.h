@@ -73,6 +73,9 @@ int store_set_pause(struct store *store, const struct store_pause *pause, store_
                     void *data);
 int store_end_pause(struct store *store, uid_t uid, store_done done, void *data);
 
+/* Waits until what was asked for before is committed, or has failed, and called back. */
+void store_sync(struct store *store);
+
 /* --- reads: block for a short while, never for a commit; -EIO, -EUCLEAN, -ENOMEM --- */
 
 /* 0, -ENOENT or one of these; on success the caller releases `ret_task`. */
