@@ -19,6 +19,7 @@
 #include "common/buf.h"
 #include "common/cleanup.h"
 #include "fake_manager.h"
+#include "http/accounts.h"
 #include "http_bench.h"
 
 #define ID        FAKE_ID
@@ -548,6 +549,100 @@ START_TEST(stops_with_requests_waiting)
 }
 END_TEST
 
+/* Who has the request does not come back in time: their answer is given, and theirs comes too late.
+ */
+START_TEST(settles_without_those_who_hang)
+{
+    set_hold(true);
+    _cleanup_free_ char *text = request_text("GET /clear", own_name, "", NULL);
+    _cleanup_close_ int waiting = connect_to(TCP);
+    send_text(waiting, text);
+    wait_for_held(1);
+    http_quiesce(http);
+    ck_assert_int_eq(http_settle(http, 50), -ETIMEDOUT);
+    _cleanup_free_ char *answer = read_all(waiting);
+    check_answer(answer, 503,
+                 "{\"code\": \"unavailable\", \"message\": \"the service is stopping; try again "
+                 "later\"}",
+                 "abandoned");
+    set_reply(0, NULL);
+    release_replies(NULL);
+    ck_assert_int_eq(http_settle(http, 50), 0);
+}
+END_TEST
+
+/* A look-up that takes its time, in place of accounts_find (-Wl,--wrap). */
+static struct {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    enum { AS_ALWAYS, ALL_HANG, NAMES_HANG } mode;
+    unsigned count;
+    void (*again)(void *data); /* of the last one that hangs */
+    void *data;
+} look_ups = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+
+int __real_accounts_find(struct accounts *accounts, const char *name, uid_t uid,
+                         struct account *ret_account, void (*again)(void *data), void *data);
+int __wrap_accounts_find(struct accounts *accounts, const char *name, uid_t uid,
+                         struct account *ret_account, void (*again)(void *data), void *data);
+int __wrap_accounts_find(struct accounts *accounts, const char *name, uid_t uid,
+                         struct account *ret_account, void (*again)(void *data), void *data)
+{
+    pthread_mutex_lock(&look_ups.lock);
+    bool hangs = look_ups.mode == ALL_HANG || (look_ups.mode == NAMES_HANG && name);
+    if (hangs) {
+        look_ups.count++;
+        look_ups.again = again;
+        look_ups.data = data;
+        pthread_cond_broadcast(&look_ups.changed);
+    }
+    pthread_mutex_unlock(&look_ups.lock);
+    return hangs ? -EINPROGRESS
+                 : __real_accounts_find(accounts, name, uid, ret_account, again, data);
+}
+
+/* root acting for somebody takes two look-ups: the second is not begun any more. */
+START_TEST(stops_between_two_look_ups)
+{
+    unsigned before = calls();
+    look_ups.mode = ALL_HANG;
+    _cleanup_free_ char *text = request_text("GET /clear", "daemon", "", NULL);
+    _cleanup_close_ int waiting = connect_to(UNIX);
+    send_text(waiting, text);
+    pthread_mutex_lock(&look_ups.lock);
+    while (look_ups.count < 1)
+        pthread_cond_wait(&look_ups.changed, &look_ups.lock);
+    look_ups.mode = NAMES_HANG;
+    pthread_mutex_unlock(&look_ups.lock);
+    http_quiesce(http);
+    look_ups.again(look_ups.data);
+    ck_assert_int_eq(http_settle(http, 5000), 0);
+    _cleanup_free_ char *answer = read_all(waiting);
+    check_answer(answer, 503, NULL, "between two look-ups");
+    ck_assert_uint_eq(look_ups.count, 1);
+    ck_assert_uint_eq(calls(), before);
+}
+END_TEST
+
+/* A look-up that never ends keeps no stop waiting, either. */
+START_TEST(settles_without_a_look_up)
+{
+    look_ups.mode = ALL_HANG;
+    _cleanup_free_ char *text = request_text("GET /clear", "daemon", "", NULL);
+    _cleanup_close_ int waiting = connect_to(UNIX);
+    send_text(waiting, text);
+    pthread_mutex_lock(&look_ups.lock);
+    while (look_ups.count < 1)
+        pthread_cond_wait(&look_ups.changed, &look_ups.lock);
+    pthread_mutex_unlock(&look_ups.lock);
+    http_quiesce(http);
+    ck_assert_int_eq(http_settle(http, 50), -ETIMEDOUT);
+    _cleanup_free_ char *answer = read_all(waiting);
+    check_answer(answer, 503, NULL, "in a look-up");
+    look_ups.again(look_ups.data);
+}
+END_TEST
+
 /* --- who is asking --- */
 
 START_TEST(names_in_user_mode)
@@ -834,6 +929,7 @@ static Suite *suite(void)
                                 answers_come_later,
                                 client_leaves_while_it_waits,
                                 stops_with_requests_waiting,
+                                settles_without_those_who_hang,
                                 names_in_user_mode,
                                 send_and_close,
                                 listeners_that_cannot_be_had,
@@ -845,6 +941,8 @@ static Suite *suite(void)
                                    users_on_tcp,
                                    who_is_served,
                                    relay_of_root,
+                                   stops_between_two_look_ups,
+                                   settles_without_a_look_up,
                                    NULL};
     Suite *all = suite_create("routes_classic");
     add_tests(all, "own", start_own, own);

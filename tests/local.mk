@@ -145,6 +145,7 @@ ROUTES_BENCH = \
 	tests/http_bench.c tests/http_bench.h
 tests_check_routes_classic_SOURCES = tests/check_routes_classic.c $(ROUTES_BENCH)
 tests_check_routes_classic_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_check_routes_classic_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=accounts_find
 tests_check_routes_classic_LDADD = $(TEST_LIBS)
 
 tests_check_routes_v1_SOURCES = tests/check_routes_v1.c $(ROUTES_BENCH)
