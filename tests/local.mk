@@ -7,7 +7,7 @@ SH_LOG_DRIVER = $(LOG_DRIVER)
 TEST_EXTENSIONS = .sh
 
 dist_check_SCRIPTS = tests/test_completions.sh tests/test_docs.sh tests/test_floors.sh tests/test_frozen.sh \
-	tests/test_nginx.sh
+	tests/test_nginx.sh tests/test_sftp.sh
 TESTS += $(dist_check_SCRIPTS)
 EXTRA_DIST += tests/tap.sh tests/test_crash.sh tests/power_cut.sh
 
