@@ -1007,8 +1007,8 @@ static const char *make_networks(void)
         mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
         mount("none", "/run", "tmpfs", 0, "mode=755") < 0)
         return textf("no network namespace of our own: %s", strerror(errno));
-    if (system("command -v ip >/dev/null && command -v ss >/dev/null") != 0)
-        return "ip and ss are not installed (iproute2)";
+    if (system("for i in ip ss curl openssl; do command -v $i >/dev/null || exit 1; done") != 0)
+        return "one of ip, ss (iproute2), curl and openssl is not installed";
     if (system("exec 2>&1; set -e; ip link set lo up; ip netns add far; "
                "ip link add near type veth peer name far0 netns far; "
                "ip addr add " NEAR "/24 dev near; ip link set near up; "
