@@ -46,6 +46,11 @@ struct command_line {
 
 /* --- the command line --- */
 
+static void command_line_release(struct command_line *line)
+{
+    free(line->given);
+}
+
 static void add_given(struct command_line *line, const char *key, const char *value)
 {
     struct given *more = realloc(line->given, (line->count + 1) * sizeof *more);
@@ -294,10 +299,11 @@ static char *socket_directory(const struct settings *settings)
 
 int main(int argc, char **argv)
 {
-    struct command_line line = {.user_mode = !monitor_system_mode()};
+    _cleanup_(command_line_release) struct command_line line = {0};
     struct settings settings;
     char message[512];
 
+    line.user_mode = !monitor_system_mode();
     line.home = line.user_mode ? own_home() : NULL;
     parse_command_line(argc, argv, &line);
     if (line.make_cert)
@@ -330,6 +336,5 @@ int main(int argc, char **argv)
     };
     r = monitor_run(&monitor, service_run, &service);
     settings_release(&settings);
-    free(line.given);
     return r;
 }
