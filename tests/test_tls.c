@@ -761,6 +761,13 @@ struct recorder {
     const char *url;
 };
 
+static void forget_recorded(void)
+{
+    pthread_mutex_lock(&recorded.lock);
+    recorded.requests = 0;
+    pthread_mutex_unlock(&recorded.lock);
+}
+
 static struct recorder record_at(const char *cert_path, const char *key_path)
 {
     _cleanup_free_ char *cert_text = cert_path ? file_read(cert_path) : NULL;
@@ -777,7 +784,7 @@ static struct recorder record_at(const char *cert_path, const char *key_path)
     ck_assert_ptr_nonnull(recorder.daemon);
     unsigned port = MHD_get_daemon_info(recorder.daemon, MHD_DAEMON_INFO_BIND_PORT)->port;
     recorder.url = textf("http%s://" NEAR ":%u", cert_path ? "s" : "", port);
-    recorded.requests = 0;
+    forget_recorded();
     return recorder;
 }
 
@@ -790,10 +797,14 @@ static const char *basic(const char *user, const char *password)
 /* Exactly so many requests since the last look, the last with this field. */
 static void expect_recorded(unsigned requests, const char *authorization)
 {
-    ck_assert_uint_eq(recorded.requests, requests);
+    pthread_mutex_lock(&recorded.lock);
+    unsigned count = recorded.requests;
+    const char *last = textf("%s", recorded.authorization);
+    pthread_mutex_unlock(&recorded.lock);
+    forget_recorded();
+    ck_assert_uint_eq(count, requests);
     if (requests)
-        ck_assert_str_eq(recorded.authorization, authorization);
-    recorded.requests = 0;
+        ck_assert_str_eq(last, authorization);
 }
 
 START_TEST(a_password_only_over_tls)
@@ -828,7 +839,7 @@ START_TEST(a_password_only_over_tls)
 
     /* the version needs none */
     ck_assert_int_eq(client(&with_password, tls.url, "--cacert", cert), 0);
-    recorded.requests = 0;
+    forget_recorded();
     ck_assert_int_eq(run(&with_password, AUTODL, "-h", tls.url, "-V", "--cacert", cert, NULL), 0);
     expect_recorded(1, "");
     static const struct how as_root = {.as_root = true, .environment = {"AUTODL_PASSWORD=x"}};
