@@ -42,19 +42,6 @@ struct lanes {
     bool closed;
 };
 
-static struct timespec monotonic_in(int64_t ms)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    time.tv_sec += ms / 1000;
-    time.tv_nsec += ms % 1000 * 1000000;
-    if (time.tv_nsec >= 1000000000) {
-        time.tv_sec++;
-        time.tv_nsec -= 1000000000;
-    }
-    return time;
-}
-
 static void init_condition(pthread_cond_t *condition)
 {
     pthread_condattr_t attributes;
@@ -133,7 +120,7 @@ static struct lane_job *take_batch_locked(struct lane *lane)
     int r = 0;
     for (;;) {
         bool waits_for_due = lane->deferred;
-        struct timespec until = monotonic_in(revive_deferred_locked(lane));
+        struct timespec until = units_monotonic_in(revive_deferred_locked(lane));
         if (lane->first || lane->lanes->closed || (r == ETIMEDOUT && !waits_for_due && !lane->pins))
             break;
         r = pthread_cond_timedwait(&lane->work, &lane->lanes->lock, &until);
@@ -269,7 +256,7 @@ void lanes_close(struct lanes *lanes)
 
 int lanes_wait(struct lanes *lanes, int64_t timeout)
 {
-    struct timespec until = monotonic_in(timeout < 0 ? 0 : timeout);
+    struct timespec until = units_monotonic_in(timeout < 0 ? 0 : timeout);
     int r = 0;
     pthread_mutex_lock(&lanes->lock);
     while (lanes->running > 0 && r != ETIMEDOUT)

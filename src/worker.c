@@ -242,12 +242,7 @@ static bool any_left_locked(struct workers *workers)
 
 int workers_join(struct workers *workers, int64_t timeout)
 {
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += timeout / 1000;
-    until.tv_nsec += timeout % 1000 * 1000000;
-    until.tv_sec += until.tv_nsec / 1000000000;
-    until.tv_nsec %= 1000000000;
+    struct timespec until = units_monotonic_in(timeout);
     int r = 0;
     pthread_mutex_lock(&workers->lock);
     while (any_left_locked(workers) && r == 0)

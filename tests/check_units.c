@@ -149,6 +149,24 @@ START_TEST(clocks_run)
 }
 END_TEST
 
+/* What pthread_cond_timedwait(3) takes, and as far ahead as was asked for. */
+START_TEST(times_to_wait_for)
+{
+    static const int64_t waits[] = {0, 1, 999, 1000, 1001, 86400000};
+    for (int i = 0; i < 6000; i++) {
+        int64_t wait = waits[i % COUNT(waits)];
+        struct timespec before, after, then;
+        clock_gettime(CLOCK_MONOTONIC, &before);
+        then = units_monotonic_in(wait);
+        clock_gettime(CLOCK_MONOTONIC, &after);
+        ck_assert(then.tv_nsec >= 0 && then.tv_nsec < 1000000000);
+        int64_t at = then.tv_sec * 1000000000LL + then.tv_nsec - wait * 1000000;
+        ck_assert_int_ge(at, before.tv_sec * 1000000000LL + before.tv_nsec);
+        ck_assert_int_le(at, after.tv_sec * 1000000000LL + after.tv_nsec);
+    }
+}
+END_TEST
+
 static Suite *suite(void)
 {
     Suite *suite = suite_create("units");
@@ -158,6 +176,7 @@ static Suite *suite(void)
     tcase_add_test(tcase, duration_values);
     tcase_add_test(tcase, boolean_values);
     tcase_add_test(tcase, clocks_run);
+    tcase_add_test(tcase, times_to_wait_for);
     suite_add_tcase(suite, tcase);
     return suite;
 }

@@ -124,3 +124,13 @@ int64_t units_now_boottime(void)
 {
     return now(CLOCK_BOOTTIME);
 }
+
+struct timespec units_monotonic_in(int64_t ms)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    time.tv_nsec += ms % 1000 * 1000000;
+    time.tv_sec += ms / 1000 + time.tv_nsec / 1000000000;
+    time.tv_nsec %= 1000000000;
+    return time;
+}

@@ -3,6 +3,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <time.h>
 
 /* Decimal digits alone, the whole string, min <= value <= max. 0, -EINVAL (not a number) or
  * -ERANGE. */
@@ -19,3 +20,5 @@ int units_parse_bool(const char *text, bool *ret_value);
 int64_t units_now_realtime(void);
 /* Milliseconds since the boot, sleep included (CLOCK_BOOTTIME): what deadlines are kept on. */
 int64_t units_now_boottime(void);
+/* The time in `ms` (at least 0) of CLOCK_MONOTONIC, which condition variables are waited on by. */
+struct timespec units_monotonic_in(int64_t ms);

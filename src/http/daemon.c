@@ -11,12 +11,13 @@
 
 #include "common/cleanup.h"
 #include "common/log.h"
+#include "common/units.h"
 
 #define THREADS          2     /* of each daemon */
 #define CONNECTION_BYTES 16384 /* of memory for head and buffers */
 #define CONNECTIONS_MAX  4096  /* of each daemon */
 #define IDLE_SECONDS     30    /* of a connection */
-#define LOOK_SECONDS     1     /* between looks at retired daemons */
+#define LOOK_EVERY       1000  /* ms between looks at retired daemons */
 #define TLS_VERSIONS     "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2"
 
 struct daemon {
@@ -165,9 +166,7 @@ static void *bury(void *data)
             continue;
         }
         /* An accept that was under way when it was quiesced is over after that. */
-        struct timespec next;
-        clock_gettime(CLOCK_MONOTONIC, &next);
-        next.tv_sec += LOOK_SECONDS;
+        struct timespec next = units_monotonic_in(LOOK_EVERY);
         if (pthread_cond_timedwait(&daemons->changed, &daemons->lock, &next) != ETIMEDOUT)
             continue;
         struct daemon *drained = take_drained_locked(daemons);

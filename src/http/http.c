@@ -16,6 +16,7 @@
 #include "common/buf.h"
 #include "common/cleanup.h"
 #include "common/log.h"
+#include "common/units.h"
 #include "http/daemon.h"
 #include "http/drain.h"
 #include "http/form.h"
@@ -82,7 +83,7 @@ struct answer {
 struct http_request {
     struct http *http;
     struct MHD_Connection *connection;
-    struct daemon *daemon;    /* library's thread only */
+    struct daemon *daemon;  /* library's thread only */
     atomic_uint references; /* the library's, and one for each promise */
 
     /* library's thread only, until the handler is called; then immutable */
@@ -777,20 +778,10 @@ void http_quiesce(struct http *http)
     listeners_stop(&http->listeners);
 }
 
-static struct timespec monotonic_in(int64_t ms)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    time.tv_nsec += ms % 1000 * 1000000;
-    time.tv_sec += ms / 1000 + time.tv_nsec / 1000000000;
-    time.tv_nsec %= 1000000000;
-    return time;
-}
-
 /* For a while, until the answers are out. */
 static void wait_sent_locked(struct http *http)
 {
-    struct timespec end = monotonic_in(LAST_ANSWERS_MS);
+    struct timespec end = units_monotonic_in(LAST_ANSWERS_MS);
     while (http->unsent && pthread_cond_timedwait(&http->changed, &http->lock, &end) != ETIMEDOUT)
         ;
 }
@@ -841,7 +832,7 @@ static void abandon_all_locked(struct http *http)
 
 int http_settle(struct http *http, int64_t timeout)
 {
-    struct timespec end = monotonic_in(timeout);
+    struct timespec end = units_monotonic_in(timeout);
     pthread_mutex_lock(&http->lock);
     assert(http->stopping);
     while (http->promised && pthread_cond_timedwait(&http->changed, &http->lock, &end) != ETIMEDOUT)
@@ -895,16 +886,15 @@ static void reload_pair(struct http *http, const struct settings *settings)
 {
     struct tls_pair pair = {0};
     int error = read_pair(settings, &pair);
-    if (!error && pair.cert && !is_same(&pair, &http->pair))
+    bool is_new = !error && pair.cert && !is_same(&pair, &http->pair);
+    if (is_new)
         error = daemons_replace(http->daemons, &pair);
-    else
-        tls_release(&pair);
-    if (error) {
+    if (error)
         log_error("the certificate is not reloaded, the old one stays");
+    if (error || !is_new) {
         tls_release(&pair);
-    }
-    if (!pair.cert)
         return;
+    }
     tls_release(&http->pair);
     http->pair = pair;
     log_info("new connections of other machines get tls-cert = %s (pin %s)", settings->tls_cert,

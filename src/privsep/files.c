@@ -101,14 +101,7 @@ static int wait_until(pthread_cond_t *cond, pthread_mutex_t *lock, int64_t deadl
     int left = deadline_left(deadline);
     if (left < 0)
         return -pthread_cond_wait(cond, lock);
-    struct timespec when;
-    clock_gettime(CLOCK_MONOTONIC, &when);
-    when.tv_sec += left / 1000;
-    when.tv_nsec += (long)(left % 1000) * 1000000;
-    if (when.tv_nsec >= 1000000000) {
-        when.tv_sec++;
-        when.tv_nsec -= 1000000000;
-    }
+    struct timespec when = units_monotonic_in(left);
     return -pthread_cond_timedwait(cond, lock, &when);
 }
 

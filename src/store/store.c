@@ -10,6 +10,7 @@
 #include <time.h>
 
 #include "common/cleanup.h"
+#include "common/units.h"
 #include "store/store_sqlite.h"
 
 #define LAZY_DELAY_MS 500
@@ -223,21 +224,9 @@ void store_close(struct store *store)
 
 /* --- writes --- */
 
-static struct timespec lazy_deadline(void)
-{
-    struct timespec deadline;
-    clock_gettime(CLOCK_MONOTONIC, &deadline);
-    deadline.tv_nsec += LAZY_DELAY_MS * 1000000L;
-    if (deadline.tv_nsec >= 1000000000) {
-        deadline.tv_sec++;
-        deadline.tv_nsec -= 1000000000;
-    }
-    return deadline;
-}
-
 static void queue_op(struct store *store, struct op *op, bool lazy)
 {
-    struct timespec deadline = lazy_deadline();
+    struct timespec deadline = units_monotonic_in(LAZY_DELAY_MS);
     pthread_mutex_lock(&store->lock);
     bool first = !store->head;
     *store->tail = op;
@@ -451,7 +440,7 @@ void store_sync(struct store *store)
     struct passing passing = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false};
     struct op *op = create_op(run_nothing, on_passed, &passing);
     if (!op)
-        return;
+        return; /* nothing is lost: what is not committed was not acknowledged either */
     queue_op(store, op, false);
     pthread_mutex_lock(&passing.lock);
     while (!passing.has_passed)
