@@ -13,6 +13,7 @@ EXTRA_DIST += tests/tap.sh tests/test_crash.sh tests/power_cut.sh
 
 if HAVE_CHECK
 UNIT_TESTS = \
+	tests/check_acceptor \
 	tests/check_buf \
 	tests/check_checksum \
 	tests/check_faults \
@@ -82,6 +83,10 @@ tests_soak_crash_LDADD = $(TEST_LIBS)
 
 tests_tables_SOURCES = tests/tables.c
 tests_tables_LDADD = $(TEST_LIBS)
+
+tests_check_acceptor_SOURCES = tests/check_acceptor.c
+tests_check_acceptor_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_check_acceptor_LDADD = $(TEST_LIBS)
 
 tests_check_buf_SOURCES = tests/check_buf.c
 tests_check_buf_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)

@@ -12,6 +12,7 @@
 #include "common/cleanup.h"
 #include "common/log.h"
 #include "common/units.h"
+#include "http/acceptor.h"
 
 #define THREADS          2     /* of each daemon */
 #define CONNECTION_BYTES 16384 /* of memory for head and buffers */
@@ -34,13 +35,15 @@ struct daemons {
     struct daemon_calls calls;
     void *data;
 
-    struct daemon **current; /* one for each listener; the owner's thread only */
-    pthread_t undertaker;    /* ends retired daemons; the owner's thread only */
+    /* the owner's thread only */
+    struct acceptor *acceptor; /* NULL: nobody accepts */
+    pthread_t undertaker;      /* ends retired daemons */
     bool has_undertaker;
 
     /* protected by lock */
     pthread_mutex_t lock;
     pthread_cond_t changed;
+    struct daemon **current; /* one for each listener; NULL: not started */
     struct daemon *retired;
     bool closing;
 };
@@ -73,7 +76,7 @@ __attribute__((format(printf, 2, 0))) static void on_log(void *data, const char 
 }
 
 static struct MHD_Daemon *start_mhd(const struct daemons *daemons, struct daemon *daemon,
-                                    int socket, const struct tls_pair *pair)
+                                    const struct tls_pair *pair)
 {
     struct MHD_OptionItem secured[] = {
         {MHD_OPTION_HTTPS_MEM_CERT,   0, pair ? pair->cert : NULL},
@@ -86,15 +89,14 @@ static struct MHD_Daemon *start_mhd(const struct daemons *daemons, struct daemon
     };
     const struct daemon_calls *calls = &daemons->calls;
     return MHD_start_daemon(
-        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG |
-            (pair ? MHD_USE_TLS : 0),
+        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_NO_LISTEN_SOCKET | MHD_USE_ITC |
+            MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG | (pair ? MHD_USE_TLS : 0),
         0, NULL, NULL, calls->on_request, daemons->data, MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL,
-        MHD_OPTION_ARRAY, pair ? secured : plain, MHD_OPTION_LISTEN_SOCKET, socket,
-        MHD_OPTION_THREAD_POOL_SIZE, (unsigned)THREADS, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-        (size_t)CONNECTION_BYTES, MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX,
-        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_SECONDS, MHD_OPTION_URI_LOG_CALLBACK,
-        calls->on_uri, daemon, MHD_OPTION_NOTIFY_COMPLETED, calls->on_completed, daemons->data,
-        MHD_OPTION_END);
+        MHD_OPTION_ARRAY, pair ? secured : plain, MHD_OPTION_THREAD_POOL_SIZE, (unsigned)THREADS,
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_BYTES, MHD_OPTION_CONNECTION_LIMIT,
+        (unsigned)CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_SECONDS,
+        MHD_OPTION_URI_LOG_CALLBACK, calls->on_uri, daemon, MHD_OPTION_NOTIFY_COMPLETED,
+        calls->on_completed, daemons->data, MHD_OPTION_END);
 }
 
 static int start_daemon(const struct daemons *daemons, const struct listener *listener,
@@ -108,7 +110,7 @@ static int start_daemon(const struct daemons *daemons, const struct listener *li
     daemon->data = daemons->data;
     daemon->has_tls = pair != NULL;
     atomic_init(&daemon->retired, false);
-    daemon->mhd = start_mhd(daemons, daemon, listener->socket, pair);
+    daemon->mhd = start_mhd(daemons, daemon, pair);
     if (!daemon->mhd) {
         if (pair && MHD_is_feature_supported(MHD_FEATURE_TLS) == MHD_NO)
             log_error("this libmicrohttpd was built without TLS");
@@ -123,21 +125,21 @@ static int start_daemon(const struct daemons *daemons, const struct listener *li
     return 0;
 }
 
-/* Quiesced before, and without suspended connections. */
+/* Nothing is added to it any more, and no connection of it is suspended. */
 static void end_daemon(struct daemon *daemon)
 {
     MHD_stop_daemon(daemon->mhd);
     free(daemon);
 }
 
-/* --- retired ones --- */
-
-static bool has_connections(const struct daemon *daemon)
+static unsigned connections_of(const struct daemon *daemon)
 {
     const union MHD_DaemonInfo *info =
         MHD_get_daemon_info(daemon->mhd, MHD_DAEMON_INFO_CURRENT_CONNECTIONS);
-    return info && info->num_connections > 0;
+    return info ? info->num_connections : 0;
 }
+
+/* --- retired ones --- */
 
 /* Takes those that have no connection out of the list. */
 static struct daemon *take_drained_locked(struct daemons *daemons)
@@ -145,7 +147,7 @@ static struct daemon *take_drained_locked(struct daemons *daemons)
     struct daemon *drained = NULL;
     for (struct daemon **link = &daemons->retired; *link;) {
         struct daemon *daemon = *link;
-        if (has_connections(daemon)) {
+        if (connections_of(daemon) > 0) {
             link = &daemon->next;
             continue;
         }
@@ -165,7 +167,7 @@ static void *bury(void *data)
             pthread_cond_wait(&daemons->changed, &daemons->lock);
             continue;
         }
-        /* An accept that was under way when it was quiesced is over after that. */
+        /* What was handed to it when it was retired is counted by then. */
         struct timespec next = units_monotonic_in(LOOK_EVERY);
         if (pthread_cond_timedwait(&daemons->changed, &daemons->lock, &next) != ETIMEDOUT)
             continue;
@@ -191,14 +193,32 @@ static int start_undertaker(struct daemons *daemons)
     return error;
 }
 
-static void retire(struct daemons *daemons, struct daemon *daemon)
+static void retire_locked(struct daemons *daemons, struct daemon *daemon)
 {
     atomic_store(&daemon->retired, true);
-    MHD_quiesce_daemon(daemon->mhd);
-    pthread_mutex_lock(&daemons->lock);
     daemon->next = daemons->retired;
     daemons->retired = daemon;
     pthread_cond_broadcast(&daemons->changed);
+}
+
+/* --- connections --- */
+
+static bool has_room(void *data, size_t index)
+{
+    struct daemons *daemons = data;
+    pthread_mutex_lock(&daemons->lock);
+    bool room = connections_of(daemons->current[index]) < CONNECTIONS_MAX;
+    pthread_mutex_unlock(&daemons->lock);
+    return room;
+}
+
+static void take(void *data, size_t index, int socket, const struct sockaddr *address,
+                 socklen_t len)
+{
+    struct daemons *daemons = data;
+    pthread_mutex_lock(&daemons->lock); /* it is not retired in between */
+    if (MHD_add_connection(daemons->current[index]->mhd, socket, address, len) != MHD_YES)
+        log_debug("http: a connection is refused: %s", strerror(errno)); /* and closed */
     pthread_mutex_unlock(&daemons->lock);
 }
 
@@ -227,6 +247,7 @@ static struct daemons *allocate(const struct listeners *listeners)
 int daemons_create(const struct listeners *listeners, const struct tls_pair *pair,
                    const struct daemon_calls *calls, void *data, struct daemons **ret_daemons)
 {
+    static const struct acceptor_calls acceptor = {.has_room = has_room, .take = take};
     struct daemons *daemons = allocate(listeners);
     int error = daemons ? 0 : -ENOMEM;
     if (daemons) {
@@ -235,11 +256,11 @@ int daemons_create(const struct listeners *listeners, const struct tls_pair *pai
     }
     for (size_t i = 0; i < listeners->count && !error; i++)
         error = start_daemon(daemons, &listeners->items[i], pair, &daemons->current[i]);
-    if (error && daemons) {
-        daemons_quiesce(daemons);
-        daemons_destroy(daemons);
-    }
     if (!error)
+        error = acceptor_create(listeners, &acceptor, daemons, &daemons->acceptor);
+    if (error)
+        daemons_destroy(daemons);
+    else
         *ret_daemons = daemons;
     return error;
 }
@@ -252,27 +273,30 @@ int daemons_replace(struct daemons *daemons, const struct tls_pair *pair)
     for (size_t i = 0; i < listeners->count && !error; i++)
         if (listeners->items[i].is_public)
             error = start_daemon(daemons, &listeners->items[i], pair, &fresh[i]);
-    /* They share the socket for a moment: there is always one who accepts. */
-    for (size_t i = 0; fresh && i < listeners->count; i++) {
+    pthread_mutex_lock(&daemons->lock);
+    for (size_t i = 0; i < listeners->count && !error; i++) {
         if (!fresh[i])
             continue;
-        struct daemon *old = error ? fresh[i] : daemons->current[i];
-        daemons->current[i] = error ? daemons->current[i] : fresh[i];
-        retire(daemons, old);
+        retire_locked(daemons, daemons->current[i]);
+        daemons->current[i] = fresh[i];
     }
+    pthread_mutex_unlock(&daemons->lock);
+    for (size_t i = 0; fresh && error && i < listeners->count; i++)
+        if (fresh[i])
+            end_daemon(fresh[i]);
     return error;
 }
 
 void daemons_quiesce(struct daemons *daemons)
 {
-    for (size_t i = 0; i < daemons->listeners->count && daemons->current[i]; i++)
-        MHD_quiesce_daemon(daemons->current[i]->mhd);
+    acceptor_destroy(TAKE_PTR(daemons->acceptor));
 }
 
 void daemons_destroy(struct daemons *daemons)
 {
     if (!daemons)
         return;
+    daemons_quiesce(daemons);
     pthread_mutex_lock(&daemons->lock);
     daemons->closing = true;
     pthread_cond_broadcast(&daemons->changed);

@@ -1,7 +1,8 @@
 /*
- * The HTTP library's daemons, one for each listening socket. Their certificate can be replaced: the
- * library takes one at the start only, so a new daemon takes over the socket, and the old one
- * lives until the last of its connections is closed.
+ * The HTTP library's daemons, one for each listening socket, whose connections are accepted here and
+ * handed to it. Their certificate can be replaced: the library takes one at the start only, so a
+ * new daemon gets the connections from then on, and the old one lives until the last of its own is
+ * closed.
  */
 #pragma once
 
@@ -29,8 +30,7 @@ int daemons_create(const struct listeners *listeners, const struct tls_pair *pai
 int daemons_replace(struct daemons *daemons, const struct tls_pair *pair);
 /* No connection is accepted any more. */
 void daemons_quiesce(struct daemons *daemons);
-/* Ends the threads and closes the connections, none of which may be suspended: after
- * daemons_quiesce. NULL is fine. */
+/* Ends the threads and closes the connections, none of which may be suspended. NULL is fine. */
 void daemons_destroy(struct daemons *daemons);
 
 /* For on_uri and on_request: daemons_create's `data`. */

@@ -1,6 +1,7 @@
 # Floor 4: answering people.
 noinst_LIBRARIES += src/http/libhttp.a
 src_http_libhttp_a_SOURCES = \
+	src/http/acceptor.c src/http/acceptor.h \
 	src/http/accounts.c src/http/accounts.h \
 	src/http/auth.c src/http/auth.h \
 	src/http/certificate.c src/http/certificate.h \
