@@ -35,6 +35,7 @@
 
 #define NOBODY 65534
 #define SOON   10000 /* ms; only a failing test waits that long */
+#define PART   ".0123cdef.part"
 
 /* In the service, where Check's assertions would not be heard. */
 #define CHECK(condition)                                                                           \
@@ -408,28 +409,29 @@ static void open_part(void)
 {
     struct files_channel *channel = channel_open();
     int fd = -1;
-    CHECK_INT(files_open_part(channel, base, "p.part", SOON, &fd), 0);
+    CHECK_INT(files_open_part(channel, base, "p" PART, SOON, &fd), 0);
     CHECK_INT(fcntl(fd, F_GETFD), FD_CLOEXEC);
     CHECK_INT(fcntl(fd, F_GETFL) & (O_ACCMODE | O_NONBLOCK | O_APPEND), O_RDWR);
     CHECK_INT(pwrite(fd, "hello", 5, 3), 5);
     close(fd);
-    CHECK_INT(look("p.part").st_size, 8);
-    CHECK_INT(look("p.part").st_mode & 07777, 0640);
+    CHECK_INT(look("p" PART).st_size, 8);
+    CHECK_INT(look("p" PART).st_mode & 07777, 0640);
 
     struct files_stat st;
-    CHECK_INT(files_stat(channel, base, "p.part", SOON, &st), 0);
+    CHECK_INT(files_stat(channel, base, "p" PART, SOON, &st), 0);
     CHECK(S_ISREG(st.mode) && st.size == 8);
-    CHECK(st.dev == look("p.part").st_dev && st.ino == look("p.part").st_ino);
+    CHECK(st.dev == look("p" PART).st_dev && st.ino == look("p" PART).st_ino);
     CHECK_INT(files_stat(channel, base, "none", SOON, &st), -ENOENT);
 
-    CHECK_INT(files_open_part(channel, base, "p.part", SOON, &fd), 0);
+    CHECK_INT(files_open_part(channel, base, "p" PART, SOON, &fd), 0);
     close(fd);
-    CHECK_INT(look("p.part").st_size, 8); /* opening changes nothing */
-    CHECK_INT(files_open_part(channel, in_base("none"), "p.part", SOON, &fd), -ENOENT);
+    CHECK_INT(look("p" PART).st_size, 8); /* opening changes nothing */
+    CHECK_INT(files_open_part(channel, in_base("none"), "p" PART, SOON, &fd), -ENOENT);
     CHECK_INT(files_open_part(channel, base, "a/b", SOON, &fd), -EINVAL);
     CHECK_INT(files_open_part(channel, base, "..", SOON, &fd), -EINVAL);
-    CHECK_INT(files_open_part(channel, base, ".bashrc", SOON, &fd), -EPERM);
-    CHECK_INT(files_open_part(channel, "~", "p.part", SOON, &fd), -EINVAL);
+    CHECK_INT(files_open_part(channel, base, "other", SOON, &fd), -EINVAL);
+    CHECK_INT(files_open_part(channel, base, ".bashrc" PART, SOON, &fd), -EPERM);
+    CHECK_INT(files_open_part(channel, "~", "p" PART, SOON, &fd), -EINVAL);
     files_close(channel);
 }
 
@@ -439,17 +441,17 @@ static void planted(void)
     struct files_channel *channel = channel_open();
     int fd = -1;
     make_file("victim", "precious");
-    CHECK_INT(mkfifo(in_base("fifo"), 0666), 0);
-    CHECK_INT(symlink("victim", in_base("symlink")), 0);
-    CHECK_INT(symlink("nothing", in_base("dangling")), 0);
-    CHECK_INT(link(in_base("victim"), in_base("hardlink")), 0);
-    CHECK_INT(mkdir(in_base("directory"), 0755), 0);
+    CHECK_INT(mkfifo(in_base("fifo" PART), 0666), 0);
+    CHECK_INT(symlink("victim", in_base("symlink" PART)), 0);
+    CHECK_INT(symlink("nothing", in_base("dangling" PART)), 0);
+    CHECK_INT(link(in_base("victim"), in_base("hardlink" PART)), 0);
+    CHECK_INT(mkdir(in_base("directory" PART), 0755), 0);
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    snprintf(address.sun_path, sizeof(address.sun_path), "%s", in_base("socket"));
+    snprintf(address.sun_path, sizeof(address.sun_path), "%s", in_base("socket" PART));
     _cleanup_close_ int socket_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     CHECK_INT(bind(socket_fd, (struct sockaddr *)&address, sizeof(address)), 0);
-    static const char *const names[] = {"fifo",     "symlink",   "dangling",
-                                        "hardlink", "directory", "socket"};
+    static const char *const names[] = {"fifo" PART,     "symlink" PART,   "dangling" PART,
+                                        "hardlink" PART, "directory" PART, "socket" PART};
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         int r = files_open_part(channel, base, names[i], SOON, &fd);
         if (r != -EEXIST)
@@ -461,39 +463,51 @@ static void planted(void)
     CHECK_INT(access(in_base("nothing"), F_OK), -1);
 
     struct files_stat st;
-    CHECK_INT(files_stat(channel, base, "symlink", SOON, &st), 0);
+    CHECK_INT(files_stat(channel, base, "symlink" PART, SOON, &st), 0);
     CHECK(S_ISLNK(st.mode));
-    make_file("p", "");
-    CHECK_INT(files_rename(channel, base, "p", "dangling", false, 0, 0, SOON), -EEXIST);
+    /* Nor is any of it renamed or, but for names that are the part's, removed. */
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        int r = files_rename(channel, base, names[i], "final", true, 0, 0, SOON);
+        CHECK_INT(r, strcmp(names[i], "hardlink" PART) == 0 ? 0 : -ENOENT);
+    }
+    CHECK_INT(look("victim").st_size, 8);
+    make_file("p" PART, "");
+    CHECK_INT(files_rename(channel, base, "p" PART, "dangling" PART, false, 0, 0, SOON), -EEXIST);
     files_close(channel);
 }
 
 static void rename_unlink_sync(void)
 {
     struct files_channel *channel = channel_open();
-    make_file("a", "a");
+    static const char a_part[] = "a" PART, b_part[] = "b" PART, b2_part[] = "b2" PART;
+    make_file(a_part, "a");
     make_file("other", "other");
-    struct stat a = look("a");
-    CHECK_INT(files_rename(channel, base, "a", "other", false, a.st_dev, a.st_ino, SOON), -EEXIST);
+    struct stat a = look(a_part);
+    CHECK_INT(files_rename(channel, base, a_part, "other", false, a.st_dev, a.st_ino, SOON),
+              -EEXIST);
     CHECK_INT(look("other").st_size, 5);
-    CHECK_INT(files_rename(channel, base, "a", "b", false, a.st_dev, a.st_ino, SOON), 0);
-    CHECK(look("b").st_ino == a.st_ino);
+    CHECK_INT(files_rename(channel, base, a_part, b_part, false, a.st_dev, a.st_ino, SOON), 0);
+    CHECK(look(b_part).st_ino == a.st_ino);
     /* Again: done already. To another name: not done. */
-    CHECK_INT(files_rename(channel, base, "a", "b", false, a.st_dev, a.st_ino, SOON), 0);
-    CHECK_INT(files_rename(channel, base, "a", "c", false, a.st_dev, a.st_ino, SOON), -ENOENT);
-    CHECK_INT(files_rename(channel, base, "a", "other", false, a.st_dev, a.st_ino, SOON), -ENOENT);
+    CHECK_INT(files_rename(channel, base, a_part, b_part, false, a.st_dev, a.st_ino, SOON), 0);
+    CHECK_INT(files_rename(channel, base, a_part, "c", false, a.st_dev, a.st_ino, SOON), -ENOENT);
+    CHECK_INT(files_rename(channel, base, a_part, "other", false, a.st_dev, a.st_ino, SOON),
+              -ENOENT);
     /* Half done by link and unlink. */
-    CHECK_INT(link(in_base("b"), in_base("b2")), 0);
-    CHECK_INT(files_rename(channel, base, "b", "b2", false, a.st_dev, a.st_ino, SOON), 0);
-    CHECK_INT(access(in_base("b"), F_OK), -1);
-    CHECK_INT(files_rename(channel, base, "b2", ".b", false, a.st_dev, a.st_ino, SOON), -EPERM);
+    CHECK_INT(link(in_base(b_part), in_base(b2_part)), 0);
+    CHECK_INT(files_rename(channel, base, b_part, b2_part, false, a.st_dev, a.st_ino, SOON), 0);
+    CHECK_INT(access(in_base(b_part), F_OK), -1);
+    CHECK_INT(files_rename(channel, base, b2_part, ".b", false, a.st_dev, a.st_ino, SOON), -EPERM);
+    CHECK_INT(files_rename(channel, base, "other", "b", false, a.st_dev, a.st_ino, SOON), -EINVAL);
 
-    CHECK_INT(files_unlink(channel, base, "b2", SOON), 0);
-    CHECK_INT(access(in_base("b2"), F_OK), -1);
-    CHECK_INT(files_unlink(channel, base, "b2", SOON), 0);
-    CHECK_INT(files_unlink(channel, in_base("none"), "b2", SOON), 0);
-    CHECK_INT(mkdir(in_base("d"), 0755), 0);
-    CHECK(files_unlink(channel, base, "d", SOON) < 0);
+    CHECK_INT(files_unlink(channel, base, b2_part, SOON), 0);
+    CHECK_INT(access(in_base(b2_part), F_OK), -1);
+    CHECK_INT(files_unlink(channel, base, b2_part, SOON), 0);
+    CHECK_INT(files_unlink(channel, in_base("none"), b2_part, SOON), 0);
+    CHECK_INT(files_unlink(channel, base, "other", SOON), -EINVAL);
+    CHECK_INT(look("other").st_size, 5);
+    CHECK_INT(mkdir(in_base("d" PART), 0755), 0);
+    CHECK(files_unlink(channel, base, "d" PART, SOON) < 0);
     CHECK_INT(files_sync(channel, base, SOON), 0);
     CHECK_INT(files_sync(channel, in_base("none"), SOON), -ENOENT);
     CHECK_INT(files_sync(channel, in_base("other"), SOON), -ENOTDIR);
@@ -505,30 +519,88 @@ static void rename_unlink_sync(void)
 static void rename_replaces(void)
 {
     struct files_channel *channel = channel_open();
-    make_file("a", "new");
+    static const char a_part[] = "a" PART, b_part[] = "b" PART, link_part[] = "link" PART;
+    make_file(a_part, "new");
     make_file("other", "other");
-    struct stat a = look("a");
-    CHECK_INT(files_rename(channel, base, "a", "other", true, a.st_dev, a.st_ino, SOON), 0);
+    struct stat a = look(a_part);
+    CHECK_INT(files_rename(channel, base, a_part, "other", true, a.st_dev, a.st_ino, SOON), 0);
     CHECK(look("other").st_ino == a.st_ino);
     /* Again: done already. To another name: not done. */
-    CHECK_INT(files_rename(channel, base, "a", "other", true, a.st_dev, a.st_ino, SOON), 0);
-    CHECK_INT(files_rename(channel, base, "a", "c", true, a.st_dev, a.st_ino, SOON), -ENOENT);
+    CHECK_INT(files_rename(channel, base, a_part, "other", true, a.st_dev, a.st_ino, SOON), 0);
+    CHECK_INT(files_rename(channel, base, a_part, "c", true, a.st_dev, a.st_ino, SOON), -ENOENT);
     /* One that nobody has is fine as well. */
-    CHECK_INT(files_rename(channel, base, "other", "c", true, a.st_dev, a.st_ino, SOON), 0);
+    make_file(b_part, "b");
+    struct stat b = look(b_part);
+    CHECK_INT(files_rename(channel, base, b_part, "c", true, b.st_dev, b.st_ino, SOON), 0);
 
     /* A link is replaced, not what it leads to; a directory never is. */
+    make_file(b_part, "b");
+    b = look(b_part);
     make_file("precious", "precious");
-    CHECK_INT(symlink("precious", in_base("link")), 0);
-    CHECK_INT(files_rename(channel, base, "c", "link", true, a.st_dev, a.st_ino, SOON), 0);
-    CHECK(look("link").st_ino == a.st_ino);
+    CHECK_INT(symlink("precious", in_base(link_part)), 0);
+    CHECK_INT(files_rename(channel, base, b_part, link_part, true, b.st_dev, b.st_ino, SOON), 0);
+    CHECK(look(link_part).st_ino == b.st_ino);
     CHECK_INT(look("precious").st_size, 8);
     CHECK_INT(mkdir(in_base("directory"), 0755), 0);
-    CHECK_INT(files_rename(channel, base, "link", "directory", true, a.st_dev, a.st_ino, SOON),
+    CHECK_INT(files_rename(channel, base, link_part, "directory", true, b.st_dev, b.st_ino, SOON),
               -EISDIR);
-    CHECK_INT(files_rename(channel, base, "link", "directory", false, a.st_dev, a.st_ino, SOON),
+    CHECK_INT(files_rename(channel, base, link_part, "directory", false, b.st_dev, b.st_ino, SOON),
               -EEXIST);
     CHECK(S_ISDIR(look("directory").st_mode));
-    CHECK_INT(files_rename(channel, base, "link", ".x", true, a.st_dev, a.st_ino, SOON), -EPERM);
+    CHECK_INT(files_rename(channel, base, link_part, ".x", true, b.st_dev, b.st_ino, SOON), -EPERM);
+    files_close(channel);
+}
+
+/* Where a directory really is decides, whatever leads there. */
+static void hidden_places(void)
+{
+    struct files_channel *channel = channel_open();
+    int fd = -1;
+    struct files_stat st;
+    char *found = NULL;
+    CHECK_INT(mkdir(in_base("home/.ssh"), 0700), 0);
+    CHECK_INT(mkdir(in_base("home/open"), 0755), 0);
+    make_file("home/.ssh/k" PART, "key");
+    CHECK_INT(symlink(".ssh", in_base("home/link")), 0);
+    CHECK_INT(symlink("home/link", in_base("far")), 0);
+    CHECK_INT(symlink("../open", in_base("home/.ssh/out")), 0);
+    static const char *const places[] = {"home/.ssh", "home/link", "far", "home/open/../link",
+                                         "home/.ssh/../.ssh"};
+    for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+        const char *place = in_base(places[i]);
+        check_unprepared(channel, place, -EPERM);
+        CHECK_INT(files_stat(channel, place, "k" PART, SOON, &st), -EPERM);
+        CHECK_INT(files_open_part(channel, place, "k" PART, SOON, &fd), -EPERM);
+        CHECK_INT(files_open_part(channel, place, "new" PART, SOON, &fd), -EPERM);
+        CHECK_INT(files_rename(channel, place, "k" PART, "k", true, 0, 0, SOON), -EPERM);
+        CHECK_INT(files_unlink(channel, place, "k" PART, SOON), -EPERM);
+        CHECK_INT(files_find_part(channel, place, PART, SOON, &found), -EPERM);
+        CHECK_INT(files_sync(channel, place, SOON), -EPERM);
+    }
+    check_unprepared(channel, in_base("far/new"), -EPERM);
+    check_unprepared(channel, "~/link/new/newer", -EPERM);
+    CHECK_INT(access(in_base("home/.ssh/new"), F_OK), -1);
+    CHECK_INT(files_stat(channel, base, ".bashrc", SOON, &st), -EPERM);
+    /* What is not hidden there is not, though the way is. */
+    check_prepared(channel, in_base("home/.ssh/out"), in_base("home/.ssh/out"));
+    CHECK_INT(look("home/.ssh/k" PART).st_size, 3);
+    files_close(channel);
+}
+
+/* Ways that only the kernel's own links open. */
+static void magic_links(void)
+{
+    struct files_channel *channel = channel_open();
+    int fd = -1;
+    check_unprepared(channel, "/proc/self/cwd", -ELOOP);
+    check_unprepared(channel, "/proc/self/root", -ELOOP);
+    CHECK_INT(files_open_part(channel, "/proc/self/cwd/tmp", "p" PART, SOON, &fd), -ELOOP);
+    char path[64];
+    _cleanup_close_ int here = open(base, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    snprintf(path, sizeof(path), "/proc/%d/fd/%d", (int)getpid(), here);
+    CHECK_INT(files_open_part(channel, path, "p" PART, SOON, &fd), -ELOOP);
+    CHECK_INT(symlink(path, in_base("trick")), 0);
+    CHECK_INT(files_open_part(channel, in_base("trick"), "p" PART, SOON, &fd), -ELOOP);
     files_close(channel);
 }
 
@@ -661,7 +733,7 @@ static void *caller_thread(void *data)
     struct caller *caller = data;
     int fd = -1;
     caller->thread = (int)syscall(SYS_gettid);
-    caller->result = files_open_part(caller->channel, base, "p.part", caller->timeout, &fd);
+    caller->result = files_open_part(caller->channel, base, "p" PART, caller->timeout, &fd);
     if (caller->result == 0)
         close(fd);
     return NULL;
@@ -707,7 +779,7 @@ static void time_out(struct files_channel *channel)
 {
     int fd = -1;
     int64_t start = units_now_boottime();
-    CHECK_INT(files_open_part(channel, base, "late.part", 300, &fd), -ETIMEDOUT);
+    CHECK_INT(files_open_part(channel, base, "late" PART, 300, &fd), -ETIMEDOUT);
     int64_t took = units_now_boottime() - start;
     CHECK(took >= 299 && took < 3000);
     CHECK_INT(fd, -1);
@@ -735,7 +807,7 @@ static void stopped(void)
     kill(the_filer(), SIGSTOP);
     time_out(channel);
     int fd;
-    CHECK_INT(files_open_part(channel, base, "x", -1, &fd), -ETIMEDOUT);
+    CHECK_INT(files_open_part(channel, base, "x" PART, -1, &fd), -ETIMEDOUT);
     /* Others are served meanwhile. */
     other_users();
     struct files_channel *second = channel_open();
@@ -748,7 +820,7 @@ static void stopped(void)
     wait_answers(1); /* once, when the last of them has been answered */
     /* The late descriptors were closed, and it works again. */
     CHECK_INT(open_descriptors(), before);
-    CHECK_INT(access(in_base("late.part"), F_OK), 0);
+    CHECK_INT(access(in_base("late" PART), F_OK), 0);
     channel = channel_open();
     check_prepared(channel, base, base);
     files_close(channel);
@@ -883,7 +955,7 @@ static void *worker_thread(void *data)
     for (int i = 0; i < ROUNDS; i++) {
         char part[32];
         char name[32];
-        snprintf(part, sizeof(part), "%u-%d.part", number, i);
+        snprintf(part, sizeof(part), "%u-%d" PART, number, i);
         snprintf(name, sizeof(name), "%u-%d", number, i);
         int fd = -1;
         int r;
@@ -1131,6 +1203,8 @@ SCENARIO(open_part)
 SCENARIO(planted)
 SCENARIO(rename_unlink_sync)
 SCENARIO(rename_replaces)
+SCENARIO(hidden_places)
+SCENARIO(magic_links)
 SCENARIO(unlink_if)
 SCENARIO(find_part)
 SCENARIO(other_users)
@@ -1261,6 +1335,8 @@ static Suite *files_suite(void)
         test_planted,
         test_rename_unlink_sync,
         test_rename_replaces,
+        test_hidden_places,
+        test_magic_links,
         test_unlink_if,
         test_find_part,
         test_other_users,

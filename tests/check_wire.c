@@ -255,50 +255,63 @@ struct request_case {
 };
 
 static const struct request_case request_cases[] = {
-    {WIRE_PREPARE,   "/",      "",                "",   true },
-    {WIRE_PREPARE,   "/a/./b", "",                "",   true },
-    {WIRE_PREPARE,   "~",      "",                "",   true },
-    {WIRE_PREPARE,   "~/a",    "",                "",   true },
-    {WIRE_PREPARE,   "~bob",   "",                "",   false},
-    {WIRE_PREPARE,   "",       "",                "",   false},
-    {WIRE_PREPARE,   "a",      "",                "",   false},
-    {WIRE_PREPARE,   "/",      "a",               "",   false},
-    {WIRE_PREPARE,   "/",      "",                "a",  false},
-    {WIRE_STAT,      "/",      "a",               "",   true },
-    {WIRE_STAT,      "/",      "",                "",   false},
-    {WIRE_STAT,      "~",      "a",               "",   false},
-    {WIRE_STAT,      "/",      "a",               "b",  false},
-    {WIRE_OPEN_PART, "/",      "a",               "",   true },
-    {WIRE_OPEN_PART, "/",      "a/b",             "",   false},
-    {WIRE_OPEN_PART, "/",      "/",               "",   false},
-    {WIRE_OPEN_PART, "/",      ".",               "",   false},
-    {WIRE_OPEN_PART, "/",      "..",              "",   false},
-    {WIRE_OPEN_PART, "/",      "...",             "",   true },
-    {WIRE_OPEN_PART, "/",      "../a",            "",   false},
-    {WIRE_OPEN_PART, "~/",     "a",               "",   false},
-    {WIRE_RENAME,    "/",      "a",               "b",  true },
-    {WIRE_RENAME,    "/",      "a",               "",   false},
-    {WIRE_RENAME,    "/",      "",                "b",  false},
-    {WIRE_RENAME,    "/",      "a",               "..", false},
-    {WIRE_RENAME,    "/",      "a",               "b/", false},
-    {WIRE_UNLINK,    "/",      "a",               "",   true },
-    {WIRE_UNLINK,    "",       "a",               "",   false},
-    {WIRE_UNLINK,    "/",      "..",              "",   false},
-    {WIRE_SYNC,      "/",      "",                "",   true },
-    {WIRE_SYNC,      "/",      "a",               "",   false},
-    {WIRE_SYNC,      "~",      "",                "",   false},
-    {WIRE_FIND_PART, "/",      ".0123cdef.part",  "",   true },
-    {WIRE_FIND_PART, "/",      ".0123cdef.part",  "a",  false},
-    {WIRE_FIND_PART, "~",      ".0123cdef.part",  "",   false},
-    {WIRE_FIND_PART, "/",      "",                "",   false},
-    {WIRE_FIND_PART, "/",      ".part",           "",   false},
-    {WIRE_FIND_PART, "/",      "a.0123cdef.part", "",   false},
-    {WIRE_FIND_PART, "/",      ".0123cdeF.part",  "",   false},
-    {WIRE_FIND_PART, "/",      ".0123cde.part",   "",   false},
-    {WIRE_FIND_PART, "/",      ".0123cdef0.part", "",   false},
-    {WIRE_FIND_PART, "/",      ".0123cdef.parts", "",   false},
-    {WIRE_FIND_PART, "/",      "/0123cdef.part",  "",   false},
-    {WIRE_OPS,       "/",      "",                "",   false},
+    {WIRE_PREPARE,   "/",      "",                 "",                 true },
+    {WIRE_PREPARE,   "/a/./b", "",                 "",                 true },
+    {WIRE_PREPARE,   "~",      "",                 "",                 true },
+    {WIRE_PREPARE,   "~/a",    "",                 "",                 true },
+    {WIRE_PREPARE,   "~bob",   "",                 "",                 false},
+    {WIRE_PREPARE,   "",       "",                 "",                 false},
+    {WIRE_PREPARE,   "a",      "",                 "",                 false},
+    {WIRE_PREPARE,   "/",      "a",                "",                 false},
+    {WIRE_PREPARE,   "/",      "",                 "a",                false},
+    {WIRE_STAT,      "/",      "a",                "",                 true },
+    {WIRE_STAT,      "/",      "...",              "",                 true },
+    {WIRE_STAT,      "/",      "",                 "",                 false},
+    {WIRE_STAT,      "/",      ".",                "",                 false},
+    {WIRE_STAT,      "/",      "..",               "",                 false},
+    {WIRE_STAT,      "/",      "/",                "",                 false},
+    {WIRE_STAT,      "/",      "../a",             "",                 false},
+    {WIRE_STAT,      "~",      "a",                "",                 false},
+    {WIRE_STAT,      "/",      "a",                "b",                false},
+    {WIRE_OPEN_PART, "/",      "a.0123cdef.part",  "",                 true },
+    {WIRE_OPEN_PART, "/",      "...0123cdef.part", "",                 true },
+    {WIRE_OPEN_PART, "/",      "a",                "",                 false},
+    {WIRE_OPEN_PART, "/",      ".0123cdef.part",   "",                 false},
+    {WIRE_OPEN_PART, "/",      "a.0123cde.part",   "",                 false},
+    {WIRE_OPEN_PART, "/",      "a.0123cdeF.part",  "",                 false},
+    {WIRE_OPEN_PART, "/",      "a.0123cdeg.part",  "",                 false},
+    {WIRE_OPEN_PART, "/",      "a.0123cdef.parts", "",                 false},
+    {WIRE_OPEN_PART, "/",      "a.0123cdef.PART",  "",                 false},
+    {WIRE_OPEN_PART, "/",      "a_0123cdef.part",  "",                 false},
+    {WIRE_OPEN_PART, "/",      "/.0123cdef.part",  "",                 false},
+    {WIRE_OPEN_PART, "~/",     "a.0123cdef.part",  "",                 false},
+    {WIRE_OPEN_PART, "/",      "a.0123cdef.part",  "b",                false},
+    {WIRE_RENAME,    "/",      "a.0123cdef.part",  "b",                true },
+    {WIRE_RENAME,    "/",      "a.0123cdef.part",  "b.0123cdef.part",  true },
+    {WIRE_RENAME,    "/",      "a.0123cdef.part",  "",                 false},
+    {WIRE_RENAME,    "/",      "a",                "b",                false},
+    {WIRE_RENAME,    "/",      "",                 "b",                false},
+    {WIRE_RENAME,    "/",      "a.0123cdef.part",  "..",               false},
+    {WIRE_RENAME,    "/",      "a.0123cdef.part",  "b/",               false},
+    {WIRE_UNLINK,    "/",      "a.0123cdef.part",  "",                 true },
+    {WIRE_UNLINK,    "/",      "a",                "",                 false},
+    {WIRE_UNLINK,    "",       "a.0123cdef.part",  "",                 false},
+    {WIRE_UNLINK,    "/",      "..",               "",                 false},
+    {WIRE_SYNC,      "/",      "",                 "",                 true },
+    {WIRE_SYNC,      "/",      "a",                "",                 false},
+    {WIRE_SYNC,      "~",      "",                 "",                 false},
+    {WIRE_FIND_PART, "/",      ".0123cdef.part",   "",                 true },
+    {WIRE_FIND_PART, "/",      ".0123cdef.part",   "a",                false},
+    {WIRE_FIND_PART, "~",      ".0123cdef.part",   "",                 false},
+    {WIRE_FIND_PART, "/",      "",                 "",                 false},
+    {WIRE_FIND_PART, "/",      ".part",            "",                 false},
+    {WIRE_FIND_PART, "/",      "a.0123cdef.part",  "",                 false},
+    {WIRE_FIND_PART, "/",      ".0123cdeF.part",   "",                 false},
+    {WIRE_FIND_PART, "/",      ".0123cde.part",    "",                 false},
+    {WIRE_FIND_PART, "/",      ".0123cdef0.part",  "",                 false},
+    {WIRE_FIND_PART, "/",      ".0123cdef.parts",  "",                 false},
+    {WIRE_FIND_PART, "/",      "/0123cdef.part",   "",                 false},
+    {WIRE_OPS,       "/",      "",                 "",                 false},
 };
 
 START_TEST(request_rules)
@@ -322,7 +335,8 @@ START_TEST(number_rules)
         bool named = op != WIRE_PREPARE && op != WIRE_SYNC;
         struct wire_request plain = {.op = op, .directory = "/"}, request;
         if (named)
-            snprintf(plain.name, sizeof(plain.name), ".0123cdef.part");
+            snprintf(plain.name, sizeof(plain.name), "%s.0123cdef.part",
+                     op == WIRE_FIND_PART ? "" : "a");
         if (op == WIRE_RENAME)
             plain.name2[0] = 'b';
         ck_assert(wire_request_valid(&plain));
@@ -364,13 +378,18 @@ END_TEST
 
 START_TEST(unterminated_strings)
 {
-    struct wire_request request = {.op = WIRE_RENAME, .directory = "/", .name = "a", .name2 = "b"};
+    struct wire_request request = {
+        .op = WIRE_RENAME, .directory = "/", .name = "a.0123cdef.part", .name2 = "b"};
     ck_assert(wire_request_valid(&request));
     memset(request.name2, 'b', sizeof(request.name2));
     ck_assert(!wire_request_valid(&request));
     request.name2[API_NAME_MAX] = '\0';
     ck_assert(wire_request_valid(&request));
     memset(request.name, 'a', sizeof(request.name));
+    ck_assert(!wire_request_valid(&request));
+    snprintf(request.name + sizeof(request.name) - 15, 15, ".0123cdef.part");
+    ck_assert(wire_request_valid(&request));
+    request.name[API_NAME_MAX] = 't'; /* ends where nothing of it may end */
     ck_assert(!wire_request_valid(&request));
     request.name[API_NAME_MAX] = '\0';
     memset(request.directory, '/', sizeof(request.directory));
@@ -408,6 +427,9 @@ static void assert_safe(const struct wire_request *request)
     assert_safe_name(request->name, sizeof(request->name), named);
     if (request->op == WIRE_FIND_PART)
         ck_assert(request->name[0] == '.' && strlen(request->name) == 14);
+    if (request->op == WIRE_OPEN_PART || request->op == WIRE_RENAME ||
+        (request->op == WIRE_UNLINK && !request->same))
+        ck_assert_ptr_nonnull(strstr(request->name, ".part"));
     assert_safe_name(request->name2, sizeof(request->name2), request->op == WIRE_RENAME);
 }
 

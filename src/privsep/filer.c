@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "privsep/directory.h"
 #include "privsep/wire.h"
 
 #define CHANNELS_MAX 1100 /* API_MAX_TASKS_MAX, and some for admitting and finishing */
@@ -19,147 +20,24 @@
 
 struct filer {
     int control;
-    const char *home;
-    bool allow_hidden;
+    struct directory_rules rules;
     int epoll;
     unsigned channels;
 };
 
-static int open_directory(const char *path)
-{
-    int fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    return fd < 0 ? -errno : fd;
-}
-
-/* --- prepare --- */
-
-/* Appends `path` to `out` (of `length` bytes) without doubled slashes and "." components. */
-static int append_normalized(char out[static API_PATH_MAX + 1], size_t *length, const char *path,
-                             bool *has_parent)
-{
-    while (*path) {
-        size_t n = strcspn(path, "/");
-        bool empty = n == 0 || (n == 1 && path[0] == '.');
-        if (!empty && *length + 1 + n > API_PATH_MAX)
-            return -ENAMETOOLONG;
-        if (!empty) {
-            out[(*length)++] = '/';
-            memcpy(out + *length, path, n);
-            *length += n;
-        }
-        if (n == 2 && path[0] == '.' && path[1] == '.')
-            *has_parent = true;
-        path += n;
-        path += strspn(path, "/");
-    }
-    return 0;
-}
-
-/* The wanted directory with ~ expanded, as text; "/" alone ends with a slash. */
-static int expand(const struct filer *filer, const char *wanted, char out[static API_PATH_MAX + 1],
-                  bool *has_parent)
-{
-    size_t length = 0;
-    int r = 0;
-    if (wanted[0] == '~') {
-        if (filer->home[0] != '/')
-            return -ENOENT;
-        r = append_normalized(out, &length, filer->home, has_parent);
-        wanted++;
-    }
-    if (r == 0)
-        r = append_normalized(out, &length, wanted, has_parent);
-    if (r == 0 && length == 0)
-        out[length++] = '/';
-    out[r == 0 ? length : 0] = '\0';
-    return r;
-}
-
-/* Makes `name` in `parent` last through a power cut, as far as the user may ask for that. */
-static void sync_parent(int parent)
-{
-    _cleanup_close_ int fd = openat(parent, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd >= 0)
-        (void)fsync(fd);
-}
-
-/* Opens one component of a path, made if it is missing. */
-static int enter(int parent, const char *name)
-{
-    int flags = O_PATH | O_DIRECTORY | O_CLOEXEC;
-    int fd = openat(parent, name, flags);
-    if (fd >= 0)
-        return fd;
-    if (errno != ENOENT)
-        return -errno;
-    if (mkdirat(parent, name, 0777) == 0)
-        sync_parent(parent);
-    else if (errno != EEXIST)
-        return -errno;
-    fd = openat(parent, name, flags);
-    return fd < 0 ? -errno : fd;
-}
-
-/* mkdir -p and open; `path` is normalized. A descriptor or a negative errno. */
-static int make_directories(const char *path)
-{
-    int fd = open_directory(path);
-    if (fd != -ENOENT)
-        return fd;
-    fd = open_directory("/");
-    while (fd >= 0 && *path) {
-        char name[API_PATH_MAX + 1];
-        path += strspn(path, "/");
-        size_t n = strcspn(path, "/");
-        memcpy(name, path, n);
-        name[n] = '\0';
-        path += n;
-        int next = enter(fd, name);
-        close(fd);
-        fd = next;
-    }
-    return fd;
-}
-
-/* Where an open directory is: after "..", only the kernel knows (symbolic links). */
-static int real_path(int fd, char out[static API_PATH_MAX + 1])
-{
-    char link[64];
-    snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
-    ssize_t n = readlink(link, out, API_PATH_MAX + 1);
-    if (n < 0)
-        return -errno;
-    if (n > API_PATH_MAX)
-        return -ENAMETOOLONG;
-    out[n] = '\0';
-    struct stat here;
-    struct stat there;
-    if (fstat(fd, &here) < 0 || stat(out, &there) < 0)
-        return -errno;
-    return out[0] == '/' && here.st_dev == there.st_dev && here.st_ino == there.st_ino ? 0
-                                                                                       : -ENOENT;
-}
+/* --- requests --- */
 
 static int do_prepare(const struct filer *filer, const struct wire_request *request,
                       struct wire_reply *reply)
 {
-    char path[API_PATH_MAX + 1];
-    bool has_parent = false;
-    int r = expand(filer, request->directory, path, &has_parent);
-    if (r < 0)
-        return r;
-    _cleanup_close_ int fd = make_directories(path);
+    _cleanup_close_ int fd = directory_make(&filer->rules, request->directory, reply->directory);
     if (fd < 0)
         return fd;
-    if (faccessat(fd, ".", W_OK | X_OK, AT_EACCESS) < 0)
-        return -errno;
-    r = has_parent ? real_path(fd, path) : 0;
-    if (r == 0)
-        memcpy(reply->directory, path, strlen(path) + 1);
-    return r;
+    if (faccessat(fd, ".", W_OK | X_OK, AT_EACCESS) == 0)
+        return 0;
+    reply->directory[0] = '\0';
+    return -errno;
 }
-
-/* --- files --- */
 
 static void fill(struct wire_reply *reply, const struct stat *st)
 {
@@ -169,9 +47,10 @@ static void fill(struct wire_reply *reply, const struct stat *st)
     reply->size = st->st_size;
 }
 
-static int do_stat(const struct wire_request *request, struct wire_reply *reply)
+static int do_stat(const struct filer *filer, const struct wire_request *request,
+                   struct wire_reply *reply)
 {
-    _cleanup_close_ int directory = open_directory(request->directory);
+    _cleanup_close_ int directory = directory_open(&filer->rules, request->directory);
     if (directory < 0)
         return directory;
     struct stat st;
@@ -183,9 +62,10 @@ static int do_stat(const struct wire_request *request, struct wire_reply *reply)
 
 /* Anything but a plain file of the user's, of one name, that stands where the part should be is not
  * ours: somebody's link, FIFO or socket. */
-static int do_open_part(const struct wire_request *request, struct wire_reply *reply, int *ret_fd)
+static int do_open_part(const struct filer *filer, const struct wire_request *request,
+                        struct wire_reply *reply, int *ret_fd)
 {
-    _cleanup_close_ int directory = open_directory(request->directory);
+    _cleanup_close_ int directory = directory_open(&filer->rules, request->directory);
     if (directory < 0)
         return directory;
     int flags = O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | O_NOCTTY;
@@ -207,21 +87,29 @@ static int do_open_part(const struct wire_request *request, struct wire_reply *r
 }
 
 /* Where the file system cannot rename without replacing, a second name does not replace either. */
-static int do_rename(const struct wire_request *request)
+static int rename_in(int directory, const char *from, const char *to, bool replace)
 {
-    _cleanup_close_ int directory = open_directory(request->directory);
-    if (directory < 0)
-        return directory;
-    const char *from = request->name;
-    const char *to = request->name2;
-    unsigned flags = request->replace ? 0 : RENAME_NOREPLACE;
-    if (renameat2(directory, from, directory, to, flags) == 0)
+    if (renameat2(directory, from, directory, to, replace ? 0 : RENAME_NOREPLACE) == 0)
         return 0;
-    if (request->replace || (errno != EINVAL && errno != ENOSYS))
+    if (replace || (errno != EINVAL && errno != ENOSYS))
         return -errno;
     if (linkat(directory, from, directory, to, 0) < 0 || unlinkat(directory, from, 0) < 0)
         return -errno;
     return 0;
+}
+
+/* What is not a regular file is not the part. */
+static int do_rename(const struct filer *filer, const struct wire_request *request)
+{
+    _cleanup_close_ int directory = directory_open(&filer->rules, request->directory);
+    if (directory < 0)
+        return directory;
+    struct stat st;
+    if (fstatat(directory, request->name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+        return -errno;
+    if (!S_ISREG(st.st_mode))
+        return -ENOENT;
+    return rename_in(directory, request->name, request->name2, request->replace);
 }
 
 /* Whether the file is still the one that was meant. Between this and what follows only the user,
@@ -236,9 +124,9 @@ static int check_same(int directory, const struct wire_request *request)
     return same ? 0 : -ESTALE;
 }
 
-static int do_unlink(const struct wire_request *request)
+static int do_unlink(const struct filer *filer, const struct wire_request *request)
 {
-    _cleanup_close_ int directory = open_directory(request->directory);
+    _cleanup_close_ int directory = directory_open(&filer->rules, request->directory);
     if (directory < 0)
         return directory == -ENOENT ? 0 : directory;
     int r = request->same ? check_same(directory, request) : 0;
@@ -247,19 +135,18 @@ static int do_unlink(const struct wire_request *request)
     return r == -ENOENT ? 0 : r;
 }
 
-static int do_sync(const struct wire_request *request)
+static int do_sync(const struct filer *filer, const struct wire_request *request)
 {
-    _cleanup_close_ int fd = open(request->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0 && errno != EACCES)
-        return -errno;
-    if (fd < 0) {
-        /* A directory that may be written but not read cannot be synced alone. */
-        _cleanup_close_ int directory = open_directory(request->directory);
-        if (directory < 0)
-            return directory;
+    _cleanup_close_ int directory = directory_open(&filer->rules, request->directory);
+    if (directory < 0)
+        return directory;
+    _cleanup_close_ int fd = directory_open_again(directory);
+    if (fd == -EACCES) { /* one that may be written but not read cannot be synced alone */
         sync();
         return 0;
     }
+    if (fd < 0)
+        return fd;
     return fsync(fd) < 0 && errno != EINVAL ? -errno : 0;
 }
 
@@ -278,24 +165,36 @@ static void close_dir(DIR **dir)
         closedir(*dir);
 }
 
+static int read_directory(const struct filer *filer, const char *path, DIR **ret_dir)
+{
+    _cleanup_close_ int directory = directory_open(&filer->rules, path);
+    if (directory < 0)
+        return directory;
+    _cleanup_close_ int fd = directory_open_again(directory);
+    if (fd < 0)
+        return fd;
+    DIR *dir = fdopendir(fd);
+    if (!dir)
+        return -errno;
+    TAKE_FD(fd);
+    *ret_dir = dir;
+    return 0;
+}
+
 static int do_find_part(const struct filer *filer, const struct wire_request *request,
                         struct wire_reply *reply)
 {
-    int fd = open(request->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    _cleanup_(close_dir) DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-    if (!dir) {
-        int r = -errno;
-        if (fd >= 0)
-            close(fd);
+    _cleanup_(close_dir) DIR *dir = NULL;
+    int r = read_directory(filer, request->directory, &dir);
+    if (r < 0)
         return r;
-    }
     for (unsigned seen = 0; seen < ENTRIES_MAX; seen++) {
         errno = 0;
         const struct dirent *entry = readdir(dir);
         if (!entry)
             return errno ? -errno : -ENOENT;
-        if (!wire_name_ends(entry->d_name, request->name) || !is_regular(fd, entry) ||
-            (entry->d_name[0] == '.' && !filer->allow_hidden))
+        if (!wire_name_ends(entry->d_name, request->name) || !is_regular(dirfd(dir), entry) ||
+            (entry->d_name[0] == '.' && !filer->rules.allow_hidden))
             continue;
         memcpy(reply->name, entry->d_name, strlen(entry->d_name) + 1);
         return 0;
@@ -312,15 +211,15 @@ static int perform(const struct filer *filer, const struct wire_request *request
     case WIRE_PREPARE:
         return do_prepare(filer, request, reply);
     case WIRE_STAT:
-        return do_stat(request, reply);
+        return do_stat(filer, request, reply);
     case WIRE_OPEN_PART:
-        return do_open_part(request, reply, ret_fd);
+        return do_open_part(filer, request, reply, ret_fd);
     case WIRE_RENAME:
-        return do_rename(request);
+        return do_rename(filer, request);
     case WIRE_UNLINK:
-        return do_unlink(request);
+        return do_unlink(filer, request);
     case WIRE_SYNC:
-        return do_sync(request);
+        return do_sync(filer, request);
     case WIRE_FIND_PART:
         return do_find_part(filer, request, reply);
     case WIRE_OPS:
@@ -329,29 +228,11 @@ static int perform(const struct filer *filer, const struct wire_request *request
     return -EINVAL;
 }
 
-static bool has_hidden_component(const char *path)
+/* The directory is judged where it is opened. */
+static bool has_hidden_name(const struct wire_request *request)
 {
-    for (const char *c = path; (c = strstr(c, "/.")); c += 2) {
-        size_t n = strcspn(c + 1, "/");
-        if (n > 2 || (n == 2 && c[2] != '.'))
-            return true;
-    }
-    return false;
-}
-
-/* A service that was taken over shall not get at a user's start-up files and keys. What leads to
- * the home itself is not for this program to judge. */
-static bool hidden_refused(const struct filer *filer, const struct wire_request *request)
-{
-    if (filer->allow_hidden || request->op == WIRE_STAT)
-        return false;
-    const char *directory = request->directory;
-    size_t home = strlen(filer->home);
-    if (home > 1 && strncmp(directory, filer->home, home) == 0 && directory[home] == '/')
-        directory += home;
     bool suffix = request->op == WIRE_FIND_PART;
-    return (request->name[0] == '.' && !suffix) || request->name2[0] == '.' ||
-           has_hidden_component(directory);
+    return (request->name[0] == '.' && !suffix) || request->name2[0] == '.';
 }
 
 static int serve(const struct filer *filer, int channel)
@@ -364,7 +245,7 @@ static int serve(const struct filer *filer, int channel)
     _cleanup_close_ int fd = -1;
     if (!wire_request_valid(&request))
         reply.error = -EINVAL;
-    else if (hidden_refused(filer, &request))
+    else if (!filer->rules.allow_hidden && has_hidden_name(&request))
         reply.error = -EPERM;
     else
         reply.error = perform(filer, &request, &reply, &fd);
@@ -416,7 +297,9 @@ static void step(struct filer *filer)
 
 void filer_run(int control, const char *home, bool allow_hidden)
 {
-    struct filer filer = {.control = control, .home = home, .allow_hidden = allow_hidden};
+    struct filer filer = {
+        .control = control, .rules = {.home = home, .allow_hidden = allow_hidden}
+    };
     struct rlimit files;
     if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
         files.rlim_cur = files.rlim_max;

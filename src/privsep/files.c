@@ -551,13 +551,15 @@ static int channel_lost(struct files_channel *channel, int reason)
     return r;
 }
 
-/* Whether a part is what a worker may write to without surprises. Nothing here asks the file's
- * server, which may be the one that does not answer. */
+/* Whether a part is what a worker may write to without surprises: no device, no pipe, no O_PATH,
+ * bytes go where they are written to. Nothing here asks the file's server, which may be the one that
+ * does not answer. */
 static bool is_part(int fd)
 {
     struct statx st;
     int flags = fcntl(fd, F_GETFL);
-    return flags >= 0 && (flags & O_ACCMODE) == O_RDWR &&
+    int special = O_PATH | O_APPEND | O_DIRECT | O_ASYNC | O_NONBLOCK;
+    return flags >= 0 && (flags & (O_ACCMODE | special)) == O_RDWR &&
            statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE, &st) == 0 &&
            S_ISREG(st.stx_mode);
 }
@@ -607,6 +609,7 @@ static int user_error(int error)
     case -ETIMEDOUT:
     case -ESHUTDOWN:
     case -ECANCELED:
+    case -EAGAIN:
     case -EPIPE:
     case -EPROTO:
     case -EHOSTDOWN:

@@ -60,16 +60,18 @@ int files_prepare(struct files_channel *channel, const char *directory, int time
 /* -ENOENT when there is none. Symbolic links are not followed. */
 int files_stat(struct files_channel *channel, const char *directory, const char *name, int timeout,
                struct files_stat *ret_stat);
-/* The descriptor (a regular file, read and write, close-on-exec) is the caller's. */
+/* `name` is a part's, NAME.XXXXXXXX.part, as in the calls below. The descriptor (a regular file, read
+ * and write, close-on-exec) is the caller's. */
 int files_open_part(struct files_channel *channel, const char *directory, const char *name,
                     int timeout, int *ret_fd);
-/* Without `replace`: -EEXIST when there is one. Done already (source gone, target is `dev`, `ino`):
+/* `from` is a part, a regular file. Without `replace`: -EEXIST when there is `to`. Done already (source gone, target is `dev`, `ino`):
  * 0. A directory is never replaced: -EEXIST or -EISDIR. */
 int files_rename(struct files_channel *channel, const char *directory, const char *from,
                  const char *to, bool replace, dev_t dev, ino_t ino, int timeout);
+/* A part; a missing one is fine. */
 int files_unlink(struct files_channel *channel, const char *directory, const char *name,
                  int timeout);
-/* Only if it is still this regular file: -ESTALE when it is another one. A missing one is fine. */
+/* Any name, only if it is still this regular file: -ESTALE when it is another one. A missing one is fine. */
 int files_unlink_if(struct files_channel *channel, const char *directory, const char *name,
                     dev_t dev, ino_t ino, int64_t size, int timeout);
 /* The regular file in the directory whose name ends in `suffix` (".XXXXXXXX.part"): -ENOENT;

@@ -2,7 +2,7 @@
 noinst_LIBRARIES += src/privsep/libprivsep.a
 src_privsep_libprivsep_a_SOURCES = \
 	src/privsep/caps.c src/privsep/caps.h \
-	src/privsep/caps.c src/privsep/caps.h \
+	src/privsep/directory.c src/privsep/directory.h \
 	src/privsep/filer.c src/privsep/filer.h \
 	src/privsep/files.c src/privsep/files.h \
 	src/privsep/monitor.c src/privsep/monitor.h \

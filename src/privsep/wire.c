@@ -61,6 +61,37 @@ static bool part_suffix_valid(const char *suffix, size_t size)
            strcmp(suffix + 1 + PART_ID_LENGTH, end) == 0;
 }
 
+/* "NAME.XXXXXXXX.part": what a service that was taken over may open, move and remove. */
+static bool part_valid(const char *name, size_t size)
+{
+    size_t length = strnlen(name, size);
+    size_t end = strlen(".XXXXXXXX.part");
+    return name_valid(name, size) && length > end &&
+           part_suffix_valid(name + length - end, size - (length - end));
+}
+
+static bool request_name_valid(const struct wire_request *request)
+{
+    switch ((enum wire_op)request->op) {
+    case WIRE_PREPARE:
+    case WIRE_SYNC:
+        return !request->name[0];
+    case WIRE_FIND_PART:
+        return part_suffix_valid(request->name, sizeof(request->name));
+    case WIRE_OPEN_PART:
+    case WIRE_RENAME:
+        return part_valid(request->name, sizeof(request->name));
+    case WIRE_UNLINK:
+        return request->same ? name_valid(request->name, sizeof(request->name))
+                             : part_valid(request->name, sizeof(request->name));
+    case WIRE_STAT:
+        return name_valid(request->name, sizeof(request->name));
+    case WIRE_OPS:
+        break;
+    }
+    return false;
+}
+
 /* Numbers that an op does not use are 0. */
 static bool flags_valid(const struct wire_request *request)
 {
@@ -77,11 +108,8 @@ bool wire_request_valid(const struct wire_request *request)
     if (!directory_valid(request->directory, sizeof(request->directory),
                          request->op == WIRE_PREPARE))
         return false;
-    if (request->op == WIRE_FIND_PART && !part_suffix_valid(request->name, sizeof(request->name)))
-        return false;
-    bool has_name = request->op != WIRE_PREPARE && request->op != WIRE_SYNC;
     bool has_name2 = request->op == WIRE_RENAME;
-    return (has_name ? name_valid(request->name, sizeof(request->name)) : !request->name[0]) &&
+    return request_name_valid(request) &&
            (has_name2 ? name_valid(request->name2, sizeof(request->name2)) : !request->name2[0]);
 }
 

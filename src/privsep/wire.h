@@ -50,12 +50,13 @@ enum wire_op {
     WIRE_PREPARE, /* directory ("~" and "~/..." are the user's): make it if missing, see that files
                      can be made in it; the reply has it expanded, without '/' at the end */
     WIRE_STAT, /* directory, name */
-    WIRE_OPEN_PART, /* directory, name; made if missing; the reply brings the
+    /* PART is a name "NAME.XXXXXXXX.part", X a lower-case hexadecimal digit. */
+    WIRE_OPEN_PART, /* directory, PART; made if missing; the reply brings the
                        descriptor, of a regular file, open for reading and writing */
-    WIRE_RENAME, /* directory, name -> name2, which must not exist (-EEXIST) unless `replace`, and
-                    never is a directory */
-    WIRE_UNLINK, /* directory, name; a missing one is fine; with `same` only a regular file with
-                    this `dev`, `ino` and `size` (-ESTALE) */
+    WIRE_RENAME, /* directory, PART, a regular file -> name2, which must not exist (-EEXIST) unless
+                    `replace`, and never is a directory */
+    WIRE_UNLINK, /* directory, PART; a missing one is fine. With `same` any name, but only of a
+                    regular file with this `dev`, `ino` and `size` (-ESTALE) */
     WIRE_SYNC, /* directory: fsync(2) of it */
     WIRE_FIND_PART, /* directory, name: a suffix ".XXXXXXXX.part"; the reply's `name` is that of a
                        regular file that ends so, -ENOENT; -E2BIG: too many files there to look */
