@@ -322,9 +322,10 @@ int main(int argc, char **argv)
     _cleanup_free_ char *socket_dir = socket_directory(&settings);
     struct monitor_options monitor = {
         .run_as = settings.run_as,
-        .first_uid = settings.first_uid,
+        .settings = &settings,
+        .reload = load_settings,
+        .data = &line,
         .home = line.home,
-        .allow_hidden = settings.allow_hidden,
         .state_dir = settings.state_dir,
         .socket_dir = socket_dir,
     };

@@ -253,7 +253,7 @@ void manager_reload(struct manager *manager, const struct settings *settings)
 {
     if (engine_set_options(&manager->engine, settings) < 0)
         log_error("no memory for the new settings; the old ones stay");
-    files_set_umask(manager->engine.files, settings->umask);
+    files_renew(manager->engine.files, settings->umask);
     manager_set_max_tasks(manager, settings->max_tasks_num);
     atomic_store(&manager->prune_at, 0);
     timer_kick(manager->timer);

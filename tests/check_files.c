@@ -127,7 +127,9 @@ static pid_t start_monitor(void (*scenario)(void))
         CHECK(setresuid(NOBODY, NOBODY, NOBODY) == 0);
         CHECK(prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) == 0);
     }
-    struct monitor_options options = {.run_as = "nobody", .first_uid = 1000, .home = home};
+    static struct settings settings;
+    CHECK_INT(settings_init(&settings, "/nonexistent"), 0);
+    struct monitor_options options = {.run_as = "nobody", .settings = &settings, .home = home};
     _exit(monitor_run(&options, service_main, (void *)scenario));
 }
 
@@ -692,8 +694,9 @@ static void new_umask(void)
 {
     struct files_channel *channel = channel_open();
     check_prepared(channel, in_base("d1"), in_base("d1"));
-    files_set_umask(world.files, 077);
-    kill(the_filer(), SIGKILL);
+    pid_t filer = the_filer();
+    files_renew(world.files, 077);
+    CHECK(ended(filer, SOON));
     check_prepared(channel, in_base("d2"), in_base("d2"));
     CHECK_INT(look("d1").st_mode & 07777, 0750);
     CHECK_INT(look("d2").st_mode & 07777, 0700);

@@ -552,8 +552,8 @@ START_TEST(the_table_is_whole)
         ck_assert(keys[i].name && keys[i].expects && keys[i].help && keys[i].by_default);
         bool listener = strcmp(keys[i].name, "listen") == 0 ||
                         strncmp(keys[i].name, "socket", strlen("socket")) == 0;
-        bool fixed = listener || strcmp(keys[i].name, "allow-hidden") == 0 ||
-                     strcmp(keys[i].name, "state-dir") == 0 || strcmp(keys[i].name, "run-as") == 0;
+        bool fixed = listener || strcmp(keys[i].name, "state-dir") == 0 ||
+                     strcmp(keys[i].name, "run-as") == 0;
         ck_assert_int_eq(keys[i].on_reload, !fixed);
         if (keys[i].by_default[0] != '(')
             takes(keys[i].name, keys[i].by_default);

@@ -494,7 +494,7 @@ static const struct settings_key keys[] = {
      .expects = "yes or no",
      .help = "add eight random letters to every file name",
      .set = set_bool, FIELD(unique_names)},
-    {.name = "allow-hidden", .by_default = "no",
+    {.name = "allow-hidden", .by_default = "no", .on_reload = true,
      .expects = "yes or no",
      .help = "allow names and directories that begin with a dot",
      .set = set_bool, FIELD(allow_hidden)},

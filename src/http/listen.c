@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <stdio.h>
@@ -169,6 +170,22 @@ static bool is_answered(const union address *address)
     return fd >= 0 && (connect(fd, &address->any, sizeof address->local) == 0 || errno == EAGAIN);
 }
 
+/* By a handle: where others may write in the directory, they could put a link in its place. */
+static int set_mode(const char *path, mode_t mode)
+{
+    char link[64];
+    struct stat there;
+    _cleanup_close_ int fd = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0 || fstat(fd, &there) < 0)
+        return -1;
+    if (!S_ISSOCK(there.st_mode) || there.st_uid != geteuid()) {
+        errno = EEXIST;
+        return -1;
+    }
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    return chmod(link, mode);
+}
+
 static int bind_unix(int fd, const char *path, mode_t mode)
 {
     union address address = {.local = {.sun_family = AF_UNIX}};
@@ -191,7 +208,7 @@ static int bind_unix(int fd, const char *path, mode_t mode)
         return -EADDRINUSE;
     }
     unlink(path);
-    if (bind(fd, &address.any, sizeof address.local) < 0 || chmod(path, mode) < 0 ||
+    if (bind(fd, &address.any, sizeof address.local) < 0 || set_mode(path, mode) < 0 ||
         listen(fd, BACKLOG) < 0) {
         int error = -errno;
         log_error("socket = %s: %s; the directory must exist and the service's user must be able "

@@ -34,6 +34,7 @@ struct user {
     uint64_t id; /* of this filer; a new one has a new id */
     int control;
     int error;
+    bool outdated;     /* starting by a configuration that has changed since */
     bool missed;       /* a channel was closed that gave up waiting for the start */
     unsigned channels; /* open ones and those aside */
     int64_t last_use;
@@ -182,7 +183,7 @@ static void filer_lost_locked(struct files *files, struct user *user, int error)
 static void filer_start_locked(struct files *files, struct user *user)
 {
     user->id = ++files->last_id;
-    user->missed = false;
+    user->missed = user->outdated = false;
     int r = privsep_spawn_filer(files->privsep, user->uid, files->umask, &user->control);
     if (r == 0)
         r = watch_locked(files, user->control, user->id);
@@ -225,7 +226,7 @@ static bool control_event_locked(struct files *files, struct user *user)
     if (r == 0 && !expected)
         r = -EPROTO;
     else if (r == 0)
-        r = hello.error;
+        r = user->outdated ? -EPIPE : hello.error;
     if (r < 0) {
         filer_lost_locked(files, user, r);
     } else {
@@ -373,10 +374,15 @@ int files_create(struct privsep *privsep, mode_t umask, int64_t idle,
     return 0;
 }
 
-void files_set_umask(struct files *files, mode_t umask)
+void files_renew(struct files *files, mode_t umask)
 {
     pthread_mutex_lock(&files->lock);
     files->umask = umask;
+    for (struct user *user = files->users; user; user = user->next) {
+        user->outdated = user->state == FILER_STARTING;
+        if (user->state == FILER_READY)
+            filer_lost_locked(files, user, -EPIPE);
+    }
     pthread_mutex_unlock(&files->lock);
 }
 
@@ -552,8 +558,8 @@ static int channel_lost(struct files_channel *channel, int reason)
 }
 
 /* Whether a part is what a worker may write to without surprises: no device, no pipe, no O_PATH,
- * bytes go where they are written to. Nothing here asks the file's server, which may be the one that
- * does not answer. */
+ * bytes go where they are written to. Nothing here asks the file's server, which may be the one
+ * that does not answer. */
 static bool is_part(int fd)
 {
     struct statx st;

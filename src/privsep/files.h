@@ -29,8 +29,9 @@ struct files_stat {
  */
 int files_create(struct privsep *privsep, mode_t umask, int64_t idle,
                  void (*on_answer)(void *data, uid_t uid), void *data, struct files **ret_files);
-/* For filers to be started from now on. */
-void files_set_umask(struct files *files, mode_t umask);
+/* The configuration changed: the filers that run go by the old one, and are let go; the next call
+ * starts new ones, with this umask. What is under way is repeated, as when a filer dies. */
+void files_renew(struct files *files, mode_t umask);
 /* Every call, in progress or to come, returns -ESHUTDOWN at once; `on_answer` is not called any
  * more (one call of it may still be under way). */
 void files_shutdown(struct files *files);

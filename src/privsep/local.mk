@@ -5,6 +5,7 @@ src_privsep_libprivsep_a_SOURCES = \
 	src/privsep/directory.c src/privsep/directory.h \
 	src/privsep/filer.c src/privsep/filer.h \
 	src/privsep/files.c src/privsep/files.h \
+	src/privsep/makedir.c src/privsep/makedir.h \
 	src/privsep/monitor.c src/privsep/monitor.h \
 	src/privsep/privsep.c src/privsep/privsep.h \
 	src/privsep/wire.c src/privsep/wire.h

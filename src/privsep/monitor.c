@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -19,6 +20,7 @@
 #include "common/log.h"
 #include "privsep/caps.h"
 #include "privsep/filer.h"
+#include "privsep/makedir.h"
 #include "privsep/wire.h"
 
 #define NOBODY         65534
@@ -32,6 +34,9 @@ struct monitor {
     sigset_t old_mask;
     int signals; /* a signalfd */
     pid_t service;
+
+    const struct settings *settings; /* in force */
+    struct settings reloaded;        /* those, unless they are the options' */
 
     int control;    /* the service's other end; -1: the service is not heard any more */
     unsigned stops; /* signals that asked for a stop */
@@ -47,26 +52,6 @@ bool monitor_system_mode(void)
 }
 
 /* --- from root to run_as --- */
-
-/* Only what was made here is handed over: what stands there already is its owner's. */
-static int make_directory(const char *path, mode_t mode, uid_t uid, gid_t gid)
-{
-    if (mkdir(path, 0700) < 0) {
-        if (errno == EEXIST)
-            return 0;
-        int error = -errno;
-        log_error("cannot make the directory %s: %s", path, strerror(errno));
-        return error;
-    }
-    _cleanup_close_ int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    struct stat st;
-    if (fd < 0 || fstat(fd, &st) < 0 || st.st_uid != geteuid() || fchmod(fd, mode) < 0 ||
-        fchown(fd, uid, gid) < 0) {
-        log_error("cannot give the directory %s to its user: %s", path, strerror(errno));
-        return -EPERM;
-    }
-    return 0;
-}
 
 static const struct passwd *find_run_as(const char *name)
 {
@@ -92,9 +77,9 @@ static int become_run_as(const struct monitor_options *options)
         return -ENOENT;
     uid_t uid = user->pw_uid;
     gid_t gid = user->pw_gid;
-    int r = make_directory(options->state_dir, 0700, uid, gid);
+    int r = makedir_for(options->state_dir, 0700, uid, gid);
     if (r == 0 && options->socket_dir)
-        r = make_directory(options->socket_dir, 0755, uid, gid);
+        r = makedir_for(options->socket_dir, 0755, uid, gid);
     if (r < 0)
         return r;
     caps_drop_bounding();
@@ -105,6 +90,13 @@ static int become_run_as(const struct monitor_options *options)
         log_error("cannot become the user %s: %s", options->run_as, strerror(errno));
     }
     return r;
+}
+
+/* No core may hold what users sent. The kernel forgets PR_SET_DUMPABLE with each change of user. */
+static int forbid_cores(void)
+{
+    struct rlimit none = {0};
+    return setrlimit(RLIMIT_CORE, &none) < 0 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 ? -errno : 0;
 }
 
 /* System mode: from what we were started with to run_as with two capabilities. */
@@ -122,13 +114,13 @@ static int reduce_privileges(const struct monitor *monitor)
                   strerror(-r));
         return r;
     }
-    /* With no_new_privs set*id(2) still work; programs do not gain anything. No core may hold what
-     * users sent. */
-    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
-        (monitor->system && prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)) {
+    /* With no_new_privs set*id(2) still work; programs do not gain anything. */
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
         r = -errno;
-        log_error("cannot give up privileges: %s", strerror(errno));
-    }
+    if (r == 0 && monitor->system)
+        r = forbid_cores();
+    if (r < 0)
+        log_error("cannot give up privileges: %s", strerror(-r));
     return r;
 }
 
@@ -156,6 +148,13 @@ static int begin_child(const struct monitor *monitor, const char *name, int fd)
     return 3;
 }
 
+/* A child that is whom it shall be: without any capability, for good, and without a core. */
+static int give_up(const struct monitor *monitor)
+{
+    int r = caps_give_up();
+    return r == 0 && monitor->system ? forbid_cores() : r;
+}
+
 static void run_service(const struct monitor *monitor, monitor_service service, void *data, int fd)
     __attribute__((noreturn));
 static void run_service(const struct monitor *monitor, monitor_service service, void *data, int fd)
@@ -167,7 +166,7 @@ static void run_service(const struct monitor *monitor, monitor_service service, 
     if (monitor->system && (setresgid(gid, gid, gid) < 0 || setresuid(uid, uid, uid) < 0))
         r = -errno;
     if (r == 0)
-        r = caps_give_up();
+        r = give_up(monitor);
     if (r < 0) {
         log_error("the service cannot give up its privileges: %s", strerror(-r));
         _exit(1);
@@ -175,30 +174,42 @@ static void run_service(const struct monitor *monitor, monitor_service service, 
     exit(service(fd, data));
 }
 
-/* System mode: the user with this uid, their groups, irrevocably. `ret_home` is the caller's. */
-static int become_user(const struct monitor_options *options, uid_t uid, char **ret_home)
+/* Is this one of allow-users? If not by name, then by uid: one account may have several names. */
+static bool is_allowed(const struct settings_list *names, uid_t uid, const char *name)
 {
-    if (uid < options->first_uid || uid == 0 || uid == NOBODY || uid == (uid_t)-1)
-        return -EACCES;
+    for (size_t i = 0; i < names->count; i++)
+        if (strcmp(names->items[i], name) == 0)
+            return true;
+    for (size_t i = 0; i < names->count; i++) {
+        const struct passwd *user = getpwnam(names->items[i]);
+        if (user && user->pw_uid == uid)
+            return true;
+    }
+    return names->count == 0;
+}
+
+/* System mode: the user with this uid, their groups, irrevocably. `ret_home` is the caller's. */
+static int become_user(const struct settings *settings, uid_t uid, char **ret_home)
+{
     errno = 0;
     const struct passwd *user = getpwuid(uid);
     if (!user)
-        return errno == 0 || errno == ESRCH ? -ENOENT : -errno;
+        return errno == 0 || errno == ENOENT || errno == ESRCH ? -ENOENT : -EAGAIN;
     gid_t gid = user->pw_gid;
+    _cleanup_free_ char *name = strdup(user->pw_name);
     _cleanup_free_ char *home = strdup(user->pw_dir);
-    if (!home)
+    if (!name || !home)
         return -ENOMEM;
-    if (initgroups(user->pw_name, gid) < 0 || setresgid(gid, gid, gid) < 0 ||
-        setresuid(uid, uid, uid) < 0)
+    if (!is_allowed(&settings->allow_users, uid, name))
+        return -EACCES;
+    if (initgroups(name, gid) < 0 || setresgid(gid, gid, gid) < 0 || setresuid(uid, uid, uid) < 0)
         return -errno;
     *ret_home = TAKE_PTR(home);
     return 0;
 }
 
-static int become_self(const struct monitor_options *options, uid_t uid, char **ret_home)
+static int become_self(const struct monitor_options *options, char **ret_home)
 {
-    if (uid != getuid())
-        return -EACCES;
     char *home = strdup(options->home ? options->home : "");
     if (!home)
         return -ENOMEM;
@@ -206,34 +217,62 @@ static int become_self(const struct monitor_options *options, uid_t uid, char **
     return 0;
 }
 
+static void refuse_filer(const struct wire_control *request, int fd, int error)
+{
+    struct wire_hello hello = {.error = error, .uid = request->uid};
+    (void)wire_send(fd, &hello, sizeof(hello), -1);
+}
+
+/* What hangs in a look-up of a user ends with the child, whatever signals were blocked by who
+ * started us. */
+static void limit_time(unsigned seconds)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGALRM);
+    signal(SIGALRM, SIG_DFL);
+    sigprocmask(SIG_UNBLOCK, &set, NULL);
+    alarm(seconds);
+}
+
 static void run_filer(const struct monitor *monitor, const struct wire_control *request, int fd)
     __attribute__((noreturn));
 static void run_filer(const struct monitor *monitor, const struct wire_control *request, int fd)
 {
     fd = begin_child(monitor, "autodl-filer", fd);
-    signal(SIGALRM, SIG_DFL);
-    alarm(BECOME_SECONDS);
+    limit_time(BECOME_SECONDS);
     char *home = NULL;
-    int r = monitor->system ? become_user(monitor->options, request->uid, &home)
-                            : become_self(monitor->options, request->uid, &home);
+    int r = monitor->system ? become_user(monitor->settings, request->uid, &home)
+                            : become_self(monitor->options, &home);
     if (r == 0)
-        r = caps_give_up();
+        r = give_up(monitor);
     if (r == 0 && chdir("/") < 0)
         r = -errno;
     if (r < 0) {
-        struct wire_hello hello = {.error = r, .uid = request->uid};
-        (void)wire_send(fd, &hello, sizeof(hello), -1);
+        refuse_filer(request, fd, r);
         _exit(1);
     }
     alarm(0);
     clearenv();
     umask(request->umask);
-    filer_run(fd, home, monitor->options->allow_hidden);
+    filer_run(fd, home, monitor->settings->allow_hidden);
+}
+
+/* What needs no look-up is refused without a process. */
+static bool never_served(const struct monitor *monitor, uid_t uid)
+{
+    if (!monitor->system)
+        return uid != getuid();
+    return uid < monitor->settings->first_uid || uid == 0 || uid == NOBODY || uid == (uid_t)-1;
 }
 
 /* A filer that cannot be started is one whose control socket ends. */
 static void spawn_filer(struct monitor *monitor, const struct wire_control *request, int fd)
 {
+    if (never_served(monitor, request->uid)) {
+        refuse_filer(request, fd, -EACCES);
+        return;
+    }
     if (monitor->filers >= FILERS_MAX) {
         log_warning("more than %d filers are wanted at once; refused one", FILERS_MAX);
         return;
@@ -310,6 +349,25 @@ static void tell_service(struct monitor *monitor, enum wire_control_kind kind)
     end(monitor, 1);
 }
 
+/* Filers that are started from now on go by what the configuration says now; the service asks for
+ * new ones when it hears of it. */
+static void reload(struct monitor *monitor)
+{
+    struct settings fresh;
+    char message[512];
+    if (monitor->options->reload) {
+        if (monitor->options->reload(monitor->options->data, &fresh, message) < 0) {
+            log_error("not reloaded, the old settings stay: %s", message);
+            return;
+        }
+        log_set_level(fresh.log_level);
+        settings_release(&monitor->reloaded);
+        monitor->reloaded = fresh;
+        monitor->settings = &monitor->reloaded;
+    }
+    tell_service(monitor, WIRE_RELOAD);
+}
+
 static void service_ended(struct monitor *monitor, int status)
 {
     bool exited = WIFEXITED(status);
@@ -351,7 +409,7 @@ static void take_signal(struct monitor *monitor)
         reap_children(monitor);
         break;
     case SIGHUP:
-        tell_service(monitor, WIRE_RELOAD);
+        reload(monitor);
         break;
     default:
         if (monitor->stops++ < 2)
@@ -425,7 +483,12 @@ static int start(struct monitor *monitor, monitor_service service, void *data)
 int monitor_run(const struct monitor_options *options, monitor_service service, void *data)
 {
     struct monitor monitor = {
-        .options = options, .system = monitor_system_mode(), .control = -1, .signals = -1};
+        .options = options,
+        .system = monitor_system_mode(),
+        .settings = options->settings,
+        .control = -1,
+        .signals = -1,
+    };
     if (reduce_privileges(&monitor) < 0)
         return 1;
     prctl(PR_SET_NAME, "autodl-monitor", 0, 0, 0);
@@ -439,5 +502,6 @@ int monitor_run(const struct monitor_options *options, monitor_service service, 
     stop_hearing(&monitor);
     if (monitor.signals >= 0)
         close(monitor.signals);
+    settings_release(&monitor.reloaded);
     return monitor.status;
 }

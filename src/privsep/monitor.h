@@ -9,11 +9,20 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
+#include "core/settings.h"
+
+/* Reads the settings anew. 0: they are the caller's. A negative errno: the message says why not. */
+typedef int (*monitor_reload)(void *data, struct settings *ret_settings,
+                              char message[static 512]);
+
 struct monitor_options {
     const char *run_as; /* system mode: the service's user */
-    uid_t first_uid; /* system mode: no filers below it */
+    /* Whom filers are started for in system mode, whatever the service says, and what they may be
+     * asked for: first_uid, allow_users, allow_hidden. */
+    const struct settings *settings;
+    monitor_reload reload; /* on SIGHUP, for the same; NULL: they stay */
+    void *data;
     const char *home; /* user mode: what ~ means */
-    bool allow_hidden; /* filers may be asked for names that begin with '.' */
     const char *state_dir; /* system mode, started by root: made for run_as (0700) if missing */
     const char *socket_dir; /* the same, 0755, or NULL */
 };
