@@ -16,6 +16,7 @@ UNIT_TESTS = \
 	tests/check_acceptor \
 	tests/check_buf \
 	tests/check_checksum \
+	tests/check_distrust \
 	tests/check_faults \
 	tests/check_files \
 	tests/check_hostile \
@@ -95,6 +96,10 @@ tests_check_buf_LDADD = $(TEST_LIBS)
 tests_check_checksum_SOURCES = tests/check_checksum.c
 tests_check_checksum_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_check_checksum_LDADD = $(TEST_LIBS)
+
+tests_check_distrust_SOURCES = tests/check_distrust.c
+tests_check_distrust_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_check_distrust_LDADD = $(TEST_LIBS)
 
 # What the program's own objects call, through tests/check_faults.c.
 FAULTS_WRAP = \

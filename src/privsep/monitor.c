@@ -41,6 +41,7 @@ struct monitor {
     int control;    /* the service's other end; -1: the service is not heard any more */
     unsigned stops; /* signals that asked for a stop */
     unsigned filers;
+    bool full; /* there were too many, and that is said */
     bool ready;
     bool ended;
     int status; /* of the program, once ended */
@@ -273,10 +274,14 @@ static void spawn_filer(struct monitor *monitor, const struct wire_control *requ
         refuse_filer(request, fd, -EACCES);
         return;
     }
-    if (monitor->filers >= FILERS_MAX) {
-        log_warning("more than %d filers are wanted at once; refused one", FILERS_MAX);
+    unsigned max = monitor->options->filers_max ? monitor->options->filers_max : FILERS_MAX;
+    if (monitor->filers >= max) {
+        if (!monitor->full)
+            log_warning("more than %u filers are wanted at once; refusing more", max);
+        monitor->full = true;
         return;
     }
+    monitor->full = false;
     pid_t pid = fork();
     if (pid == 0)
         run_filer(monitor, request, fd);

@@ -22,6 +22,7 @@ struct monitor_options {
     const struct settings *settings;
     monitor_reload reload; /* on SIGHUP, for the same; NULL: they stay */
     void *data;
+    unsigned filers_max; /* at once; 0: 4096 */
     const char *home; /* user mode: what ~ means */
     const char *state_dir; /* system mode, started by root: made for run_as (0700) if missing */
     const char *socket_dir; /* the same, 0755, or NULL */
