@@ -727,18 +727,28 @@ static void killed_between(void)
 struct caller {
     struct files_channel *channel;
     int timeout;
+    int (*call)(struct caller *caller); /* NULL: open a part */
+    const char *name;
+    struct stat file;
     atomic_int thread;
     int result;
 };
 
+static int call_open(struct caller *caller)
+{
+    int fd = -1;
+    const char *name = caller->name ? caller->name : "p" PART;
+    int r = files_open_part(caller->channel, base, name, caller->timeout, &fd);
+    if (r == 0)
+        close(fd);
+    return r;
+}
+
 static void *caller_thread(void *data)
 {
     struct caller *caller = data;
-    int fd = -1;
     caller->thread = (int)syscall(SYS_gettid);
-    caller->result = files_open_part(caller->channel, base, "p" PART, caller->timeout, &fd);
-    if (caller->result == 0)
-        close(fd);
+    caller->result = caller->call ? caller->call(caller) : call_open(caller);
     return NULL;
 }
 
@@ -761,18 +771,109 @@ static void call_start(pthread_t *thread, struct caller *caller)
     }
 }
 
+/* What a task asks on its way: each is done once, whether the filer died before or after. */
+
+static int call_prepare(struct caller *caller)
+{
+    _cleanup_free_ char *got = NULL;
+    return files_prepare(caller->channel, in_base("prepared/deep"), caller->timeout, &got);
+}
+
+static int call_stat(struct caller *caller)
+{
+    struct files_stat st;
+    return files_stat(caller->channel, base, caller->name, caller->timeout, &st);
+}
+
+static int call_rename(struct caller *caller)
+{
+    return files_rename(caller->channel, base, caller->name, "final", false, caller->file.st_dev,
+                        caller->file.st_ino, caller->timeout);
+}
+
+static int call_sync(struct caller *caller)
+{
+    return files_sync(caller->channel, base, caller->timeout);
+}
+
+static int call_find(struct caller *caller)
+{
+    _cleanup_free_ char *got = NULL;
+    int r = files_find_part(caller->channel, base, PART, caller->timeout, &got);
+    return r == 0 && strcmp(got, caller->name) != 0 ? -EUCLEAN : r;
+}
+
+static int call_unlink(struct caller *caller)
+{
+    return files_unlink(caller->channel, base, caller->name, caller->timeout);
+}
+
+static void no_more(void)
+{
+}
+
+static void rename_it(void)
+{
+    CHECK_INT(rename(in_base("r" PART), in_base("final")), 0);
+}
+
+/* As where a file system cannot rename without replacing. */
+static void link_it(void)
+{
+    CHECK_INT(link(in_base("r" PART), in_base("final")), 0);
+}
+
+static void unlink_it(void)
+{
+    CHECK_INT(unlink(in_base("r" PART)), 0);
+}
+
+static void prepare_it(void)
+{
+    CHECK(mkdir(in_base("prepared"), 0755) == 0 || errno == EEXIST);
+}
+
+static const struct {
+    int (*call)(struct caller *caller);
+    void (*done_before)(void); /* by the filer that died */
+} deaths[] = {
+    {call_prepare, no_more   },
+    {call_prepare, prepare_it},
+    {call_stat,    no_more   },
+    {call_open,    no_more   },
+    {call_find,    no_more   },
+    {call_rename,  no_more   },
+    {call_rename,  rename_it },
+    {call_rename,  link_it   },
+    {call_sync,    no_more   },
+    {call_unlink,  no_more   },
+    {call_unlink,  unlink_it },
+};
+
 static void killed_during(void)
 {
-    struct caller caller = {.channel = channel_open(), .timeout = SOON};
-    for (int i = 0; i < 5; i++) {
+    struct caller caller = {.channel = channel_open(), .timeout = SOON, .name = "r" PART};
+    for (size_t i = 0; i < sizeof(deaths) / sizeof(deaths[0]); i++) {
+        unlink(in_base("r" PART));
+        unlink(in_base("final"));
+        make_file("r" PART, "content");
+        caller.file = look("r" PART);
+        caller.call = deaths[i].call;
+        caller.thread = 0;
         check_prepared(caller.channel, base, base);
         pid_t filer = the_filer();
         pthread_t thread;
         kill(filer, SIGSTOP);
         call_start(&thread, &caller);
+        deaths[i].done_before();
         kill(filer, SIGKILL);
         pthread_join(thread, NULL);
         CHECK_INT(caller.result, 0);
+        CHECK(the_filer() != filer);
+        if (caller.call == call_rename)
+            CHECK(look("final").st_ino == caller.file.st_ino);
+        if (caller.call == call_rename || caller.call == call_unlink)
+            CHECK_INT(access(in_base("r" PART), F_OK), -1);
     }
     files_close(caller.channel);
     CHECK_INT(answers(), 0);

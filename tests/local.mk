@@ -40,6 +40,7 @@ UNIT_TESTS = \
 	tests/check_units \
 	tests/check_wire
 END_TO_END_TESTS = \
+	tests/test_attack \
 	tests/test_bad_input \
 	tests/test_cli \
 	tests/test_faults \
@@ -66,6 +67,7 @@ tests_libtesting_a_SOURCES = \
 	tests/harness.c tests/harness.h \
 	tests/hostile.c tests/hostile.h \
 	tests/origin.c tests/origin.h \
+	tests/people.c tests/people.h \
 	tests/tap.h \
 	tests/v1.c tests/v1.h
 tests_libtesting_a_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) $(MHD_CFLAGS) $(JSON_CFLAGS) $(CURL_CFLAGS)
@@ -189,6 +191,10 @@ tests_check_units_LDADD = $(TEST_LIBS)
 tests_check_wire_SOURCES = tests/check_wire.c
 tests_check_wire_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_check_wire_LDADD = $(TEST_LIBS)
+
+tests_test_attack_SOURCES = tests/test_attack.c
+tests_test_attack_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) $(JSON_CFLAGS)
+tests_test_attack_LDADD = $(TEST_LIBS)
 
 tests_test_bad_input_SOURCES = tests/test_bad_input.c
 tests_test_bad_input_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) $(JSON_CFLAGS)

@@ -3,108 +3,23 @@
  * /etc/passwd, group and shadow. Who may do what to whose tasks, and as whom each process runs.
  */
 #include <arpa/inet.h>
+#include <dirent.h>
 #include <errno.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "harness.h"
 #include "origin.h"
+#include "people.h"
 
 #define SOON 30000 /* ms */
 
-#define SERVICE_UID 951
-#define ALICE_UID   51001
-#define BOB_UID     51002
-#define DORA_UID    51003
-#define DAEMON_UID  952
-#define OPERATORS   953
-#define CREW        51010
-
-static const struct identity alice = {"alice", ALICE_UID, ALICE_UID};
-static const struct identity bob = {"bob", BOB_UID, BOB_UID};
-static const struct identity dora = {"dora", DORA_UID, DORA_UID}; /* an operator */
-static const struct identity somed = {"_somed", DAEMON_UID, DAEMON_UID};
-static const struct identity root = {"root", 0, 0};
-
 static struct service service;
 static struct origin *origin;
-
-/* --- the accounts --- */
-
-static const char *home_of(const struct identity *who)
-{
-    return textf("%s/home-%s", harness_dir(), who->name);
-}
-
-static int append(const char *from, const char *to, const char *lines)
-{
-    char buffer[4096];
-    size_t len;
-    FILE *in = fopen(from, "re"), *out = fopen(to, "we");
-    if (!in || !out)
-        return -errno;
-    while ((len = fread(buffer, 1, sizeof(buffer), in)) > 0)
-        fwrite(buffer, 1, len, out);
-    fputs(lines, out);
-    fclose(in);
-    return fclose(out) == 0 ? 0 : -errno;
-}
-
-static const char *replace_file(const char *path, const char *name, const char *lines)
-{
-    const char *copy = textf("%s/%s", harness_dir(), name);
-    int result = append(path, copy, lines);
-    if (result == 0 && mount(copy, path, NULL, MS_BIND, NULL) < 0)
-        result = -errno;
-    return result == 0 ? NULL : textf("%s cannot be replaced: %s", path, strerror(-result));
-}
-
-static const char *account_lines(void)
-{
-    const char *lines = textf("_autodl:x:%d:%d::/nonexistent:/usr/sbin/nologin\n"
-                              "_somed:x:%d:%d::/nonexistent:/usr/sbin/nologin\n",
-                              SERVICE_UID, SERVICE_UID, DAEMON_UID, DAEMON_UID);
-    const struct identity *people[] = {&alice, &bob, &dora};
-    for (unsigned i = 0; i < 3; i++)
-        lines = textf("%s%s:x:%u:%u::%s:/bin/sh\n", lines, people[i]->name, people[i]->uid,
-                      people[i]->gid, home_of(people[i]));
-    return lines;
-}
-
-static const char *group_lines(void)
-{
-    return textf("_autodl:x:%d:\n_somed:x:%d:\nautodl:x:%d:dora\nalice:x:%d:\nbob:x:%d:\n"
-                 "dora:x:%d:\ncrew:x:%d:alice\n",
-                 SERVICE_UID, DAEMON_UID, OPERATORS, ALICE_UID, BOB_UID, DORA_UID, CREW);
-}
-
-/* NULL, or why it cannot be done here. */
-static const char *make_accounts(void)
-{
-    const struct identity *people[] = {&alice, &bob, &dora};
-    if (geteuid() != 0)
-        return "several users need root";
-    if (unshare(CLONE_NEWNS) < 0)
-        return textf("no mount namespace of our own: %s", strerror(errno));
-    if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
-        return textf("mounts cannot be made private: %s", strerror(errno));
-    for (unsigned i = 0; i < 3; i++)
-        if (mkdir(home_of(people[i]), 0700) < 0 ||
-            chown(home_of(people[i]), people[i]->uid, people[i]->gid) < 0)
-            return textf("%s: %s", home_of(people[i]), strerror(errno));
-    const char *why = replace_file("/etc/passwd", "passwd", account_lines());
-    if (!why)
-        why = replace_file("/etc/group", "group", group_lines());
-    if (!why)
-        why = replace_file("/etc/shadow", "shadow",
-                           "alice:!:19000::::::\nbob:!:19000::::::\ndora:!:19000::::::\n");
-    return why;
-}
 
 /* --- steps --- */
 
@@ -128,9 +43,7 @@ static void tear_down(void)
 {
     service_release(&service);
     origin_stop(origin);
-    const struct identity *people[] = {&alice, &bob, &dora};
-    for (unsigned i = 0; i < 3; i++)
-        remove_tree(textf("%s/autodl-storage", home_of(people[i])));
+    remove_storage();
 }
 
 static void add(const struct identity *who, const char *path, struct task_view *ret_view)
@@ -452,37 +365,105 @@ static void expect_uid(pid_t pid, unsigned uid)
     expect_status(pid, "Gid", four); /* each account here has a group of the same number */
 }
 
-static void expect_powerless(pid_t pid)
+/* Nobody but root looks into a process that is not dumpable: its /proc files are root's. */
+static void expect_closed(pid_t pid)
 {
-    static const char *const sets[] = {"CapInh", "CapPrm", "CapEff", "CapAmb"};
-    for (unsigned i = 0; i < 4; i++)
-        expect_status(pid, sets[i], "0000000000000000");
+    struct stat status;
+    ck_assert_int_eq(stat(textf("/proc/%d/fd", (int)pid), &status), 0);
+    ck_assert_uint_eq(status.st_uid, 0);
+    char line[256];
+    unsigned long soft = 1, hard = 1;
+    FILE *limits = fopen(textf("/proc/%d/limits", (int)pid), "re");
+    ck_assert_ptr_nonnull(limits);
+    while (fgets(line, sizeof(line), limits))
+        (void)sscanf(line, "Max core file size %lu %lu", &soft, &hard);
+    fclose(limits);
+    ck_assert(soft == 0 && hard == 0);
+}
+
+static void expect_caps(pid_t pid, const char *caps)
+{
+    static const char *const sets[] = {"CapPrm", "CapEff"};
+    static const char *const empty[] = {"CapInh", "CapAmb"};
+    for (unsigned i = 0; i < 2; i++) {
+        expect_status(pid, sets[i], caps);
+        expect_status(pid, empty[i], "0000000000000000");
+    }
+    expect_status(pid, "CapBnd", "00000000000000c0"); /* SETGID and SETUID */
     expect_status(pid, "NoNewPrivs", "1");
+    expect_closed(pid);
+}
+
+/* What a process holds beside its standard streams: each begins with one of these (ended by NULL).
+ */
+static void expect_descriptors(pid_t pid, const char *const *allowed)
+{
+    DIR *dir = opendir(textf("/proc/%d/fd", (int)pid));
+    const struct dirent *entry;
+    ck_assert_ptr_nonnull(dir);
+    while ((entry = readdir(dir))) {
+        char target[512];
+        if (entry->d_name[0] == '.')
+            continue;
+        ssize_t len = readlinkat(dirfd(dir), entry->d_name, target, sizeof(target) - 1);
+        if (len < 0 && errno == ENOENT)
+            continue; /* closed meanwhile */
+        ck_assert_int_gt(len, 0);
+        target[len] = '\0';
+        bool standard = strlen(entry->d_name) == 1 && entry->d_name[0] < '3', known = false;
+        for (unsigned i = 0; allowed[i]; i++)
+            known = known || strncmp(target, allowed[i], strlen(allowed[i])) == 0;
+        if (standard)
+            known = strcmp(target, entry->d_name[0] == '2' ? service.log : "/dev/null") == 0;
+        ck_assert_msg(known, "process %d holds %s: %s", (int)pid, entry->d_name, target);
+    }
+    closedir(dir);
 }
 
 START_TEST(what_the_processes_are)
 {
-    _cleanup_view_ struct task_view task = {0};
+    static const char *const of_filers[] = {"socket:", "anon_inode:[eventpoll]", NULL};
+    static const char *const of_monitor[] = {"socket:", "anon_inode:[signalfd]", NULL};
+    _cleanup_view_ struct task_view task = {0}, his = {0};
+    const char *const of_service[] = {"socket:",
+                                      "anon_inode:[eventpoll]",
+                                      "anon_inode:[eventfd]",
+                                      "anon_inode:[timerfd]",
+                                      textf("%s/lib/", service.dir),
+                                      textf("%s/autodl-storage/", home_of(&alice)),
+                                      textf("%s/autodl-storage/", home_of(&bob)),
+                                      NULL};
     pid_t filers[8];
 
     add(&alice, "/gate/a", &task);
+    add(&bob, "/gate/a", &his);
     wait_state(&service, &alice, task.id, "DOWNLOADING", SOON);
+    wait_state(&service, &bob, his.id, "DOWNLOADING", SOON);
+    ck_assert_uint_eq(service_filers(&service, (uid_t)-1, filers, 8), 2);
+    expect_caps(filers[0], "0000000000000000");
+    expect_caps(filers[1], "0000000000000000");
+    expect_descriptors(filers[0], of_filers);
+    expect_descriptors(filers[1], of_filers);
+    ck_assert_uint_eq(service_filers(&service, BOB_UID, filers, 8), 1);
+    expect_uid(filers[0], BOB_UID);
+    expect_status(filers[0], "Groups", textf("%d", BOB_UID));
     ck_assert_uint_eq(service_filers(&service, ALICE_UID, filers, 8), 1);
     expect_uid(filers[0], ALICE_UID);
     expect_status(filers[0], "Groups", textf("%d %d", ALICE_UID, CREW));
-    expect_powerless(filers[0]);
 
     pid_t pid = service_process(&service);
     expect_uid(pid, SERVICE_UID);
-    expect_powerless(pid);
-    ck_assert_ptr_null(strstr(textf(" %s ", process_status(pid, "Groups")), " 0 "));
+    expect_caps(pid, "0000000000000000");
+    expect_descriptors(pid, of_service);
+    expect_status(pid, "Groups", textf("%d", SERVICE_UID));
 
     expect_uid(service.monitor, SERVICE_UID);
-    expect_status(service.monitor, "CapPrm", "00000000000000c0"); /* SETGID and SETUID */
-    expect_status(service.monitor, "CapEff", "00000000000000c0");
+    expect_caps(service.monitor, "00000000000000c0");
+    expect_descriptors(service.monitor, of_monitor);
     expect_status(service.monitor, "Threads", "1");
     origin_open_gate(origin, "a");
     wait_state(&service, &alice, task.id, "FINISHED", SOON);
+    wait_state(&service, &bob, his.id, "FINISHED", SOON);
 }
 END_TEST
 
