@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/socket.h>
@@ -414,6 +415,9 @@ static void expect_canaries(void)
     }
 }
 
+/* Names of parts that are or will be, as her own processes can work out from her tasks. */
+static char (*parts)[64];
+
 static const char *anything(unsigned *seed, char buffer[static 512])
 {
     const struct canary *canary = &canaries[(unsigned)rand_r(seed) % canary_count];
@@ -446,8 +450,11 @@ static void swap_name(unsigned *seed, const char *path)
     char name[256], aside[32], target[512];
     while (directory < 0)
         directory = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (rand_r(seed) % 2 || !some_name(seed, directory, name))
+    if (rand_r(seed) % 3 == 0 || !some_name(seed, directory, name))
         snprintf(name, sizeof(name), "f%u", (unsigned)rand_r(seed) % RACERS);
+    const char *part = parts[(unsigned)rand_r(seed) % RACERS];
+    if (part[0] && rand_r(seed) % 2)
+        snprintf(name, sizeof(name), "%s", part);
     snprintf(aside, sizeof(aside), "aside%d", (int)getpid());
     anything(seed, target);
     bool moved = renameat(directory, name, directory, aside) == 0;
@@ -536,6 +543,10 @@ START_TEST(links_swapped_while_tasks_finish)
     ck_assert_int_eq(symlink(hidden, textf("%s.hidden", arena)), 0);
     ck_assert_int_eq(symlink(outside, textf("%s.pub", arena)), 0);
 
+    parts = mmap(NULL, RACERS * sizeof(*parts), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+                 -1, 0);
+    ck_assert_ptr_ne(parts, MAP_FAILED);
+    call(&service, &alice, "POST", "/pause");
     pid_t attackers[] = {start_attacker(seed, arena, swap_name),
                          start_attacker(seed + 1, arena, swap_name),
                          start_attacker(seed + 2, arena, swap_directory)};
@@ -545,10 +556,13 @@ START_TEST(links_swapped_while_tasks_finish)
         const char *url = origin_url(origin, textf("/bytes/%u/f%u", 2000 + i, i));
         int status = add_task(&service, &alice, url, arena, &view);
         ck_assert_msg(status == 200 || status == 403, "status %d", status);
+        if (status == 200)
+            snprintf(parts[i], sizeof(*parts), "f%u.%.8s.part", i, view.id);
         i += status == 200;
         refused += status == 403;
         ck_assert_uint_lt(refused, 20 * RACERS);
     }
+    call(&service, &alice, "POST", "/resume");
     wait_until(all_ended, NULL, 2 * SOON, "all tasks end");
     for (unsigned i = 0; i < 3; i++) {
         kill(attackers[i], SIGKILL);
