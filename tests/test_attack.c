@@ -499,8 +499,10 @@ static pid_t start_attacker(unsigned seed, const char *directory,
         setresuid(ALICE_UID, ALICE_UID, ALICE_UID) < 0)
         _exit(2);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    while (getppid() == parent)
+    while (getppid() == parent) {
         swap(&seed, directory);
+        usleep((unsigned)rand_r(&seed) % 200);
+    }
     _exit(0);
 }
 
@@ -563,7 +565,7 @@ START_TEST(links_swapped_while_tasks_finish)
         ck_assert_uint_lt(refused, 20 * RACERS);
     }
     call(&service, &alice, "POST", "/resume");
-    wait_until(all_ended, NULL, 2 * SOON, "all tasks end");
+    wait_until(all_ended, NULL, 5 * SOON, "all tasks end");
     for (unsigned i = 0; i < 3; i++) {
         kill(attackers[i], SIGKILL);
         ck_assert_int_eq(wait_exit(attackers[i], SOON), -SIGKILL);
@@ -799,7 +801,7 @@ int main(void)
     Suite *suite = suite_create("attack");
     TCase *tcase = tcase_create("attack");
     tcase_add_checked_fixture(tcase, set_up, tear_down);
-    tcase_set_timeout(tcase, 180);
+    tcase_set_timeout(tcase, 300);
     tcase_add_test(tcase, umask_groups_and_setgid);
     tcase_add_test(tcase, default_acls);
     tcase_add_test(tcase, bob_learns_nothing_and_changes_nothing);
