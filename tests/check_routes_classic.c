@@ -224,6 +224,16 @@ START_TEST(broken_encoding)
 }
 END_TEST
 
+/* A message that quotes what is no text, or is cut inside a character, is text all the same. */
+START_TEST(messages_are_text)
+{
+    expect_error("GET /%c3\xa9%80x", 404, "not_found",
+                 "there is no /\\u00e9\\ufffdx; the paths are listed in autodl-api(7)");
+    expect_error("GET /stats?%a\xc3\xa9", 400, "bad_request",
+                 "broken percent-encoding in the query: \\\"%a\\ufffd\\\"");
+}
+END_TEST
+
 START_TEST(routes_and_methods)
 {
     expect_error("GET /", 404, "not_found", "there is no /; the paths are listed in autodl-api(7)");
@@ -938,6 +948,7 @@ static Suite *suite(void)
                                 bounds_of_url_and_path,
                                 bad_parameters,
                                 broken_encoding,
+                                messages_are_text,
                                 routes_and_methods,
                                 broken_heads,
                                 foreign_hosts_and_origins,
