@@ -1,9 +1,8 @@
 #include "fake_manager.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
-
-#include "tap.h"
 
 struct manager manager = {
     .lock = PTHREAD_MUTEX_INITIALIZER,
@@ -45,7 +44,7 @@ static void note(struct manager *m, const char *verb, uid_t scope, unsigned numb
     m->number = number;
     bool hold = m->hold;
     if (hold) {
-        ck_assert_uint_lt(m->held_count, 64);
+        assert(m->held_count < 64);
         m->held[m->held_count].done = done;
         m->held[m->held_count++].data = data;
     }
@@ -79,7 +78,7 @@ static void note_task(struct manager *m, const char *verb, uid_t scope, const ch
                       bool flag, manager_done done, void *data)
 {
     pthread_mutex_lock(&m->lock);
-    ck_assert_uint_lt(strlen(prefix), sizeof m->id);
+    assert(strlen(prefix) < sizeof m->id);
     snprintf(m->id, sizeof m->id, "%s", prefix);
     m->flag = flag;
     pthread_mutex_unlock(&m->lock);
