@@ -200,7 +200,8 @@ static void fail_code(struct attempt *attempt, CURLcode code)
     else if (code == CURLE_RECV_ERROR && strstr(attempt->curl_message, "chunked"))
         fail_by_table(attempt, CURLE_WEIRD_SERVER_REPLY); /* libcurl tells it by its text alone */
     else if (code == CURLE_SSH && attempt->result->bytes_done > 0)
-        fail_by_table(attempt, CURLE_RECV_ERROR); /* SFTP says no more of a connection that is lost */
+        fail_by_table(attempt,
+                      CURLE_RECV_ERROR); /* SFTP says no more of a connection that is lost */
     else
         fail_by_table(attempt, code);
 }
