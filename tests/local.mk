@@ -14,6 +14,7 @@ EXTRA_DIST += tests/tap.sh tests/test_crash.sh tests/power_cut.sh
 if HAVE_CHECK
 UNIT_TESTS = \
 	tests/check_acceptor \
+	tests/check_address \
 	tests/check_buf \
 	tests/check_checksum \
 	tests/check_distrust \
@@ -90,6 +91,10 @@ tests_tables_LDADD = $(TEST_LIBS)
 tests_check_acceptor_SOURCES = tests/check_acceptor.c
 tests_check_acceptor_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_check_acceptor_LDADD = $(TEST_LIBS)
+
+tests_check_address_SOURCES = tests/check_address.c
+tests_check_address_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_check_address_LDADD = $(TEST_LIBS)
 
 tests_check_buf_SOURCES = tests/check_buf.c
 tests_check_buf_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)

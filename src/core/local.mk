@@ -1,6 +1,7 @@
 # Floor 1: pure logic.
 noinst_LIBRARIES += src/core/libcore.a
 src_core_libcore_a_SOURCES = \
+	src/core/address.c src/core/address.h \
 	src/core/queue.c src/core/queue.h \
 	src/core/settings.c src/core/settings.h \
 	src/core/stats.c src/core/stats.h \
