@@ -563,10 +563,18 @@ static int transfer(struct attempt *attempt)
         .checksum = task->checksum,
         .max_size = options->max_file_size,
     };
+    const struct address_policy policy = {
+        .denied = options->denied,
+        .denied_count = options->denied_count,
+        .listeners = attempt->engine->listeners,
+        .listener_count = attempt->engine->listener_count,
+    };
     struct download_options download = {
         .user_agent = options->user_agent,
         .ca_file = options->ca_file,
+        .known_hosts = options->known_hosts,
         .proxy = options->proxy,
+        .policy = &policy,
         .connect_timeout = options->connect_timeout,
         .stall_timeout = options->stall_timeout,
         .headers = task->headers,

@@ -19,6 +19,8 @@ static void options_free(struct engine_options *options)
         return;
     free(options->default_directory);
     free(options->ca_file);
+    free(options->known_hosts);
+    free(options->denied);
     free(options->proxy);
     free(options->user_agent);
     free(options);
@@ -30,6 +32,20 @@ static int copy_string(const char *from, char **ret_to)
         return 0;
     *ret_to = strdup(from);
     return *ret_to ? 0 : -ENOMEM;
+}
+
+static int parse_networks(const struct settings_list *list, struct engine_options *options)
+{
+    options->denied = calloc(list->count + 1, sizeof *options->denied);
+    if (!options->denied)
+        return -ENOMEM;
+    for (size_t i = 0; i < list->count; i++) {
+        int r = address_parse_network(list->items[i], &options->denied[i]);
+        assert(r == 0); /* the settings saw to that */
+        (void)r;
+    }
+    options->denied_count = list->count;
+    return 0;
 }
 
 static struct engine_options *options_new(const struct settings *settings)
@@ -51,6 +67,8 @@ static struct engine_options *options_new(const struct settings *settings)
     options->keep_history_count = settings->keep_history_count;
     if (copy_string(settings->default_directory, &options->default_directory) < 0 ||
         copy_string(settings->ca_file, &options->ca_file) < 0 ||
+        copy_string(settings->known_hosts, &options->known_hosts) < 0 ||
+        parse_networks(&settings->deny_networks, options) < 0 ||
         copy_string(settings->proxy, &options->proxy) < 0 ||
         copy_string(settings->user_agent, &options->user_agent) < 0) {
         options_free(options);
@@ -76,7 +94,21 @@ void engine_release(struct engine *engine)
         return;
     options_free(engine->options);
     engine->options = NULL;
+    free(engine->listeners);
     pthread_mutex_destroy(&engine->lock);
+}
+
+int engine_set_listeners(struct engine *engine, const struct address_endpoint *listeners,
+                         size_t count)
+{
+    struct address_endpoint *copy = calloc(count + 1, sizeof *copy);
+    if (!copy)
+        return -ENOMEM;
+    memcpy(copy, listeners, count * sizeof *copy);
+    free(engine->listeners);
+    engine->listeners = copy;
+    engine->listener_count = count;
+    return 0;
 }
 
 struct engine_options *engine_options_ref(struct engine *engine)

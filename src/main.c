@@ -167,12 +167,30 @@ static int read_config(const struct command_line *line, struct settings *setting
     return settings_read_file(settings, path, true, message);
 }
 
+/* Everybody on the machine can read a command line (ps(1)). */
+static bool tells_secret(const char *name, const char *value)
+{
+    size_t count;
+    const struct settings_key *keys = settings_keys(&count);
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(keys[i].name, name) == 0)
+            return keys[i].secret && strchr(value, '@');
+    return false;
+}
+
 static int apply_command_line(const struct command_line *line, struct settings *settings,
                               char message[static 512])
 {
     settings_new_layer(settings);
     for (size_t i = 0; i < line->count; i++) {
         char expected[256];
+        if (tells_secret(line->given[i].key, line->given[i].value)) {
+            snprintf(message, 512,
+                     "--%s: everybody on this machine can read a password on the command line; "
+                     "write it into the configuration file instead: %s = ...",
+                     line->given[i].key, line->given[i].key);
+            return -EINVAL;
+        }
         int r = settings_set(settings, line->given[i].key, line->given[i].value, expected);
         if (r < 0) {
             snprintf(message, 512, "--%s: %s", line->given[i].key,

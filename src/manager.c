@@ -565,6 +565,12 @@ int manager_create(const struct settings *settings, const char *boot_id, struct 
     return 0;
 }
 
+int manager_set_listeners(struct manager *manager, const struct address_endpoint *listeners,
+                          size_t count)
+{
+    return engine_set_listeners(&manager->engine, listeners, count);
+}
+
 int manager_start(struct manager *manager)
 {
     return manager_set_max_tasks(manager, manager->max_tasks);

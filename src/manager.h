@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <sys/types.h>
 
+#include "core/address.h"
 #include "core/queue.h"
 #include "core/settings.h"
 #include "core/stats.h"
@@ -23,6 +24,10 @@ struct manager;
  * that is not known. 0 or a negative errno (logged). */
 int manager_create(const struct settings *settings, const char *boot_id, struct privsep *privsep,
                    struct manager **ret_manager);
+/* Where the service itself answers, which no download may reach. Before manager_start; copied. 0 or
+ * -ENOMEM. */
+int manager_set_listeners(struct manager *manager, const struct address_endpoint *listeners,
+                          size_t count);
 /* Workers begin. 0 or a negative errno (logged). */
 int manager_start(struct manager *manager);
 /* Answers every outstanding reply (-ESHUTDOWN where nothing was done), leaves running downloads to the

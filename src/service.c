@@ -161,6 +161,15 @@ static int start_http(struct service *service)
     return http_create(&http, &service->http);
 }
 
+/* No download may reach the service itself. */
+static int tell_listeners(struct service *service)
+{
+    _cleanup_free_ struct address_endpoint *endpoints = NULL;
+    size_t count = 0;
+    int r = http_listeners(service->http, &endpoints, &count);
+    return r < 0 ? r : manager_set_listeners(service->manager, endpoints, count);
+}
+
 static int start(struct service *service, int control)
 {
     const struct service_options *options = service->options;
@@ -178,6 +187,8 @@ static int start(struct service *service, int control)
         r = auth_create(options->settings, options->user_mode, &service->auth);
     if (r == 0)
         r = start_http(service);
+    if (r == 0)
+        r = tell_listeners(service);
     if (r == 0)
         r = manager_start(service->manager);
     if (r == 0)

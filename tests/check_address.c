@@ -11,9 +11,9 @@
 
 #define COUNT(array) ((int)(sizeof(array) / sizeof((array)[0])))
 
-static struct address parse(const char *text)
+static struct ip_address parse(const char *text)
 {
-    struct address address;
+    struct ip_address address;
     ck_assert_msg(address_parse(text, &address), "%s", text);
     return address;
 }
@@ -202,7 +202,7 @@ static const struct {
 
 START_TEST(each_address_is_of_its_kind)
 {
-    struct address address = parse(kinds[_i].text);
+    struct ip_address address = parse(kinds[_i].text);
     ck_assert_msg(address_kind(&address) == kinds[_i].kind, "%s is %d, not %d", kinds[_i].text,
                   address_kind(&address), kinds[_i].kind);
     ck_assert_int_eq(strncmp(address_adjective(&address), "a", 1), 0);
@@ -225,7 +225,7 @@ START_TEST(names_are_not_addresses)
         "a%b",
         "10.0.0.1/8",
         "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"};
-    struct address address = parse("192.0.2.1"), before = address;
+    struct ip_address address = parse("192.0.2.1"), before = address;
     for (int i = 0; i < COUNT(names); i++)
         ck_assert_msg(!address_parse(names[i], &address), "%s", names[i]);
     ck_assert(address_equal(&address, &before));
@@ -244,14 +244,14 @@ START_TEST(one_form_for_each_address)
         struct sockaddr_in6 v6 = {.sin6_family = AF_INET6, .sin6_port = htons(80)};
         uint32_t number = htonl((uint32_t)random() << 1 ^ (uint32_t)random());
         if (i % 4 == 0) { /* near the ranges that matter */
-            struct address near = parse(kinds[i / 4 % 75].text);
+            struct ip_address near = parse(kinds[i / 4 % 75].text);
             memcpy(&number, near.bytes + 12, 4);
         }
         v4.sin_addr.s_addr = number;
         v6.sin6_addr.s6_addr[10] = v6.sin6_addr.s6_addr[11] = 0xff;
         memcpy(v6.sin6_addr.s6_addr + 12, &number, 4);
         char text[ADDRESS_TEXT_MAX], mapped[ADDRESS_TEXT_MAX + 8], nat64[ADDRESS_TEXT_MAX + 16];
-        struct address one, other, printed, inside;
+        struct ip_address one, other, printed, inside;
         uint16_t port = 0;
         ck_assert(address_from_socket((struct sockaddr *)&v4, &one, &port));
         ck_assert_uint_eq(port, 80);
@@ -268,7 +268,7 @@ START_TEST(one_form_for_each_address)
         ck_assert_msg(address_kind(&inside) == address_kind(&one), "%s", nat64);
     }
     struct sockaddr local = {.sa_family = AF_UNIX};
-    struct address address;
+    struct ip_address address;
     uint16_t port;
     ck_assert(!address_from_socket(&local, &address, &port));
 }
@@ -294,7 +294,7 @@ START_TEST(networks_hold_what_is_in_them)
 {
     struct address_network network;
     ck_assert_int_eq(address_parse_network(networks[_i].network, &network), 0);
-    struct address address = parse(networks[_i].inside);
+    struct ip_address address = parse(networks[_i].inside);
     ck_assert(address_in_network(&address, &network));
     if (networks[_i].outside) {
         address = parse(networks[_i].outside);
@@ -406,7 +406,7 @@ START_TEST(verdicts)
     ck_assert_int_eq(address_parse_network("10.9.0.0/16", &denied[0]), 0);
     ck_assert_int_eq(address_parse_network("8.8.4.0/24", &denied[1]), 0);
     const struct address_policy policy = {denied, 2, listeners, 2};
-    struct address address = parse(questions[_i].address);
+    struct ip_address address = parse(questions[_i].address);
     const struct address_question question = {
         .address = &address,
         .port = questions[_i].port,

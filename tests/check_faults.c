@@ -21,6 +21,7 @@
 #include "common/buf.h"
 #include "common/cleanup.h"
 #include "common/json.h"
+#include "core/address.h"
 #include "core/queue.h"
 #include "core/settings.h"
 #include "core/stats.h"
@@ -924,8 +925,13 @@ static bool is_cancelled(void *data)
 
 static const struct transfer_ops ops = {open_part,   on_version,   on_progress,
                                         on_response, is_cancelled, NULL};
+static const struct address_policy nothing_denied;
 static const struct download_options options = {
-    .user_agent = "check", .connect_timeout = 5000, .stall_timeout = 5000};
+    .user_agent = "check",
+    .policy = &nothing_denied,
+    .connect_timeout = 5000,
+    .stall_timeout = 5000,
+};
 
 static enum kind transfer_faults;
 static int64_t bytes_known; /* of an earlier attempt */

@@ -110,6 +110,8 @@ START_TEST(defaults)
     ck_assert_str_eq(settings.default_directory, "~/autodl-storage");
     ck_assert_uint_eq(settings.umask, 022);
     ck_assert_uint_eq(settings.host_names.count, 0);
+    ck_assert_uint_eq(settings.deny_networks.count, 0);
+    ck_assert_str_eq(settings.known_hosts, "/etc/ssh/ssh_known_hosts");
     ck_assert_ptr_null(settings.ca_file);
     ck_assert_ptr_null(settings.proxy);
     ck_assert_str_eq(settings.user_agent, "autodl/" PACKAGE_VERSION);
@@ -147,6 +149,9 @@ START_TEST(every_key_is_set_from_a_file)
           "default-directory = /srv/downloads\n"
           "umask = 077\n"
           "host-names = dl.lan,dl.example.org\n"
+          "deny-networks = 10.0.0.0/8, 2001:db8::/32\n"
+          "deny-networks = 192.0.2.7\n"
+          "known-hosts = /etc/autodl/known_hosts\n"
           "ca-file = /etc/ssl/ours.pem\n"
           "proxy = socks5h://proxy.lan:1080\n"
           "user-agent = Mozilla/5.0 (autodl)\n"
@@ -184,6 +189,9 @@ START_TEST(every_key_is_set_from_a_file)
     ck_assert_uint_eq(settings.umask, 077);
     ck_assert_uint_eq(settings.host_names.count, 2);
     ck_assert_str_eq(settings.host_names.items[1], "dl.example.org");
+    ck_assert_uint_eq(settings.deny_networks.count, 3);
+    ck_assert_str_eq(settings.deny_networks.items[2], "192.0.2.7");
+    ck_assert_str_eq(settings.known_hosts, "/etc/autodl/known_hosts");
     ck_assert_str_eq(settings.ca_file, "/etc/ssl/ours.pem");
     ck_assert_str_eq(settings.proxy, "socks5h://proxy.lan:1080");
     ck_assert_str_eq(settings.user_agent, "Mozilla/5.0 (autodl)");
@@ -331,6 +339,10 @@ START_TEST(values_that_are_refused)
         {"default-directory", {"downloads", "~", "~alice/x", "./x", "$HOME/x"}           },
         {"umask",             {"8", "1777", "u=rwx"}                                     },
         {"host-names",        {"a b", "http://a", "a,,b"}                                },
+        {"deny-networks",
+         {"10", "10.0.0.0/33", "10.0.0.1/8", "::/129", "localhost", "10.0.0.0/8,", "[::1]",
+          "fe80::%eth0/64", "10.0.0.0/8 192.168.0.0/16"}                                 },
+        {"known-hosts",       {"known_hosts", "~/.ssh/known_hosts"}                      },
         {"ca-file",           {"ours.pem"}                                               },
         {"proxy",             {"proxy.lan", "ftp://proxy.lan", "http://", "http://a b"}  },
         {"user-agent",        {"a\r\nCookie: x", "\x7f", "a\tb"}                         },
@@ -451,6 +463,9 @@ START_TEST(none_empties)
     takes("host-names", "a.lan");
     takes("host-names", "none");
     ck_assert_uint_eq(settings.host_names.count, 0);
+    takes("deny-networks", "10.0.0.0/8");
+    takes("deny-networks", "none");
+    ck_assert_uint_eq(settings.deny_networks.count, 0);
 }
 END_TEST
 
@@ -547,7 +562,7 @@ START_TEST(the_table_is_whole)
 {
     size_t count;
     const struct settings_key *keys = settings_keys(&count);
-    ck_assert_uint_eq(count, 30);
+    ck_assert_uint_eq(count, 32);
     for (size_t i = 0; i < count; i++) {
         ck_assert(keys[i].name && keys[i].expects && keys[i].help && keys[i].by_default);
         bool listener = strcmp(keys[i].name, "listen") == 0 ||

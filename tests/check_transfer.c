@@ -17,6 +17,7 @@
 
 #include "common/cleanup.h"
 #include "common/units.h"
+#include "core/address.h"
 #include "tap.h"
 #include "transfer/transfer.h"
 
@@ -60,6 +61,11 @@ static const struct answer answers[] = {
     {"/private", OK_5 "hello", KEEP, 0},
     {"http://far.invalid/x?secret", OK_5 "hello", KEEP, 0},
     {"far.invalid:443", "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n", END, 0},
+    {"http://far.invalid/inside",
+     "HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:9/x\r\nContent-Length: 0\r\n\r\n", KEEP, 0},
+    {"http://far.invalid/inside-by-name",
+     "HTTP/1.1 302 Found\r\nLocation: http://db.LOCALHOST./\r\nContent-Length: 0\r\n\r\n", KEEP, 0},
+    {"http://127.0.0.1:9/x", OK_5 "hello", KEEP, 0},
     {"ftp://far.invalid/x", OK_5 "hello", KEEP, 0},
     {"ftp://far.invalid/none", "HTTP/1.1 404 Not Found\r\nContent-Length: 4\r\n\r\nnope", KEEP, 0},
     {"/404", "HTTP/1.1 404 Not Found\r\nContent-Length: 4\r\n\r\nnope", KEEP, 0},
@@ -533,8 +539,34 @@ static bool is_cancelled(void *data)
 static const struct transfer_ops ops = {open_part,      note_version, note_progress,
                                         count_response, is_cancelled, &opens};
 
+static const struct address_policy nothing_denied;
+
+/* Redirects that lead to other places of this machine, where the rules for that are not the
+ * matter. */
+static bool anywhere, everything_global;
+
+enum address_verdict __real_address_judge(const struct address_policy *policy,
+                                          const struct address_question *question);
+enum address_verdict __wrap_address_judge(const struct address_policy *policy,
+                                          const struct address_question *question);
+
+enum address_verdict __wrap_address_judge(const struct address_policy *policy,
+                                          const struct address_question *question)
+{
+    return anywhere ? ADDRESS_ALLOWED : __real_address_judge(policy, question);
+}
+
+enum address_kind __real_address_kind(const struct ip_address *address);
+enum address_kind __wrap_address_kind(const struct ip_address *address);
+
+enum address_kind __wrap_address_kind(const struct ip_address *address)
+{
+    return everything_global ? ADDRESS_GLOBAL : __real_address_kind(address);
+}
+
 static void start(void)
 {
+    anywhere = everything_global = false;
     signal(SIGPIPE, SIG_IGN);
     for (int i = 0; i < CONNECTIONS_MAX; i++)
         server.fds[i] = -1;
@@ -546,7 +578,11 @@ static void start(void)
     ck_assert_int_eq(download_share_create(&share), 0);
     ck_assert_int_eq(transfer_create(share, &transfer), 0);
     options = (struct download_options){
-        .user_agent = "autodl/test", .connect_timeout = 5000, .stall_timeout = 5000};
+        .user_agent = "autodl/test",
+        .policy = &nothing_denied,
+        .connect_timeout = 5000,
+        .stall_timeout = 5000,
+    };
     job = (struct transfer_job){.known.total = -1};
     open_flags = O_RDWR;
     open_path = NULL;
@@ -709,7 +745,7 @@ static const struct {
     {"/to-nowhere",                            "redirect", 302, 1 },
     {"/to-empty",                              "redirect", 302, 1 },
     {"/to-404",                                "http",     404, 2 },
-    {"/to-refused",                            "connect",  302, 1 },
+    {"/to-refused",                            "address",  302, 1 },
     {"/nothing",                               "reset",    0,   0 },
     {"/two-lengths",                           "protocol", 200, 1 },
     {"/hex-length",                            "protocol", 200, 1 },
@@ -1537,6 +1573,7 @@ END_TEST
 /* What was given for one server is for that one alone. */
 START_TEST(test_headers)
 {
+    anywhere = true;
     char url[128];
     options.headers = "X-Secret: one\nAuthorization: Bearer two\nCookie: c=three\r\n"
                       "Range: bytes=0-1\nif-range: \"x\"\n";
@@ -1587,6 +1624,7 @@ START_TEST(test_headers_other_port)
     unsigned port;
     char url[64], request[2048] = "";
     int listener = listen_on_loopback(&port);
+    anywhere = true;
     ck_assert_int_eq(listen(listener, 1), 0);
     snprintf(url, sizeof url, "/to/http://127.0.0.1:%u/x", port);
     options.headers = "X-Secret: one\nAuthorization: Bearer two\n";
@@ -1605,6 +1643,7 @@ END_TEST
 START_TEST(test_login)
 {
     char url[256];
+    anywhere = true;
     snprintf(url, sizeof url, "http://user:pass@127.0.0.1:%u/hop", server.port);
     ck_assert_int_eq(fetch(url), 0);
     for (unsigned i = 0; i < 3; i++)
@@ -1634,6 +1673,7 @@ END_TEST
 START_TEST(test_resume_elsewhere)
 {
     char url[128];
+    anywhere = true;
     serve_file(&honest);
     leave_part(0, 500000, 500000);
     snprintf(url, sizeof url, "/to/http://localhost:%u/file", server.port);
@@ -1717,11 +1757,16 @@ static bool answer_ftp(struct ftp *ftp, const char *line)
     return strncmp(line, "QUIT", 4) != 0;
 }
 
+static struct {
+    pthread_t thread;
+    int listener, data_listener;
+    unsigned port, data_port;
+} ftp_server;
+
 static void *serve_ftp(void *arg)
 {
-    struct ftp ftp = {0};
-    ftp.data_listener = listen_on_loopback(&ftp.data_port);
-    ck_assert_int_eq(listen(ftp.data_listener, 4), 0);
+    struct ftp ftp = {.data_listener = ftp_server.data_listener,
+                      .data_port = ftp_server.data_port};
     while ((ftp.control = accept(*(int *)arg, NULL, NULL)) >= 0) {
         char line[256];
         bool stays = send_all(ftp.control, "220 hello\r\n", 11);
@@ -1736,17 +1781,14 @@ static void *serve_ftp(void *arg)
     return NULL;
 }
 
-static struct {
-    pthread_t thread;
-    int listener;
-    unsigned port;
-} ftp_server;
 
 static void start_ftp(void)
 {
     start();
     ftp_server.listener = listen_on_loopback(&ftp_server.port);
     ck_assert_int_eq(listen(ftp_server.listener, 4), 0);
+    ftp_server.data_listener = listen_on_loopback(&ftp_server.data_port);
+    ck_assert_int_eq(listen(ftp_server.data_listener, 4), 0);
     ck_assert_int_eq(pthread_create(&ftp_server.thread, NULL, serve_ftp, &ftp_server.listener), 0);
 }
 
@@ -1822,6 +1864,231 @@ START_TEST(test_ftp_resume)
     ck_assert_int_eq(version.why[0] == '\0', files[_i].start > 0);
     if (files[_i].start > 0)
         ck_assert_int_eq(file_bytes_sent(), FILE_SIZE - have + RESUME_OVERLAP);
+}
+END_TEST
+
+/* Where downloads may go. The verdicts themselves are check_address's. */
+
+static struct ip_address ip(const char *text)
+{
+    struct ip_address address;
+    ck_assert(address_parse(text, &address));
+    return address;
+}
+
+static void assert_refused(int r, const char *text)
+{
+    assert_failed(r, "address");
+    ck_assert_msg(strstr(result->error_message, text), "%s", result->error_message);
+    ck_assert_uint_eq(opens, 0);
+}
+
+START_TEST(test_never)
+{
+    static const char *const urls[] = {
+        "http://169.254.169.254/x?secret",
+        "http://2852039166/",            /* the same in other ways */
+        "http://0xa9fea9fe/",
+        "http://0251.0376.0251.0376/",
+        "http://169.254.43518/",
+        "http://[::ffff:169.254.169.254]/",
+        "http://[::ffff:a9fe:a9fe]/",
+        "http://[64:ff9b::a9fe:a9fe]/",
+        "http://[2002:a9fe:a9fe::1]/",
+        "http://[::a9fe:a9fe]/",
+        "https://user:secret@169.254.169.254/",
+        "ftp://169.254.169.254/x",
+        "sftp://169.254.169.254/x",
+        "http://100.100.100.200/",
+        "http://[fd00:ec2::254]/",
+        "http://169.254.1.1/",
+        "http://[fe80::1]/",
+        "http://[fe80::1%25lo]/",
+        "http://0.0.0.0/",
+        "http://0/",
+        "http://[::]/",
+        "http://224.0.0.1/",
+        "http://[ff02::1]/",
+        "http://255.255.255.255/",
+    };
+    for (size_t i = 0; i < sizeof urls / sizeof *urls; i++) {
+        assert_refused(fetch(urls[i]), "nothing is downloaded from");
+        ck_assert_uint_eq(requests_made(), 0);
+    }
+    char url[64];
+    snprintf(url, sizeof url, "http://0.0.0.0:%u/length", server.port);
+    assert_refused(fetch(url), "an unspecified address");
+    snprintf(url, sizeof url, "/to/http://0:%u/length", server.port);
+    assert_refused(fetch(url), "an unspecified address");
+    ck_assert_uint_eq(requests_made(), 1);
+}
+END_TEST
+
+START_TEST(test_redirect_inside)
+{
+    char url[128];
+    snprintf(url, sizeof url, "/to/http://localhost:%u/length", server.port);
+    assert_refused(fetch(url), "add that URL itself");
+    ck_assert_uint_eq(requests_made(), 1);
+    snprintf(url, sizeof url, "/to/http://127.0.0.2:%u/length", server.port);
+    assert_refused(fetch(url), "is at 127.0.0.2, a loopback address");
+    assert_refused(fetch("/to/http://127.0.0.1:9/?secret"), "redirects to 127.0.0.1:9,");
+    assert_refused(fetch("/to/http://10.0.0.1/"), "a private address");
+    assert_refused(fetch("/to/http://[::1]:9/"), "is at ::1");
+    snprintf(url, sizeof url, "/to/http://127.0.0.1:%u/length", server.port);
+    ck_assert_int_eq(fetch(url), 0);
+    assert_part("hello");
+}
+END_TEST
+
+/* A connection that one download may use is refused to another, though it stands. */
+START_TEST(test_pooled_connection)
+{
+    char typed[128], url[128];
+    snprintf(typed, sizeof typed, "http://localhost:%u/length", server.port);
+    snprintf(url, sizeof url, "/to/http://localhost:%u/length", server.port);
+    ck_assert_int_eq(fetch(typed), 0);
+    ck_assert_int_eq(fetch("/length"), 0);
+    unsigned accepted = atomic_load(&server.accepted);
+    assert_refused(fetch(url), "add that URL itself");
+    ck_assert_uint_eq(requests_made(), 1);
+    anywhere = true; /* just to see that the connection would have been used */
+    ck_assert_int_eq(fetch(typed), 0);
+    ck_assert_int_eq(fetch(url), 0);
+    ck_assert_uint_le(atomic_load(&server.accepted), accepted + 1); /* the refused one is closed */
+}
+END_TEST
+
+START_TEST(test_own_listener)
+{
+    uint16_t port = (uint16_t)server.port;
+    struct address_endpoint listeners[] = {
+        {ip("127.0.0.1"), port},
+        {ip("::1"),       port},
+    };
+    struct address_policy policy = {.listeners = listeners, .listener_count = 2};
+    char url[128];
+    ck_assert_int_eq(fetch("/length"), 0);
+    options.policy = &policy; /* the connection from before is of no use */
+    assert_refused(fetch("/length"), "is this service itself");
+    snprintf(url, sizeof url, "http://localhost:%u/length", server.port);
+    assert_refused(fetch(url), "is this service itself");
+    snprintf(url, sizeof url, "http://127.0.0.2:%u/length", server.port);
+    assert_failed(fetch(url), "connect");
+
+    policy.listener_count = 1;
+    listeners[0].address = ip("0.0.0.0");
+    assert_refused(fetch("/length"), "is this service itself");
+    assert_refused(fetch(url), "is this service itself");
+    listeners[0].address = ip("::");
+    assert_refused(fetch("/length"), "is this service itself");
+    listeners[0].port++;
+    ck_assert_int_eq(fetch("/length"), 0);
+}
+END_TEST
+
+START_TEST(test_denied)
+{
+    struct address_network denied;
+    struct address_policy policy = {.denied = &denied, .denied_count = 1};
+    char url[128];
+    ck_assert_int_eq(address_parse_network("127.0.0.1", &denied), 0);
+    options.policy = &policy;
+    assert_refused(fetch("/length"), "deny-networks");
+    snprintf(url, sizeof url, "http://localhost:%u/length", server.port);
+    ck_assert_int_eq(fetch(url), -EIO);
+    ck_assert_int_eq(atomic_load(&server.accepted), 0);
+
+    /* Of several addresses, the others are tried. */
+    ck_assert_int_eq(address_parse_network("::1", &denied), 0);
+    ck_assert_int_eq(fetch(url), 0);
+    assert_part("hello");
+}
+END_TEST
+
+START_TEST(test_moved_inside)
+{
+    ck_assert_int_eq(fetch("/length"), 0);
+    ck_assert(!result->was_global);
+    options.was_global = true;
+    assert_refused(fetch("/length"), "was at a public one before");
+
+    options.was_global = false;
+    everything_global = true;
+    ck_assert_int_eq(fetch("/length"), 0);
+    ck_assert(result->was_global);
+    anywhere = true; /* where a redirect leads does not count */
+    char url[128];
+    snprintf(url, sizeof url, "/to/http://localhost:%u/404", server.port);
+    everything_global = false;
+    assert_failed(fetch(url), "http");
+    ck_assert(!result->was_global);
+}
+END_TEST
+
+START_TEST(test_policy_with_proxy)
+{
+    char proxy[64];
+    snprintf(proxy, sizeof proxy, "http://127.0.0.1:%u", server.port);
+    options.proxy = proxy; /* a loopback address, that nobody typed */
+    ck_assert_int_eq(fetch("http://far.invalid/x?secret"), 0);
+    ck_assert_int_eq(fetch("http://127.0.0.1:9/x"), 0);
+    assert_part("hello");
+    assert_refused(fetch("http://169.254.169.254/x"), "a cloud's metadata address");
+    ck_assert_uint_eq(requests_made(), 0);
+    assert_refused(fetch("http://[::ffff:a9fe:a9fe]/x"), "a cloud's metadata address");
+    assert_refused(fetch("http://2852039166/x"), "a cloud's metadata address");
+    assert_refused(fetch("https://169.254.169.254./x"), "nothing is downloaded from");
+    assert_refused(fetch("http://far.invalid/inside"), "redirects to 127.0.0.1:9");
+    ck_assert_uint_eq(requests_made(), 1);
+    assert_refused(fetch("http://far.invalid/inside-by-name"), "a loopback address");
+    ck_assert_uint_eq(requests_made(), 1);
+}
+END_TEST
+
+/* The service answers on the port that an FTP server names for its file. */
+START_TEST(test_ftp_data)
+{
+    struct address_endpoint listener = {ip("127.0.0.1"), (uint16_t)ftp_server.data_port};
+    struct address_policy policy = {.listeners = &listener, .listener_count = 1};
+    ck_assert_int_eq(go_on_ftp("", "file"), 0);
+    assert_part("hello");
+    options.policy = &policy;
+    assert_refused(go_on_ftp("", "file"), "is this service itself");
+}
+END_TEST
+
+START_TEST(test_given_login)
+{
+    char url[128];
+    anywhere = true;
+    options.username = "user";
+    options.password = "pass";
+    ck_assert_int_eq(fetch("/hop"), 0);
+    for (unsigned i = 0; i < 3; i++)
+        ck_assert(was_asked(i, "Authorization: Basic dXNlcjpwYXNz\r\n"));
+    snprintf(url, sizeof url, "/to/http://localhost:%u/to/http://127.0.0.1:%u/length", server.port,
+             server.port);
+    ck_assert_int_eq(fetch(url), 0);
+    ck_assert(was_asked(0, "Authorization: Basic dXNlcjpwYXNz\r\n"));
+    ck_assert(!was_asked(1, "Authorization"));
+    ck_assert(!was_asked(2, "Authorization")); /* nor when it leads back */
+    options.username = options.password = NULL;
+    ck_assert_int_eq(fetch("/length"), 0);
+    ck_assert(!was_asked(0, "Authorization"));
+}
+END_TEST
+
+START_TEST(test_ftp_login)
+{
+    options.username = "user";
+    options.password = "wrong";
+    assert_failed(go_on_ftp("", "file"), "auth");
+    ck_assert_ptr_null(strstr(result->error_message, "wrong"));
+    ck_assert(was_asked(0, "USER user\r\n"));
+    options.password = "secret";
+    ck_assert_int_eq(go_on_ftp("", "file"), 0);
+    assert_part("hello");
 }
 END_TEST
 
@@ -1925,6 +2192,22 @@ static TCase *case_of_resumes(void)
     return tests;
 }
 
+static TCase *case_of_policy(void)
+{
+    TCase *tests = tcase_create("policy");
+    tcase_set_timeout(tests, 60);
+    tcase_add_checked_fixture(tests, start, stop);
+    tcase_add_test(tests, test_never);
+    tcase_add_test(tests, test_redirect_inside);
+    tcase_add_test(tests, test_pooled_connection);
+    tcase_add_test(tests, test_own_listener);
+    tcase_add_test(tests, test_denied);
+    tcase_add_test(tests, test_moved_inside);
+    tcase_add_test(tests, test_policy_with_proxy);
+    tcase_add_test(tests, test_given_login);
+    return tests;
+}
+
 static TCase *case_of_ftp(void)
 {
     TCase *tests = tcase_create("ftp");
@@ -1932,6 +2215,8 @@ static TCase *case_of_ftp(void)
     tcase_add_checked_fixture(tests, start_ftp, stop_ftp);
     tcase_add_loop_test(tests, test_ftp, 0, 5);
     tcase_add_loop_test(tests, test_ftp_resume, 0, 6);
+    tcase_add_test(tests, test_ftp_data);
+    tcase_add_test(tests, test_ftp_login);
     return tests;
 }
 
@@ -1940,6 +2225,7 @@ static Suite *suite(void)
     Suite *s = suite_create("transfer");
     suite_add_tcase(s, case_of_transfers());
     suite_add_tcase(s, case_of_resumes());
+    suite_add_tcase(s, case_of_policy());
     suite_add_tcase(s, case_of_ftp());
     return s;
 }

@@ -16,27 +16,27 @@ static const uint8_t mapped_prefix[12] = {[10] = 0xff, [11] = 0xff};
 
 /* --- forms --- */
 
-static struct address from_v4(const void *bytes)
+static struct ip_address from_v4(const void *bytes)
 {
-    struct address address;
+    struct ip_address address;
     memcpy(address.bytes, mapped_prefix, 12);
     memcpy(address.bytes + 12, bytes, 4);
     return address;
 }
 
-static struct address from_v6(const void *bytes)
+static struct ip_address from_v6(const void *bytes)
 {
-    struct address address;
+    struct ip_address address;
     memcpy(address.bytes, bytes, 16);
     return address;
 }
 
-static bool is_v4(const struct address *address)
+static bool is_v4(const struct ip_address *address)
 {
     return memcmp(address->bytes, mapped_prefix, 12) == 0;
 }
 
-bool address_from_socket(const struct sockaddr *socket, struct address *ret_address,
+bool address_from_socket(const struct sockaddr *socket, struct ip_address *ret_address,
                          uint16_t *ret_port)
 {
     if (socket->sa_family == AF_INET) {
@@ -56,7 +56,20 @@ bool address_from_socket(const struct sockaddr *socket, struct address *ret_addr
     return false;
 }
 
-bool address_parse(const char *text, struct address *ret_address)
+socklen_t address_to_socket(const struct ip_address *address, uint16_t port,
+                            struct sockaddr_storage *ret_socket)
+{
+    struct sockaddr_in v4 = {.sin_family = AF_INET, .sin_port = htons(port)};
+    struct sockaddr_in6 v6 = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
+    bool is_four = is_v4(address);
+    memcpy(&v4.sin_addr, address->bytes + 12, 4);
+    memcpy(&v6.sin6_addr, address->bytes, 16);
+    memset(ret_socket, 0, sizeof *ret_socket);
+    memcpy(ret_socket, is_four ? (void *)&v4 : (void *)&v6, is_four ? sizeof v4 : sizeof v6);
+    return is_four ? sizeof v4 : sizeof v6;
+}
+
+bool address_parse(const char *text, struct ip_address *ret_address)
 {
     char plain[INET6_ADDRSTRLEN];
     uint8_t bytes[16];
@@ -76,20 +89,20 @@ bool address_parse(const char *text, struct address *ret_address)
     return true;
 }
 
-void address_print(const struct address *address, char text[static ADDRESS_TEXT_MAX])
+void address_print(const struct ip_address *address, char text[static ADDRESS_TEXT_MAX])
 {
     bool v4 = is_v4(address);
     inet_ntop(v4 ? AF_INET : AF_INET6, address->bytes + (v4 ? 12 : 0), text, ADDRESS_TEXT_MAX);
 }
 
-bool address_equal(const struct address *one, const struct address *other)
+bool address_equal(const struct ip_address *one, const struct ip_address *other)
 {
     return memcmp(one->bytes, other->bytes, sizeof one->bytes) == 0;
 }
 
 /* --- networks --- */
 
-bool address_in_network(const struct address *address, const struct address_network *network)
+bool address_in_network(const struct ip_address *address, const struct address_network *network)
 {
     unsigned bytes = network->length / 8, bits = network->length % 8;
     if (memcmp(address->bytes, network->address.bytes, bytes) != 0)
@@ -223,7 +236,7 @@ static void parse_tables(void)
     (void)r;
 }
 
-static const struct range *range_of(const struct address *address)
+static const struct range *range_of(const struct ip_address *address)
 {
     size_t i = 0;
     pthread_once(&once, parse_tables);
@@ -234,7 +247,7 @@ static const struct range *range_of(const struct address *address)
 
 #define READINGS_MAX 6
 
-static struct address unwrap(const struct address *address, const struct wrapping *wrapping)
+static struct ip_address unwrap(const struct ip_address *address, const struct wrapping *wrapping)
 {
     uint8_t inside[4];
     for (unsigned i = 0; i < 4; i++)
@@ -248,8 +261,8 @@ static bool is_exact(const struct range *range)
 }
 
 /* The address itself and those inside; how many. */
-static size_t read_address(const struct address *address,
-                           struct address readings[static READINGS_MAX])
+static size_t read_address(const struct ip_address *address,
+                           struct ip_address readings[static READINGS_MAX])
 {
     size_t count = 0;
     readings[count++] = *address;
@@ -258,7 +271,7 @@ static size_t read_address(const struct address *address,
     for (size_t i = 0; i < COUNT(wrappings); i++) {
         if (!address_in_network(address, &wrapping_networks[i]))
             continue;
-        struct address inside = unwrap(address, &wrappings[i]);
+        struct ip_address inside = unwrap(address, &wrappings[i]);
         if (wrappings[i].guess && range_of(&inside)->kind == ADDRESS_UNSPECIFIED)
             continue;
         readings[count++] = inside;
@@ -266,9 +279,9 @@ static size_t read_address(const struct address *address,
     return count;
 }
 
-static const struct range *worst_range(const struct address *address)
+static const struct range *worst_range(const struct ip_address *address)
 {
-    struct address readings[READINGS_MAX];
+    struct ip_address readings[READINGS_MAX];
     size_t count = read_address(address, readings);
     const struct range *worst = range_of(&readings[0]);
     for (size_t i = 1; i < count; i++) {
@@ -279,12 +292,12 @@ static const struct range *worst_range(const struct address *address)
     return worst;
 }
 
-enum address_kind address_kind(const struct address *address)
+enum address_kind address_kind(const struct ip_address *address)
 {
     return worst_range(address)->kind;
 }
 
-const char *address_adjective(const struct address *address)
+const char *address_adjective(const struct ip_address *address)
 {
     return worst_range(address)->adjective;
 }
@@ -312,9 +325,9 @@ bool address_as_typed(const struct address_target *typed, const struct address_t
                                         strcmp(now->scheme, "https") == 0 && now->port == 443);
 }
 
-static bool is_denied(const struct address_policy *policy, const struct address *address)
+static bool is_denied(const struct address_policy *policy, const struct ip_address *address)
 {
-    struct address readings[READINGS_MAX];
+    struct ip_address readings[READINGS_MAX];
     size_t count = read_address(address, readings);
     for (size_t i = 0; i < count; i++)
         for (size_t k = 0; k < policy->denied_count; k++)

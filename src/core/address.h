@@ -11,7 +11,7 @@
 #include <sys/socket.h>
 
 /* IPv6, or IPv4 as IPv4-mapped IPv6 (RFC 4291, 2.5.5.2): each address has one form alone. */
-struct address {
+struct ip_address {
     uint8_t bytes[16];
 };
 
@@ -27,32 +27,35 @@ enum address_kind {
 };
 
 /* False: neither IPv4 nor IPv6. */
-bool address_from_socket(const struct sockaddr *socket, struct address *ret_address,
+bool address_from_socket(const struct sockaddr *socket, struct ip_address *ret_address,
                          uint16_t *ret_port);
+/* Its length; an IPv4 address gives an IPv4 socket. */
+socklen_t address_to_socket(const struct ip_address *address, uint16_t port,
+                            struct sockaddr_storage *ret_socket);
 /* "192.0.2.1", "2001:db8::1", "[2001:db8::1]", a zone ("%eth0") left aside. False: a name. */
-bool address_parse(const char *text, struct address *ret_address);
+bool address_parse(const char *text, struct ip_address *ret_address);
 #define ADDRESS_TEXT_MAX 46 /* bytes, with the NUL */
-void address_print(const struct address *address, char text[static ADDRESS_TEXT_MAX]);
-bool address_equal(const struct address *one, const struct address *other);
+void address_print(const struct ip_address *address, char text[static ADDRESS_TEXT_MAX]);
+bool address_equal(const struct ip_address *one, const struct ip_address *other);
 
 /* Addresses that carry an IPv4 address inside (NAT64, 6to4, Teredo, compatible ones) are what that
  * one is, if it is the worse of the two. */
-enum address_kind address_kind(const struct address *address);
+enum address_kind address_kind(const struct ip_address *address);
 /* "a link-local", "a loopback", "a private", ...: to be followed by "address". */
-const char *address_adjective(const struct address *address);
+const char *address_adjective(const struct ip_address *address);
 
 struct address_network {
-    struct address address;
+    struct ip_address address;
     unsigned length; /* bits of the prefix; of IPv4: 96 more */
 };
 
 /* "10.0.0.0/8", "2001:db8::/32", or one address. 0; -EINVAL, also when bits behind the prefix are
  * set. */
 int address_parse_network(const char *text, struct address_network *ret_network);
-bool address_in_network(const struct address *address, const struct address_network *network);
+bool address_in_network(const struct ip_address *address, const struct address_network *network);
 
 struct address_endpoint {
-    struct address address; /* unspecified: every address of this machine */
+    struct ip_address address; /* unspecified: every address of this machine */
     uint16_t port;
 };
 
@@ -76,7 +79,7 @@ bool address_as_typed(const struct address_target *typed, const struct address_t
 
 /* How the address was come by. */
 struct address_question {
-    const struct address *address;
+    const struct ip_address *address;
     uint16_t port;
     bool is_ours;    /* an address of this machine */
     bool as_typed;   /* address_as_typed */

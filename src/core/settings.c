@@ -14,6 +14,7 @@
 #include "common/cleanup.h"
 #include "common/json.h"
 #include "common/units.h"
+#include "core/address.h"
 
 #define LINE_MAX_BYTES 65536
 #define SOCKET_MAX     107 /* what fits into struct sockaddr_un */
@@ -151,6 +152,13 @@ static int check_host(const char *item, char message[static 256])
     return *item && !strpbrk(item, " \t/,@") ? 0 : -EINVAL;
 }
 
+static int check_network(const char *item, char message[static 256])
+{
+    struct address_network network;
+    (void)message;
+    return address_parse_network(item, &network);
+}
+
 /* The address of an item, "127.0.0.1:6736", "[::1]:6736" or "[fe80::1%eth0]:6736": the family is
  * returned, and -EINVAL if it is none. */
 static int parse_listen(const char *item, struct in_addr *ret_v4, struct in6_addr *ret_v6)
@@ -217,6 +225,12 @@ static int set_hosts(const struct settings_key *key, struct settings *settings, 
                      char message[static 256])
 {
     return set_list(field(key, settings), value, "none", check_host, message);
+}
+
+static int set_networks(const struct settings_key *key, struct settings *settings,
+                        const char *value, char message[static 256])
+{
+    return set_list(field(key, settings), value, "none", check_network, message);
 }
 
 static int set_number(const struct settings_key *key, struct settings *settings, const char *value,
@@ -510,10 +524,18 @@ static const struct settings_key keys[] = {
      .expects = "host names separated by commas, or none",
      .help = "further names that clients may call this machine by",
      .set = set_hosts, FIELD(host_names)},
+    {.name = "deny-networks", .by_default = "none", .repeatable = true, .on_reload = true,
+     .expects = "networks separated by commas, such as 10.0.0.0/8, 2001:db8::/32, or none",
+     .help = "networks that nothing is downloaded from",
+     .set = set_networks, FIELD(deny_networks)},
     {.name = "ca-file", .by_default = "(the system's)", .on_reload = true,
      .expects = "an absolute path",
      .help = "certificates of the authorities that servers are checked against",
      .set = set_path, FIELD(ca_file), .max = API_PATH_MAX},
+    {.name = "known-hosts", .by_default = "/etc/ssh/ssh_known_hosts", .on_reload = true,
+     .expects = "an absolute path",
+     .help = "host keys that sftp servers are checked against",
+     .set = set_path, FIELD(known_hosts), .max = API_PATH_MAX},
     {.name = "proxy", .by_default = "none", .on_reload = true, .secret = true,
      .expects = "an http, https or socks URL, such as http://proxy.example.org:3128, or none",
      .help = "the proxy that downloads go through",
@@ -785,6 +807,7 @@ void settings_release(struct settings *settings)
     list_release(&settings->listen);
     list_release(&settings->allow_users);
     list_release(&settings->host_names);
+    list_release(&settings->deny_networks);
     free(settings->tls_cert);
     free(settings->tls_key);
     free(settings->socket);
@@ -793,6 +816,7 @@ void settings_release(struct settings *settings)
     free(settings->operators);
     free(settings->default_directory);
     free(settings->ca_file);
+    free(settings->known_hosts);
     free(settings->proxy);
     free(settings->user_agent);
     *settings = (struct settings){0};
@@ -803,4 +827,5 @@ void settings_new_layer(struct settings *settings)
     settings->listen.weak = true;
     settings->allow_users.weak = true;
     settings->host_names.weak = true;
+    settings->deny_networks.weak = true;
 }

@@ -53,7 +53,9 @@ struct settings {
     char *default_directory; /* absolute or ~/... */
     mode_t umask;
     struct settings_list host_names;
+    struct settings_list deny_networks; /* each is one (core/address.h) */
     char *ca_file; /* NULL: the system's */
+    char *known_hosts;
     char *proxy; /* NULL: none */
     char *user_agent;
     enum log_level log_level;

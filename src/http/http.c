@@ -765,6 +765,12 @@ int http_create(const struct http_options *options, struct http **ret_http)
     return 0;
 }
 
+int http_listeners(const struct http *http, struct address_endpoint **ret_endpoints,
+                   size_t *ret_count)
+{
+    return listeners_endpoints(&http->listeners, ret_endpoints, ret_count);
+}
+
 void http_quiesce(struct http *http)
 {
     pthread_mutex_lock(&http->lock);

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "core/address.h"
 #include "core/settings.h"
 #include "http/auth.h"
 
@@ -49,6 +50,10 @@ struct http_options { /* borrowed until http_destroy, but settings: copied */
  * somebody wrote is an error, logged) and starts the threads. A stale unix socket is replaced: the
  * caller holds the instance lock. 0 or a negative errno. */
 int http_create(const struct http_options *options, struct http **ret_http);
+/* What it listens on, as the kernel has it, but for the unix socket. The caller frees the list. 0 or
+ * -ENOMEM. */
+int http_listeners(const struct http *http, struct address_endpoint **ret_endpoints,
+                   size_t *ret_count);
 /* Closes the listeners; what comes on open connections is answered 503. Suspended requests go on. */
 void http_quiesce(struct http *http);
 /* After http_quiesce: waits until no request is suspended, at most `timeout` ms: 0. What is left then is

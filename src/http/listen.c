@@ -264,6 +264,25 @@ int listeners_open(const struct settings *settings, const char *socket_path, boo
     return 0;
 }
 
+int listeners_endpoints(const struct listeners *listeners, struct address_endpoint **ret_endpoints,
+                        size_t *ret_count)
+{
+    struct address_endpoint *endpoints = calloc(listeners->count + 1, sizeof *endpoints);
+    size_t count = 0;
+    if (!endpoints)
+        return -ENOMEM;
+    for (size_t i = 0; i < listeners->count; i++) {
+        union address name = {0};
+        socklen_t len = sizeof name;
+        if (getsockname(listeners->items[i].socket, &name.any, &len) == 0 &&
+            address_from_socket(&name.any, &endpoints[count].address, &endpoints[count].port))
+            count++;
+    }
+    *ret_endpoints = endpoints;
+    *ret_count = count;
+    return 0;
+}
+
 void listeners_stop(struct listeners *listeners)
 {
     for (size_t i = 0; i < listeners->count; i++)

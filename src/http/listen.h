@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <sys/types.h>
 
+#include "core/address.h"
 #include "core/settings.h"
 
 struct listener {
@@ -25,6 +26,9 @@ struct listeners {
  * which is warned of. 0 or a negative errno (logged, everything closed again). */
 int listeners_open(const struct settings *settings, const char *socket_path, bool user_mode,
                    const char *pin, struct listeners *ret_listeners);
+/* Where the TCP ones are, as the kernel has it. The caller frees the list. 0 or -ENOMEM. */
+int listeners_endpoints(const struct listeners *listeners, struct address_endpoint **ret_endpoints,
+                        size_t *ret_count);
 /* Nobody can connect any more; the descriptors stay open. The unix socket's name is removed. */
 void listeners_stop(struct listeners *listeners);
 void listeners_close(struct listeners *listeners);

@@ -11,10 +11,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/socket.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "common/cleanup.h"
 #include "common/units.h"
+#include "core/address.h"
 #include "transfer/retry.h"
 
 #define RECEIVE_BUFFER (1024L * 1024)
@@ -23,6 +26,7 @@
 #define DRAIN_MAX      (64 * 1024)  /* bytes of an unwanted body read to keep the connection */
 #define DRAIN_TIME     2000         /* ms spent on that */
 #define VALIDATOR_MAX  1024         /* bytes; a longer one is as good as none */
+#define MESSAGE_MAX    sizeof(((struct download_result *)0)->error_message)
 
 struct download_share {
     CURLSH *curl;
@@ -41,21 +45,27 @@ struct attempt { /* one download_run: one request, or several where redirects le
     const struct download_callbacks *callbacks;
     struct download_result *result;
 
-    CURLU *here; /* the URL that is asked for */
-    CURLU *next; /* where the answer sends us, or NULL */
-    bool left;   /* a redirect led to another server: the headers for the first stay behind */
-    int stopped; /* errno of a callback, or -ECANCELED: the attempt ends with it */
+    CURLU *here;  /* the URL that is asked for */
+    CURLU *next;  /* where the answer sends us, or NULL */
+    CURLU *typed; /* the URL that somebody asked for */
+    bool left;    /* a redirect led to another server: the headers for the first stay behind */
+    int stopped;  /* errno of a callback, or -ECANCELED: the attempt ends with it */
 
     /* one request */
-    bool http;             /* it speaks HTTP */
-    bool asked;            /* the connection is there, the request is out */
-    bool answered;         /* the final answer's headers are complete */
-    bool accepted;         /* on_head was called */
-    char status_line[128]; /* of the response being read; "" between responses */
-    size_t header_bytes;   /* since the request */
-    int64_t last_byte;     /* when something came last (boottime) */
-    int64_t unwanted_at;   /* when the answer's body was found to be of no use (boottime) */
-    int64_t drained;       /* bytes of it */
+    bool as_typed;             /* it goes to the host and port that somebody asked for */
+    bool opened;               /* a connection was tried */
+    char refused[MESSAGE_MAX]; /* why one was not; "": none was refused */
+    struct ip_address peer;    /* what the request went to, if not to a proxy */
+    bool passive;              /* FTP: the next connection is for the file */
+    bool http;                 /* it speaks HTTP */
+    bool asked;                /* the connection is there, the request is out */
+    bool answered;             /* the final answer's headers are complete */
+    bool accepted;             /* on_head was called */
+    char status_line[128];     /* of the response being read; "" between responses */
+    size_t header_bytes;       /* since the request */
+    int64_t last_byte;         /* when something came last (boottime) */
+    int64_t unwanted_at;       /* when the answer's body was found to be of no use (boottime) */
+    int64_t drained;           /* bytes of it */
     char curl_message[CURL_ERROR_SIZE];
 };
 
@@ -190,7 +200,9 @@ static void fail_code(struct attempt *attempt, CURLcode code)
     long proxy_status = 0;
     curl_easy_getinfo(attempt->curl, CURLINFO_HTTP_CONNECTCODE, &proxy_status);
 
-    if (proxy_status >= 300 && !attempt->asked)
+    if (attempt->refused[0] && (attempt->passive || !attempt->opened))
+        fail(attempt, "address", "%s", attempt->refused);
+    else if (proxy_status >= 300 && !attempt->asked)
         fail(attempt, "connect", "the proxy refused to connect us (status %ld)", proxy_status);
     else if (code == CURLE_PARTIAL_FILE && attempt->result->bytes_total >= 0)
         fail_truncated(attempt);
@@ -204,6 +216,217 @@ static void fail_code(struct attempt *attempt, CURLcode code)
                       CURLE_RECV_ERROR); /* SFTP says no more of a connection that is lost */
     else
         fail_by_table(attempt, code);
+}
+
+/* Where a connection may go. */
+
+/* Scheme, host and port of a URL, to be freed. */
+struct place {
+    char *scheme, *host, *port;
+};
+
+static void place_release(struct place *place)
+{
+    curl_free(place->scheme);
+    curl_free(place->host);
+    curl_free(place->port);
+}
+
+static bool place_of(CURLU *url, struct place *place, struct address_target *ret_target)
+{
+    if (curl_url_get(url, CURLUPART_SCHEME, &place->scheme, 0) != CURLUE_OK ||
+        curl_url_get(url, CURLUPART_HOST, &place->host, 0) != CURLUE_OK ||
+        curl_url_get(url, CURLUPART_PORT, &place->port, CURLU_DEFAULT_PORT) != CURLUE_OK)
+        return false;
+    uint64_t port;
+    if (units_parse_uint(place->port, 0, UINT16_MAX, &port) < 0)
+        return false;
+    *ret_target = (struct address_target){place->scheme, place->host, (uint16_t)port};
+    return true;
+}
+
+static bool goes_as_typed(CURLU *typed, CURLU *here)
+{
+    _cleanup_(place_release) struct place place = {0}, other = {0};
+    struct address_target target, now;
+    return place_of(typed, &place, &target) && place_of(here, &other, &now) &&
+           address_as_typed(&target, &now);
+}
+
+/* The kernel lets us have an address of this machine, and no other. */
+static bool is_own_address(const struct ip_address *address)
+{
+    struct sockaddr_storage name;
+    socklen_t len = address_to_socket(address, 0, &name);
+    _cleanup_close_ int fd = socket(name.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    return fd >= 0 && bind(fd, (struct sockaddr *)&name, len) == 0;
+}
+
+static bool is_listening_port(const struct address_policy *policy, uint16_t port)
+{
+    for (size_t i = 0; i < policy->listener_count; i++)
+        if (policy->listeners[i].port == port)
+            return true;
+    return false;
+}
+
+static enum address_verdict judge_address(const struct attempt *attempt,
+                                          const struct ip_address *address, uint16_t port)
+{
+    const struct address_policy *policy = attempt->options->policy;
+    const struct address_question question = {
+        .address = address,
+        .port = port,
+        .is_ours = is_listening_port(policy, port) && is_own_address(address),
+        .as_typed = attempt->as_typed,
+        .was_global = attempt->options->was_global,
+    };
+    return address_judge(policy, &question);
+}
+
+static void explain_refusal(struct attempt *attempt, enum address_verdict verdict,
+                            const struct ip_address *address, char message[static MESSAGE_MAX])
+{
+    char peer[160], text[ADDRESS_TEXT_MAX];
+    const char *adjective = address_adjective(address);
+    name_peer(attempt, peer);
+    address_print(address, text);
+    switch (verdict) {
+    case ADDRESS_ALLOWED:
+        break;
+    case ADDRESS_NEVER:
+        snprintf(message, MESSAGE_MAX, "%s is at %s, %s address, where nothing is downloaded from",
+                 peer, text, adjective);
+        break;
+    case ADDRESS_OWN:
+        snprintf(message, MESSAGE_MAX, "%s is this service itself, at %s", peer, text);
+        break;
+    case ADDRESS_DENIED:
+        snprintf(message, MESSAGE_MAX,
+                 "%s is at %s, which deny-networks in the service's configuration rules out", peer,
+                 text);
+        break;
+    case ADDRESS_NOT_TYPED:
+        snprintf(message, MESSAGE_MAX,
+                 "the server redirects to %s, which is at %s, %s address; if that is meant, add "
+                 "that URL itself",
+                 peer, text, adjective);
+        break;
+    case ADDRESS_MOVED_INSIDE:
+        snprintf(message, MESSAGE_MAX,
+                 "%s is now at %s, %s address, and was at a public one before; if that is right, "
+                 "add the URL again",
+                 peer, text, adjective);
+        break;
+    }
+}
+
+/* True: the connection may be tried. Else `refused` says why not. A proxy is where the
+ * configuration says. The file of an FTP server comes from the server itself. */
+static bool may_connect(struct attempt *attempt, const struct sockaddr *socket)
+{
+    struct ip_address address;
+    uint16_t port;
+    if (attempt->options->proxy)
+        return true;
+    if (!address_from_socket(socket, &address, &port))
+        return false;
+    if (attempt->passive && !address_equal(&address, &attempt->peer)) {
+        snprintf(attempt->refused, sizeof attempt->refused,
+                 "the server wants to send the file from another address than its own");
+        return false;
+    }
+    enum address_verdict verdict = judge_address(attempt, &address, port);
+    if (verdict != ADDRESS_ALLOWED && !attempt->refused[0])
+        explain_refusal(attempt, verdict, &address, attempt->refused);
+    return verdict == ADDRESS_ALLOWED;
+}
+
+static curl_socket_t on_socket(void *data, curlsocktype purpose, struct curl_sockaddr *peer)
+{
+    struct attempt *attempt = data;
+    if (purpose != CURLSOCKTYPE_IPCXN || !may_connect(attempt, &peer->addr))
+        return CURL_SOCKET_BAD; /* libcurl tries the host's next address */
+    attempt->opened = true;
+    return socket(peer->family, peer->socktype | SOCK_CLOEXEC, peer->protocol);
+}
+
+/* The same for a connection that stands: it may have been made for another URL. */
+static bool may_use_connection(struct attempt *attempt, const char *remote_ip, int remote_port)
+{
+    if (attempt->options->proxy)
+        return true;
+    if (!address_parse(remote_ip, &attempt->peer)) {
+        fail(attempt, "internal", "the address of the connection is not known");
+        return false;
+    }
+    enum address_verdict verdict = judge_address(attempt, &attempt->peer, (uint16_t)remote_port);
+    if (verdict != ADDRESS_ALLOWED) {
+        char message[MESSAGE_MAX];
+        explain_refusal(attempt, verdict, &attempt->peer, message);
+        fail(attempt, "address", "%s", message);
+    } else if (attempt->as_typed && address_kind(&attempt->peer) == ADDRESS_GLOBAL) {
+        attempt->result->was_global = true;
+    }
+    return verdict == ADDRESS_ALLOWED;
+}
+
+/* RFC 6761, 6.3: this name is an address. */
+static bool is_localhost(const char *host)
+{
+    static const char name[] = ".localhost";
+    size_t len = strlen(host), name_len = sizeof name - 1;
+    return strcasecmp(host, name + 1) == 0 ||
+           (len > name_len && strcasecmp(host + len - name_len, name) == 0);
+}
+
+/* A proxy connects for us: of where it leads, addresses in the URL are all that can be known.
+ * False: fail() was told why. */
+static bool check_literal(struct attempt *attempt)
+{
+    _cleanup_(place_release) struct place place = {0};
+    struct address_target target;
+    struct ip_address address;
+    if (!attempt->options->proxy || !place_of(attempt->here, &place, &target))
+        return true;
+    size_t len = strlen(place.host);
+    if (len > 1 && place.host[len - 1] == '.')
+        place.host[len - 1] = '\0';
+    if (!address_parse(is_localhost(place.host) ? "127.0.0.1" : place.host, &address))
+        return true;
+    enum address_verdict verdict = judge_address(attempt, &address, target.port);
+    if (verdict == ADDRESS_ALLOWED)
+        return true;
+    char message[MESSAGE_MAX];
+    explain_refusal(attempt, verdict, &address, message);
+    fail(attempt, "address", "%s", message);
+    return false;
+}
+
+/* SFTP: nobody is there to ask, so a key that is not known is no key. */
+static int on_host_key(CURL *curl, const struct curl_khkey *known, const struct curl_khkey *found,
+                       enum curl_khmatch match, void *data)
+{
+    (void)curl, (void)known, (void)found;
+    struct attempt *attempt = data;
+    const char *file =
+        attempt->options->known_hosts ? attempt->options->known_hosts : "known-hosts";
+    _cleanup_(place_release) struct place place = {0};
+    struct address_target target = {.host = "HOST", .port = 22};
+    if (match == CURLKHMATCH_OK)
+        return CURLKHSTAT_FINE;
+    place_of(attempt->here, &place, &target);
+    if (match == CURLKHMATCH_MISMATCH)
+        fail(attempt, "tls",
+             "the host key of %.80s is not the one in %.80s: somebody may be in between; if it was "
+             "changed on purpose, an administrator has to replace it there",
+             target.host, file);
+    else
+        fail(attempt, "tls",
+             "the host key of %.80s is not in %.80s; an administrator can add it: ssh-keyscan -p "
+             "%u %.80s >>%.80s",
+             target.host, file, target.port, target.host, file);
+    return CURLKHSTAT_REJECT;
 }
 
 /* What libcurl calls while it runs. */
@@ -390,6 +613,8 @@ static size_t on_header(char *line, size_t size, size_t count, void *data)
              HEADERS_MAX / 1024);
         return 0;
     }
+    if (!attempt->http && len > 3 && (memcmp(line, "227", 3) == 0 || memcmp(line, "229", 3) == 0))
+        attempt->passive = true;
     if (!attempt->http || attempt->answered) /* then it is a trailer */
         return len;
     if (!attempt->status_line[0]) {
@@ -517,10 +742,13 @@ static size_t on_body(char *bytes, size_t size, size_t count, void *data)
 /* The connection stands, the request goes out next: from here on, the stall clock runs. */
 static int on_request(void *data, char *remote_ip, char *local_ip, int remote_port, int local_port)
 {
-    (void)remote_ip, (void)local_ip, (void)remote_port, (void)local_port;
+    (void)local_ip, (void)local_port;
     struct attempt *attempt = data;
     const char *scheme = NULL;
 
+    attempt->passive = false;
+    if (!may_use_connection(attempt, remote_ip, remote_port))
+        return CURL_PREREQFUNC_ABORT;
     curl_easy_getinfo(attempt->curl, CURLINFO_SCHEME, &scheme);
     attempt->http = scheme && strncasecmp(scheme, "http", 4) == 0;
     attempt->asked = true;
@@ -578,6 +806,8 @@ static bool parse_url(struct attempt *attempt, const char *url)
         fail_by_table(attempt, CURLE_OUT_OF_MEMORY);
     else if (code != CURLUE_OK)
         fail(attempt, "url", "the URL is malformed: %s", curl_url_strerror(code));
+    else if (!(attempt->typed = curl_url_dup(attempt->here)))
+        fail_by_table(attempt, CURLE_OUT_OF_MEMORY);
     return !attempt->result->error_code;
 }
 
@@ -667,6 +897,8 @@ static CURLcode set_network(CURL *curl, const struct download_options *options)
     if (options->ca_file) {
         failed |= curl_easy_setopt(curl, CURLOPT_CAINFO, options->ca_file);
         failed |= curl_easy_setopt(curl, CURLOPT_CAPATH, NULL);
+        failed |= curl_easy_setopt(curl, CURLOPT_PROXY_CAINFO, options->ca_file);
+        failed |= curl_easy_setopt(curl, CURLOPT_PROXY_CAPATH, NULL);
     }
     return failed;
 }
@@ -685,6 +917,26 @@ static CURLcode set_protocol(CURL *curl, const struct download_options *options)
     /* The service's own keys and agent are not for other people's downloads. */
     failed |= curl_easy_setopt(curl, CURLOPT_SSH_AUTH_TYPES,
                                CURLSSH_AUTH_PASSWORD | CURLSSH_AUTH_KEYBOARD);
+    /* Without a file libcurl would not look at the server's key at all. */
+    failed |= curl_easy_setopt(curl, CURLOPT_SSH_KNOWNHOSTS,
+                               options->known_hosts ? options->known_hosts : "/dev/null");
+    failed |= curl_easy_setopt(curl, CURLOPT_FTP_SKIP_PASV_IP, 1L);
+    return failed;
+}
+
+/* Within the server that it is for, and unless the URL has its own. */
+static CURLcode set_login(const struct attempt *attempt)
+{
+    const struct download_options *options = attempt->options;
+    CURLcode failed = CURLE_OK;
+    char *user = NULL;
+    bool has_own = curl_url_get(attempt->here, CURLUPART_USER, &user, 0) == CURLUE_OK;
+    curl_free(user);
+    if (has_own || attempt->left || !options->username)
+        return CURLE_OK;
+    failed |= curl_easy_setopt(attempt->curl, CURLOPT_USERNAME, options->username);
+    failed |= curl_easy_setopt(attempt->curl, CURLOPT_PASSWORD,
+                               options->password ? options->password : "");
     return failed;
 }
 
@@ -702,7 +954,7 @@ static CURLcode set_request(struct attempt *attempt, struct curl_slist *headers)
     if (is_file_protocol(attempt->here, options->proxy))
         failed |= curl_easy_setopt(curl, CURLOPT_RESUME_FROM_LARGE, (curl_off_t)options->start);
     curl_free(url);
-    return failed;
+    return failed | set_login(attempt);
 }
 
 static CURLcode set_callbacks(CURL *curl, struct download_share *share, struct attempt *attempt)
@@ -716,6 +968,10 @@ static CURLcode set_callbacks(CURL *curl, struct download_share *share, struct a
     failed |= curl_easy_setopt(curl, CURLOPT_WRITEDATA, attempt);
     failed |= curl_easy_setopt(curl, CURLOPT_PREREQFUNCTION, on_request);
     failed |= curl_easy_setopt(curl, CURLOPT_PREREQDATA, attempt);
+    failed |= curl_easy_setopt(curl, CURLOPT_OPENSOCKETFUNCTION, on_socket);
+    failed |= curl_easy_setopt(curl, CURLOPT_OPENSOCKETDATA, attempt);
+    failed |= curl_easy_setopt(curl, CURLOPT_SSH_KEYFUNCTION, on_host_key);
+    failed |= curl_easy_setopt(curl, CURLOPT_SSH_KEYDATA, attempt);
     failed |= curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
     failed |= curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, on_tick);
     failed |= curl_easy_setopt(curl, CURLOPT_XFERINFODATA, attempt);
@@ -774,6 +1030,9 @@ static bool perform(struct attempt *attempt, struct download_share *share, CURLc
 {
     CURL *curl = attempt->curl;
     struct curl_slist *headers;
+    attempt->as_typed = goes_as_typed(attempt->typed, attempt->here);
+    if (!check_literal(attempt))
+        return false;
     if (!make_headers(attempt, &headers)) {
         fail_by_table(attempt, CURLE_OUT_OF_MEMORY);
         return false;
@@ -801,6 +1060,8 @@ static void go_to_next(struct attempt *attempt)
     curl_url_cleanup(attempt->here);
     attempt->here = TAKE_PTR(attempt->next);
     attempt->http = attempt->asked = attempt->answered = false;
+    attempt->opened = attempt->passive = false;
+    attempt->refused[0] = '\0';
     attempt->unwanted_at = 0;
     attempt->drained = 0;
     attempt->curl_message[0] = '\0';
@@ -840,6 +1101,7 @@ int download_run(struct downloader *downloader, const char *url,
     curl_easy_reset(downloader->curl); /* forgets `attempt` and the secrets */
     curl_url_cleanup(attempt.here);
     curl_url_cleanup(attempt.next);
+    curl_url_cleanup(attempt.typed);
     if (before)
         uselocale(before);
     return r;

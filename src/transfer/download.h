@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct address_policy;
 struct downloader; /* one easy handle, reused; belongs to one thread */
 struct download_share; /* DNS answers and TLS sessions, shared by all downloaders */
 
@@ -22,12 +23,17 @@ void downloader_destroy(struct downloader *downloader);
 struct download_options { /* all borrowed for the call */
     const char *user_agent;
     const char *ca_file; /* NULL: the system's */
+    const char *known_hosts; /* host keys for SFTP; NULL: none is known */
     const char *proxy; /* NULL: none; the environment is never asked */
+    const struct address_policy *policy; /* where nobody may go */
+    bool was_global; /* the URL's host had a global address in an earlier attempt */
     int64_t connect_timeout; /* ms */
     int64_t stall_timeout; /* ms without a byte */
     const char *headers; /* "Name: value\n"... to send along, or NULL. A redirect to another
                             scheme, host or port leaves them behind for good; Range and If-Range
                             are not taken from here */
+    const char *username; /* to log in with, left behind likewise; NULL: what the URL says */
+    const char *password; /* may be NULL */
     int64_t start; /* > 0: ask for the bytes from here on (Range; FTP: REST) */
     const char *if_range; /* with `start`: the validator, or NULL */
 };
@@ -64,6 +70,7 @@ struct download_result {
     int64_t bytes_done; /* of this attempt's body */
     int64_t bytes_total; /* of this attempt's body; -1: not known; always known of a whole one */
     int64_t retry_after; /* ms, as the server asked (clamped, retry.h); -1: it did not */
+    bool was_global; /* the URL's host has a global address, and was reached there */
     int disk_error; /* the negative errno behind the code "disk", or 0 */
     const char *error_code; /* a word of the API, static; NULL on success or -ECANCELED */
     char error_message[400]; /* one sentence, no secret of the URL (userinfo, query) in it */
@@ -73,7 +80,9 @@ struct download_result {
  * Blocks until the body is whole (0), was cancelled (-ECANCELED), a callback refused (its errno;
  * error_code is NULL, the caller knows better) or the attempt failed (-EIO: `result` says why).
  * Redirects are followed to http and https only, at most 20; a login in the URL goes along within
- * one server. A body is accepted with status 200, or what on_head says of 206 (FTP and SFTP: any
+ * one server. Each connection, one that is used again too, is held against the policy on addresses
+ * (core/address.h): what is not global is reached only where the URL itself names host and port.
+ * With a proxy that is asked of addresses in URLs alone. A body is accepted with status 200, or what on_head says of 206 (FTP and SFTP: any
  * success); a whole one has as many bytes as were promised.
  */
 int download_run(struct downloader *downloader, const char *url,
