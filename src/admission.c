@@ -11,6 +11,7 @@
 #include "common/cleanup.h"
 #include "common/log.h"
 #include "common/units.h"
+#include "core/url.h"
 #include "lanes.h"
 #include "transfer/naming.h"
 
@@ -444,6 +445,7 @@ static void answer_taken(struct add_job *job, enum holder holder)
         answer_twin(job);
     } else { /* the file is there: nothing is to be done, and that is a task's end */
         engine_set_error(&job->task, "exists", "the file is there already");
+        task_forget_secrets(&job->task);
         job->task.state = TASK_FINISHED;
         job->task.ended_at = units_now_realtime();
         store_job(job);
@@ -518,6 +520,14 @@ static char *first_name(const struct manager_add *add, const struct engine_optio
                                  : naming_from_url(add->url, options->allow_hidden);
 }
 
+static int copy_login(const struct manager_add *add, struct task *task)
+{
+    free(TAKE_PTR(task->username));
+    free(TAKE_PTR(task->password));
+    int r = copy_text(add->username, &task->username);
+    return r < 0 ? r : copy_text(add->password, &task->password);
+}
+
 static int fill_task(struct admission *admission, const struct manager_add *add, struct task *task)
 {
     struct engine_options *options = engine_options_ref(admission->engine);
@@ -534,7 +544,9 @@ static int fill_task(struct admission *admission, const struct manager_add *add,
     if (r == 0)
         r = copy_text(add->user, &task->user);
     if (r == 0)
-        r = copy_text(add->url, &task->url);
+        r = url_take_login(add->url, &task->url, &task->username, &task->password);
+    if (r == 0 && add->username)
+        r = copy_login(add, task);
     if (r == 0)
         r = copy_text(add->directory ? add->directory : options->default_directory,
                       &task->directory);

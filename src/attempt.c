@@ -577,7 +577,10 @@ static int transfer(struct attempt *attempt)
         .policy = &policy,
         .connect_timeout = options->connect_timeout,
         .stall_timeout = options->stall_timeout,
+        .was_global = task->was_global,
         .headers = task->headers,
+        .username = task->username,
+        .password = task->password,
     };
     struct transfer_ops ops = {
         .open = on_open,
@@ -590,6 +593,7 @@ static int transfer(struct attempt *attempt)
     int r = transfer_run(attempt->tools->transfer, &job, &download, &ops, &attempt->outcome);
     if (task->has_part)
         task->written = attempt->outcome.written;
+    task->was_global = task->was_global || attempt->outcome.download.was_global;
     return r;
 }
 

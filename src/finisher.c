@@ -349,8 +349,7 @@ static void set_finished(struct batch *batch)
         task->ended_at = units_now_realtime();
         task->file_dev = job->dev;
         task->file_ino = job->ino;
-        free(task->headers);
-        task->headers = NULL;
+        task_forget_secrets(task);
         if (task->error_code && strcmp(task->error_code, "changed") != 0)
             engine_set_error(task, NULL, NULL);
         /* The counters follow once it is true. */

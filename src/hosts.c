@@ -7,6 +7,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "core/url.h"
+
 struct held {
     struct held *next;
     char *host;
@@ -69,18 +71,10 @@ static size_t without_default_port(const char *scheme, const char *host, size_t 
 
 char *hosts_of_url(const char *url)
 {
-    const char *host = strstr(url, "://");
+    const char *host = url_host(url);
     if (!host)
         return NULL;
-    host += 3;
     size_t len = strcspn(host, "/?#");
-    for (size_t i = len; i > 0; i--) {
-        if (host[i - 1] == '@') {
-            host += i;
-            len -= i;
-            break;
-        }
-    }
     len = without_default_port(url, host, len);
     char *copy = len > 0 ? strndup(host, len) : NULL;
     for (char *c = copy; c && *c; c++)

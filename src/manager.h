@@ -73,6 +73,8 @@ struct manager_add { /* borrowed for the call */
     enum task_if_exists if_exists;
     const char *checksum; /* normalised (checksum.h), or NULL */
     const char *headers; /* "Name: value\n"... (checked), or NULL */
+    const char *username; /* to log in with at the origin, or NULL: what the URL says */
+    const char *password;
     int retries; /* -1: as configured */
     bool paused; /* begins PAUSED */
 };

@@ -215,7 +215,7 @@ START_TEST(add_with_everything)
 {
     add("{\"url\": \"http://h/\", \"directory\": \"~/x\", \"name\": \"\\u00e9 b.iso\", "
         "\"if_exists\": \"overwrite\", \"checksum\": \"MD5=00112233445566778899AABBCCDDEEFF\", "
-        "\"headers\": {\"Cookie\": \"a=b; c=\\\"d\\\"\", \"X-1\": \"\\tz\"}, \"retries\": 0, "
+        "\"headers\": {\"Cookie\": \"a=b; c=\\\"d\\\"\", \"X-1\": \"\\tz\"}, \"retries\": 0, \"username\": \"u: x\", \"password\": \"\", "
         "\"paused\": true}",
         201, PLAIN);
     const struct manager *now = seen();
@@ -223,6 +223,8 @@ START_TEST(add_with_everything)
     ck_assert_str_eq(now->add.name, "\xc3\xa9 b.iso");
     ck_assert_str_eq(now->add.checksum, "md5=00112233445566778899aabbccddeeff");
     ck_assert_str_eq(now->add.headers, "Cookie: a=b; c=\"d\"\nX-1: \tz\n");
+    ck_assert_str_eq(now->add.username, "u: x");
+    ck_assert_str_eq(now->add.password, "");
     ck_assert_int_eq(now->add.if_exists, TASK_OVERWRITE);
     ck_assert_int_eq(now->add.retries, 0);
     ck_assert(now->add.paused);
@@ -242,6 +244,7 @@ START_TEST(add_with_everything)
     ck_assert_str_eq(seen()->add.url, "http://last/");
     ck_assert_int_eq(seen()->add.retries, -1);
     ck_assert_ptr_null(seen()->add.headers);
+    ck_assert(!seen()->add.username && !seen()->add.password);
 }
 END_TEST
 
@@ -331,6 +334,17 @@ START_TEST(bad_fields)
         {"{\"headers\": {\"A\": \"\\u007f\"}}",
          "headers: A holds a line break or another control character"},
         {"{\"headers\": {\"A\": \" \"}}", "headers: A is empty"},
+        {"{\"username\": \"\"}", "username is empty"},
+        {"{\"username\": 5}", "username must be a string"},
+        {"{\"username\": \"a\\r\\nQUIT\"}", "username holds a control character"},
+        {"{\"username\": \"a\\u0000\"}", "username holds a NUL character"},
+        {"{\"password\": \"a\\u007f\", \"username\": \"u\"}",
+         "password holds a control character"},
+        {"{\"url\": \"http://h/\", \"password\": \"p\"}", "password needs a username"},
+        {"{\"url\": \"http://u:p@h/\", \"username\": \"v\"}",
+         "url holds a user name, and username is another; give one of them"},
+        {"{\"url\": \"ftp://u%0d%0aQUIT@h/\"}",
+         "the user name or password in url holds a control character"},
         {"{\"headers\": {\"A\": \"\"}}", "headers: A is empty"},
         {"{\"headers\": {\"\": \"b\"}}", "headers: \\\"\\\" is not the name of a header field"},
         {"{\"headers\": {\"A:\": \"b\"}}", "headers: \\\"A:\\\" is not the name of a header field"},
@@ -391,14 +405,14 @@ START_TEST(unknown_fields)
 {
     static const char *const names[] = {
         "mirrors",  "priority",   "not_before", "after",    "rate_limit", "max_ranges", "label",
-        "username", "password",   "id",         "status",   "URL",        "url ",       "keep",
+        "id",         "status",   "URL",        "url ",       "keep",
         "",         "retries\\t", "name.",      "Location", "\\u00e9"};
     for (size_t i = 0; i < LENGTH(names); i++) {
         char json[200], message[300];
         snprintf(json, sizeof json, "{\"url\": \"http://h/\", \"%s\": 1}", names[i]);
         snprintf(message, sizeof message,
                  "there is no field \\\"%s\\\" here; the fields are: url, directory, name, "
-                 "if_exists, checksum, headers, retries, paused",
+                 "if_exists, checksum, headers, username, password, retries, paused",
                  names[i]);
         add_refused(json, message);
     }

@@ -207,6 +207,9 @@ static void assert_same(const struct task *a, const struct task *b)
     ck_assert_int_eq(a->retries, b->retries);
     ck_assert(same_text(a->checksum, b->checksum));
     ck_assert(same_text(a->headers, b->headers));
+    ck_assert(same_text(a->username, b->username));
+    ck_assert(same_text(a->password, b->password));
+    ck_assert(a->was_global == b->was_global);
     ck_assert_int_eq(a->attempts, b->attempts);
     ck_assert_int_eq(a->failures, b->failures);
     ck_assert_int_eq(a->wait, b->wait);
@@ -251,7 +254,7 @@ static void set_the_newer_fields(struct task *task)
     task->file_dev = UINT64_MAX;
     task->file_ino = UINT64_MAX - 1;
     set_text(&task->checksum, "md5=00");
-    set_text(&task->headers, "Cookie: a=b\nX: y\n");
+    task->was_global = true;
     set_text(&task->boot_id, "a boot");
     set_text(&task->etag, "\"an etag\"");
     set_text(&task->last_modified, "a date");
@@ -408,31 +411,163 @@ START_TEST(fails_alone)
 }
 END_TEST
 
+/* Whether the text is in one of the store's files. */
+static bool is_in_files(const char *text)
+{
+    static const char *const files[] = {"autodl.db", "autodl.db-wal"};
+    bool found = false;
+    for (size_t i = 0; i < 2; i++) {
+        struct stat there;
+        _cleanup_close_ int fd = open(path_of(files[i]), O_RDONLY | O_CLOEXEC);
+        if (fd < 0 || fstat(fd, &there) < 0 || there.st_size == 0)
+            continue;
+        _cleanup_free_ char *content = malloc((size_t)there.st_size);
+        ssize_t length = read(fd, content, (size_t)there.st_size);
+        found = found || (length > 0 && memmem(content, (size_t)length, text, strlen(text)));
+    }
+    return found;
+}
+
+/* Waits until the log is cut off: nothing writes. */
+static void wait_for_cut(void)
+{
+    struct stat log;
+    int64_t start = now_ms();
+    do {
+        ck_assert_int_lt(now_ms() - start, 12000);
+        nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
+    } while (stat(path_of("autodl.db-wal"), &log) < 0 || log.st_size > 0);
+}
+
 /* Nothing of what a record says no more is left in the file. */
 START_TEST(wipes_secrets)
 {
-    static const char secret[] = "Cookie: id=open sesame 4711\n";
-    _cleanup_(task_release) struct task task = make_task(ALICE, "/d", "a");
-    _cleanup_(task_release) struct task other = make_task(ALICE, "/d", "b");
-    set_text(&task.headers, secret);
-    set_text(&other.headers, secret);
-    other.state = TASK_FAILED;
-    ck_assert_int_eq(add_now(&task), 0);
-    ck_assert_int_eq(add_now(&other), 0);
+    struct task tasks[4];
+    for (int i = 0; i < 4; i++) {
+        char text[64];
+        snprintf(text, sizeof(text), "%d", i);
+        tasks[i] = make_task(ALICE, "/d", text);
+        snprintf(text, sizeof(text), "Cookie: id=sesame-header-%d\n", i);
+        set_text(&tasks[i].headers, text);
+        snprintf(text, sizeof(text), "sesame-username-%d", i);
+        set_text(&tasks[i].username, text);
+        snprintf(text, sizeof(text), "sesame-password-%d", i);
+        set_text(&tasks[i].password, text);
+        tasks[i].ended_at = i < 2 ? i : 100;
+        ck_assert_int_eq(add_now(&tasks[i]), 0);
+    }
     reopen_store(); /* into the file itself */
-    set_text(&task.headers, NULL);
+    wait_for_cut();
+    for (int i = 0; i < 4; i++)
+        assert_stored(&tasks[i]);
+    tasks[0].state = TASK_FINISHED;
+    tasks[1].state = tasks[2].state = tasks[3].state = TASK_FAILED;
+    task_forget_secrets(&tasks[0]);
+    for (int i = 0; i < 4; i++)
+        ck_assert_int_eq(update_now(&tasks[i]), 0);
+    assert_stored(&tasks[3]); /* kept for a retry */
+    ck_assert(is_in_files("sesame-header-2"));
+    ck_assert_int_eq(prune_now(50, UINT64_MAX, 1), 0); /* the first */
+    ck_assert(!is_there(tasks[0].row));
+    ck_assert_int_eq(forget_now(tasks[2].row), 0);
+    tasks[1].state = TASK_FINISHED;
+    ck_assert_int_eq(update_now(&tasks[1]), 0); /* whatever it says of secrets */
+    wait_for_cut();
+    for (int i = 0; i < 4; i++) {
+        char text[64];
+        static const char *const kinds[] = {"header", "username", "password"};
+        for (int k = 0; k < 3; k++) {
+            snprintf(text, sizeof(text), "sesame-%s-%d", kinds[k], i);
+            ck_assert_msg(is_in_files(text) == (i == 3), "%s", text);
+        }
+    }
+    assert_stored(&tasks[3]);
+    reopen_store();
+    task_forget_secrets(&tasks[1]);
+    assert_stored(&tasks[1]);
+    for (int i = 0; i < 4; i++)
+        task_release(&tasks[i]);
+}
+END_TEST
+
+/* However the records were moved about: of many secrets those are left that are to be. */
+START_TEST(wipes_secrets_of_many)
+{
+    enum { COUNT = 400, CHANGES = 3000 };
+    static struct task tasks[COUNT];
+    static char text[3000];
+    unsigned seed = (unsigned)time(NULL) ^ (unsigned)getpid();
+    printf("# seed %u\n", seed);
+    fflush(stdout);
+    srandom(seed);
+    for (int i = 0; i < COUNT; i++) {
+        snprintf(text, sizeof(text), "%d", i);
+        tasks[i] = make_task(ALICE, "/d", text);
+        int length = (int)(random() % 2000);
+        snprintf(text, sizeof(text), "X: <%03d>%0*d<%03d>\n", i, length, 0, i);
+        set_text(&tasks[i].headers, text);
+        ck_assert_int_eq(store_add(store, &tasks[i], &tasks[i].row, NULL, NULL), 0);
+    }
+    ck_assert_int_eq(pause_now(ALICE, 0, 0), 0);
+    for (int n = 0; n < CHANGES; n++) {
+        struct task *task = &tasks[random() % COUNT];
+        int kind = (int)(random() % 12);
+        if (kind < 10 && task->row > 0) {
+            snprintf(text, sizeof(text), "%0*d", (int)(random() % 400), 0);
+            set_text(&task->error_message, text);
+            if (kind == 0)
+                task->state = TASK_FINISHED;
+            ck_assert_int_eq(store_update(store, task, NULL, NULL), 0);
+        } else if (kind == 10 && task->row > 0) {
+            task->state = TASK_FAILED;
+            ck_assert_int_eq(store_update(store, task, NULL, NULL), 0);
+            ck_assert_int_eq(store_forget(store, task->row, NULL, NULL), 0);
+            task->row = 0;
+        }
+    }
+    ck_assert_int_eq(pause_now(ALICE, 0, 0), 0);
+    wait_for_cut();
+    int kept = 0;
+    for (int i = 0; i < COUNT; i++) {
+        bool keeps = tasks[i].row > 0;
+        if (keeps) { /* one that was FINISHED once has lost them */
+            _cleanup_(task_release) struct task found = {0};
+            ck_assert_int_eq(store_fetch(store, tasks[i].row, &found), 0);
+            keeps = found.headers != NULL;
+        }
+        kept += keeps;
+        snprintf(text, sizeof(text), "<%03d>", i);
+        ck_assert_msg(is_in_files(text) == keeps, "%s", text);
+        task_release(&tasks[i]);
+    }
+    ck_assert_int_gt(kept, 10);
+    ck_assert_int_lt(kept, COUNT - 10);
+}
+END_TEST
+
+/* One who reads is not waited for, and the log goes when they have done. */
+START_TEST(a_reader_delays_the_wipe_alone)
+{
+    _cleanup_(task_release) struct task task = make_task(ALICE, "/d", "a");
+    set_text(&task.headers, "Cookie: id=open sesame\n");
+    ck_assert_int_eq(add_now(&task), 0);
+    sqlite3 *reader;
+    ck_assert_int_eq(sqlite3_open(path_of("autodl.db"), &reader), SQLITE_OK);
+    ck_assert_int_eq(sqlite3_exec(reader, "BEGIN; SELECT count(*) FROM tasks", NULL, NULL, NULL),
+                     SQLITE_OK);
     task.state = TASK_FINISHED;
     ck_assert_int_eq(update_now(&task), 0);
-    ck_assert_int_eq(forget_now(other.row), 0);
-    reopen_store();
-    assert_stored(&task);
-
-    static char content[1 << 20];
-    _cleanup_close_ int fd = open(path_of("autodl.db"), O_RDONLY | O_CLOEXEC);
-    ssize_t length = read(fd, content, sizeof(content));
-    ck_assert_int_gt(length, 0);
-    ck_assert_ptr_nonnull(memmem(content, (size_t)length, task.url, strlen(task.url)));
-    ck_assert_ptr_null(memmem(content, (size_t)length, "open sesame", strlen("open sesame")));
+    int64_t start = now_ms();
+    while (now_ms() - start < 7000) {
+        int64_t before = now_ms();
+        ck_assert_int_eq(pause_now(ALICE, 0, 0), 0);
+        ck_assert_int_lt(now_ms() - before, 2000);
+        nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
+    }
+    ck_assert(is_in_files("open sesame"));
+    ck_assert_int_eq(sqlite3_close(reader), SQLITE_OK);
+    wait_for_cut();
+    ck_assert(!is_in_files("open sesame"));
 }
 END_TEST
 
@@ -977,8 +1112,8 @@ START_TEST(refuses_strange_files)
     store_close(TAKE_PTR(store));
     write_file("\0\0\0\7", 4, 60); /* user_version in the header of an SQLite file */
     assert_refused(-EUCLEAN,
-                   "autodl.db was written by a newer autodl (schema 7, this one knows 3)");
-    write_file("\0\0\0\3", 4, 60);
+                   "autodl.db was written by a newer autodl (schema 7, this one knows 4)");
+    write_file("\0\0\0\4", 4, 60);
     write_file("GPKG", 4, 68); /* application_id */
     assert_refused(-EUCLEAN, "another program's");
     write_file("AuDl", 4, 68);
@@ -1138,6 +1273,24 @@ START_TEST(brings_version_2_up_to_date)
     struct told told = prune_telling(100, UINT64_MAX, 10);
     ck_assert(told.count == 2 && told.first == 3 && told.last == 6);
     ck_assert(is_there(3) && !is_there(5) && is_there(6));
+}
+END_TEST
+
+START_TEST(brings_the_headers_of_version_2_along)
+{
+    execute(version_1);
+    execute(version_2);
+    execute("UPDATE tasks SET headers = 'X: sesame-' || row || char(10);"
+            "UPDATE tasks SET state = 3 WHERE row = 6; UPDATE tasks SET headers = NULL WHERE row = 5");
+    open_store();
+    _cleanup_(task_release) struct task a = {0}, b = {0}, c = {0};
+    ck_assert_int_eq(store_fetch(store, 3, &a), 0);
+    ck_assert_int_eq(store_fetch(store, 5, &b), 0);
+    ck_assert_int_eq(store_fetch(store, 6, &c), 0);
+    ck_assert_str_eq(a.headers, "X: sesame-3\n");
+    ck_assert(!b.headers && !c.headers); /* c is FINISHED */
+    wait_for_cut();
+    ck_assert(is_in_files("sesame-3") && !is_in_files("sesame-6"));
 }
 END_TEST
 
@@ -1435,7 +1588,9 @@ static void choose_fields(struct task *task)
     task->file_dev = (uint64_t)choose(99);
     task->file_ino = (uint64_t)choose(1 << 30) << choose(34);
     set_text(&task->checksum, choose(2) ? "sha-1=aa" : NULL);
-    set_text(&task->headers, choose(2) ? "A: b\n" : NULL);
+    task->was_global = choose(2);
+    if (task->state == TASK_FINISHED)
+        task_forget_secrets(task);
     set_text(&task->boot_id, choose(2) ? "boot" : NULL);
     set_text(&task->etag, choose(2) ? "\"e\"" : NULL);
     set_text(&task->last_modified, choose(2) ? "yesterday" : NULL);
@@ -1454,6 +1609,9 @@ static void model_add(struct model_op *op)
     choose_dest(&task);
     task.admitted = choose(8) > 0;
     task.has_part = choose(3) == 0;
+    set_text(&task.headers, choose(3) ? NULL : "A: b\n");
+    set_text(&task.username, choose(3) ? NULL : "u");
+    set_text(&task.password, choose(3) ? NULL : "p");
     op->expected = model_conflicts(&task, -1) ? -EEXIST : 0;
     ck_assert_int_eq(store_add(store, &task, &op->row, on_model_done, op), 0);
     if (op->expected == 0) {
@@ -1727,6 +1885,8 @@ static Suite *suite(void)
     tcase_add_test(opened, one_unfinished_task_per_dest);
     tcase_add_test(opened, fails_alone);
     tcase_add_test(opened, wipes_secrets);
+    tcase_add_test(opened, wipes_secrets_of_many);
+    tcase_add_test(opened, a_reader_delays_the_wipe_alone);
     tcase_add_test(opened, lazy_updates_wait_for_company);
     tcase_add_test(opened, clears_what_is_enqueued);
     tcase_add_test(opened, forgets_what_has_ended);
@@ -1752,6 +1912,7 @@ static Suite *suite(void)
     tcase_add_test(closed, refuses_strange_files);
     tcase_add_test(closed, brings_version_1_up_to_date);
     tcase_add_test(closed, brings_version_2_up_to_date);
+    tcase_add_test(closed, brings_the_headers_of_version_2_along);
     tcase_add_test(closed, survives_kill);
     suite_add_tcase(store_suite, closed);
     return store_suite;

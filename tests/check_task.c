@@ -80,7 +80,7 @@ START_TEST(ids_are_random_uuids)
 END_TEST
 
 /* Every string of a task, so that none is forgotten: a new one must be added here. */
-static void list_strings(struct task *task, char **strings[static 11])
+static void list_strings(struct task *task, char **strings[static 13])
 {
     strings[0] = &task->user;
     strings[1] = &task->url;
@@ -93,6 +93,8 @@ static void list_strings(struct task *task, char **strings[static 11])
     strings[8] = &task->last_modified;
     strings[9] = &task->error_code;
     strings[10] = &task->error_message;
+    strings[11] = &task->username;
+    strings[12] = &task->password;
 }
 
 START_TEST(copies_are_deep)
@@ -109,14 +111,14 @@ START_TEST(copies_are_deep)
                           .not_before = 99,
                           .file_ino = UINT64_MAX,
                       };
-    char **strings[11], **copies[11];
+    char **strings[13], **copies[13];
     list_strings(&task, strings);
     list_strings(&copy, copies);
-    for (int i = 0; i < 11; i++)
+    for (int i = 0; i < 13; i++)
         ck_assert_int_ge(asprintf(strings[i], "string %d", i), 0);
     ck_assert_int_eq(task_copy(&task, &copy), 0);
     task_release(&task);
-    for (int i = 0; i < 11; i++) {
+    for (int i = 0; i < 13; i++) {
         char text[32];
         snprintf(text, sizeof(text), "string %d", i);
         ck_assert_ptr_null(*strings[i]);
@@ -135,13 +137,27 @@ END_TEST
 START_TEST(copies_without_strings)
 {
     struct task copy, task = {.url = strdup("https://example.org/a")};
-    char **copies[11];
+    char **copies[13];
     list_strings(&copy, copies);
     ck_assert_int_eq(task_copy(&task, &copy), 0);
-    for (int i = 0; i < 11; i++)
+    for (int i = 0; i < 13; i++)
         ck_assert(copies[i] == &copy.url ? *copies[i] && *copies[i] != task.url : !*copies[i]);
     task_release(&copy);
     task_release(&copy); /* fine */
+    task_release(&task);
+}
+END_TEST
+
+START_TEST(secrets_are_forgotten)
+{
+    struct task task = {.url = strdup("https://example.org/a"),
+                        .headers = strdup("Cookie: a\n"),
+                        .username = strdup("u"),
+                        .password = strdup("p")};
+    task_forget_secrets(&task);
+    ck_assert(!task.headers && !task.username && !task.password);
+    ck_assert_ptr_nonnull(task.url);
+    task_forget_secrets(&task); /* fine */
     task_release(&task);
 }
 END_TEST
@@ -230,6 +246,7 @@ static Suite *suite(void)
     tcase_add_test(tcase, ids_are_random_uuids);
     tcase_add_test(tcase, copies_are_deep);
     tcase_add_test(tcase, copies_without_strings);
+    tcase_add_test(tcase, secrets_are_forgotten);
     tcase_add_test(tcase, dest_joins_directory_and_name);
     tcase_add_test(tcase, part_names_fit_and_stay_utf8);
     tcase_add_test(tcase, names_that_need_no_cut_are_whole);

@@ -69,6 +69,8 @@ void manager_add(struct manager *m, const struct manager_add *add, manager_done 
     copy(m->user, sizeof m->user, add->user, &m->add.user);
     copy(m->name, sizeof m->name, add->name, &m->add.name);
     copy(m->checksum, sizeof m->checksum, add->checksum, &m->add.checksum);
+    copy(m->username, sizeof m->username, add->username, &m->add.username);
+    copy(m->password, sizeof m->password, add->password, &m->add.password);
     copy(m->headers, sizeof m->headers, add->headers, &m->add.headers);
     pthread_mutex_unlock(&m->lock);
     note(m, "add", add->uid, 0, done, data);

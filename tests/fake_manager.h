@@ -26,7 +26,7 @@ struct manager {
     char id[API_ID_LENGTH + 1];
     struct manager_add add; /* its strings, or NULL, are the following */
     char url[API_URL_MAX + 1], directory[API_PATH_MAX + 1], user[API_USER_MAX + 1];
-    char name[API_NAME_MAX + 1], checksum[200], headers[20000];
+    char name[API_NAME_MAX + 1], checksum[200], headers[20000], username[2000], password[2000];
 
     /* what it answers */
     int error;

@@ -39,6 +39,7 @@ UNIT_TESTS = \
 	tests/check_task \
 	tests/check_transfer \
 	tests/check_units \
+	tests/check_url \
 	tests/check_wire
 END_TO_END_TESTS = \
 	tests/test_attack \
@@ -189,6 +190,10 @@ tests_check_transfer_SOURCES = tests/check_transfer.c
 tests_check_transfer_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_check_transfer_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=address_judge,--wrap=address_kind
 tests_check_transfer_LDADD = $(TEST_LIBS)
+
+tests_check_url_SOURCES = tests/check_url.c
+tests_check_url_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_check_url_LDADD = $(TEST_LIBS)
 
 tests_check_units_SOURCES = tests/check_units.c
 tests_check_units_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)

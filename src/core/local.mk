@@ -5,4 +5,5 @@ src_core_libcore_a_SOURCES = \
 	src/core/queue.c src/core/queue.h \
 	src/core/settings.c src/core/settings.h \
 	src/core/stats.c src/core/stats.h \
-	src/core/task.c src/core/task.h
+	src/core/task.c src/core/task.h \
+	src/core/url.c src/core/url.h

@@ -46,13 +46,14 @@ static const char *const state_names[TASK_STATES] = {
 };
 
 /* The strings that a task owns. */
-#define STRINGS 11
+#define STRINGS 13
 static void list_strings(struct task *task, char **strings[static STRINGS])
 {
     char **const all[STRINGS] = {
-        &task->user,       &task->url,           &task->directory,     &task->name,
-        &task->headers,    &task->checksum,      &task->boot_id,       &task->etag,
-        &task->error_code, &task->last_modified, &task->error_message,
+        &task->user,          &task->url,      &task->directory,  &task->name,
+        &task->headers,       &task->username, &task->password,   &task->checksum,
+        &task->boot_id,       &task->etag,     &task->error_code, &task->last_modified,
+        &task->error_message,
     };
     memcpy(strings, all, sizeof(all));
 }
@@ -82,6 +83,15 @@ int task_copy(const struct task *task, struct task *copy)
         return 0;
     task_release(copy);
     return -ENOMEM;
+}
+
+void task_forget_secrets(struct task *task)
+{
+    char **secrets[] = {&task->headers, &task->username, &task->password};
+    for (size_t i = 0; i < sizeof(secrets) / sizeof(secrets[0]); i++) {
+        free(*secrets[i]);
+        *secrets[i] = NULL;
+    }
 }
 
 void task_make_id(char id[static API_ID_LENGTH + 1])

@@ -56,7 +56,7 @@ struct task {
     char id[API_ID_LENGTH + 1]; /* UUID version 4 */
     uid_t uid;
     char *user; /* the name that went with uid when it was added */
-    char *url;
+    char *url; /* without a login */
     char *directory; /* absolute, no '/' at its end (but "/") */
     char *name; /* in `directory`; `directory`/`name` is what users see as dest */
     enum task_state state;
@@ -75,8 +75,11 @@ struct task {
     bool name_is_final; /* false: the server may name it (Content-Disposition), once */
     int retries; /* attempts without progress before it fails; -1: as configured */
     char *checksum; /* "sha-256=HEX", ... in lower case, or NULL */
-    char *headers; /* "Name: value\n"... to send along, or NULL; may hold secrets: wiped when
-                      FINISHED */
+    /* Secrets of the origin, each or NULL. They are stored when the task is added, and wiped when it
+     * is FINISHED. */
+    char *headers; /* "Name: value\n"... to send along */
+    char *username; /* to log in with */
+    char *password;
 
     /* how it fares */
     int attempts; /* begun */
@@ -92,6 +95,7 @@ struct task {
     uint64_t file_dev, file_ino; /* of the finished file; 0: not known */
     char *etag; /* as the server sent it, or NULL */
     char *last_modified; /* as the server sent it, or NULL */
+    bool was_global; /* the URL's host was reached at a global address (address.h) */
 
     char *error_code; /* why it failed, or the last attempt did (a word), or NULL */
     char *error_message; /* the same as a sentence, or NULL */
@@ -101,6 +105,8 @@ struct task {
 void task_release(struct task *task);
 /* A deep copy into `copy`, which is overwritten. 0 or -ENOMEM (then `copy` is zeroed). */
 int task_copy(const struct task *task, struct task *copy);
+/* What nobody needs any more once the file is there. */
+void task_forget_secrets(struct task *task);
 /* A fresh random UUID version 4 (RFC 9562) from getrandom(2). */
 void task_make_id(char id[static API_ID_LENGTH + 1]);
 /* The path of the final file; the caller frees it; NULL: no memory. */

@@ -1,5 +1,6 @@
 #include "http/checks.h"
 
+#include <errno.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,7 +8,9 @@
 #include <strings.h>
 
 #include "common/api.h"
+#include "common/cleanup.h"
 #include "common/json.h"
+#include "core/url.h"
 
 #define SHOWN_MAX 100 /* bytes of somebody's text in a message */
 
@@ -42,14 +45,11 @@ static bool is_among(const char *const *list, size_t count, const char *text, si
 
 /* --- URLs --- */
 
-/* Where the host and port begin in a URL, after its "://": behind the user name and password. */
-static const char *host_start(const char *rest)
+/* 0, or what is wrong with the login in a URL. */
+static int check_login(const char *url)
 {
-    const char *start = rest, *end = rest + strcspn(rest, "/?#");
-    for (const char *c = rest; c < end; c++)
-        if (*c == '@')
-            start = c + 1;
-    return start;
+    _cleanup_free_ char *bare = NULL, *username = NULL, *password = NULL;
+    return url_take_login(url, &bare, &username, &password) == -EINVAL ? -EINVAL : 0;
 }
 
 bool check_url(const char *field, const char *url, char message[static 512])
@@ -65,9 +65,12 @@ bool check_url(const char *field, const char *url, char message[static 512])
         return SAY(message, "%s holds a control character", field);
     if (strncasecmp(url, "magnet:", strlen("magnet:")) == 0)
         return SAY(message, "autodl does not speak BitTorrent");
-    if (is_among(schemes, COUNT(schemes), url, scheme) && separator == url + scheme)
-        return strcspn(host_start(separator + 3), ":/?#") > 0 ||
+    if (is_among(schemes, COUNT(schemes), url, scheme) && separator == url + scheme) {
+        if (check_login(url) < 0)
+            return SAY(message, "the user name or password in %s holds a control character", field);
+        return strcspn(url_host(url), ":/?#") > 0 ||
                SAY(message, "%.*s has no host", shown(url), url);
+    }
     if (url[scheme] != ':' && !separator && *url != '/')
         return SAY(message, "no scheme; did you mean https://%.*s ?", shown(url), url);
     return SAY(message,
@@ -80,7 +83,7 @@ char *shown_url(const char *url, bool with_query)
     size_t end = with_query ? strlen(url) : strcspn(url, "?#");
     const char *separator = strstr(url, "://");
     size_t start = separator ? (size_t)(separator - url) + 3 : 0;
-    size_t host = start ? (size_t)(host_start(url + start) - url) : 0;
+    size_t host = start ? (size_t)(url_host(url) - url) : 0;
     if (end < host)
         start = host = 0;
     char *result = malloc(end + 1);
@@ -177,6 +180,13 @@ static bool is_field_value(const char *text)
         if (((unsigned char)*text < 0x20 && *text != '\t') || *text == 0x7f)
             return false;
     return true;
+}
+
+bool check_login_text(const char *field, const char *text, char message[static 512])
+{
+    if (strlen(text) > CHECKS_LOGIN_MAX)
+        return SAY(message, "%s is longer than %d bytes", field, CHECKS_LOGIN_MAX);
+    return url_is_login_text(text) || SAY(message, "%s holds a control character", field);
 }
 
 bool check_header(const char *field, const char *name, const char *value, char message[static 512])

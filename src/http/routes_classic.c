@@ -92,11 +92,11 @@ static void on_added(void *data, const struct manager_reply *reply)
         routes_fail(request, reply);
         return;
     }
-    _cleanup_free_ char *dest = task_dest(reply->view->task);
+    const struct task *task = reply->view->task;
+    _cleanup_free_ char *dest = task_dest(task), *url = shown_url(task->url, true);
     http_answer(request, 200,
-                dest ? task_body(reply->view->task->url, dest, 0, task_state_name(TASK_ENQUEUED),
-                                 reply->view->task->id)
-                     : NULL);
+                dest && url ? task_body(url, dest, 0, task_state_name(TASK_ENQUEUED), task->id)
+                            : NULL);
 }
 
 static void handle_add(struct http_request *request, void *data)
@@ -129,8 +129,7 @@ static void handle_add(struct http_request *request, void *data)
 static char *status_body(const struct caller *caller, const struct task *task)
 {
     _cleanup_free_ char *dest = task_dest(task);
-    _cleanup_free_ char *url =
-        caller->uid == task->uid ? strdup(task->url) : shown_url(task->url, false);
+    _cleanup_free_ char *url = shown_url(task->url, caller->uid == task->uid);
     if (!dest || !url)
         return NULL;
     return task_body(url, dest, task_duration(task, units_now_realtime()),

@@ -10,6 +10,7 @@
 #include "common/cleanup.h"
 #include "common/json.h"
 #include "common/units.h"
+#include "core/url.h"
 #include "http/checks.h"
 #include "http/fields.h"
 #include "http/routes.h"
@@ -212,6 +213,26 @@ static int set_headers(const struct field *field, void *target, const struct fie
     return 0;
 }
 
+static int set_username(const struct field *field, void *target, const struct field_value *value,
+                        char message[static 512])
+{
+    struct wanted *wanted = target;
+    wanted->add.username = value->text;
+    if (check_login_text(field->name, value->text, message) && *value->text)
+        return 0;
+    if (!*value->text)
+        snprintf(message, 512, "%s is empty", field->name);
+    return -EINVAL;
+}
+
+static int set_password(const struct field *field, void *target, const struct field_value *value,
+                        char message[static 512])
+{
+    struct wanted *wanted = target;
+    wanted->add.password = value->text;
+    return check_login_text(field->name, value->text, message) ? 0 : -EINVAL;
+}
+
 static int set_retries(const struct field *field, void *target, const struct field_value *value,
                        char message[static 512])
 {
@@ -250,6 +271,8 @@ static const struct field add_fields[] = {
     {.name = "if_exists", .type = FIELD_TEXT, .set = set_if_exists},
     {.name = "checksum",        .type = FIELD_TEXT, .set = set_checksum},
     {.name = "headers",      .type = FIELD_OBJECT, .set = set_headers},
+    {.name = "username",   .type = FIELD_TEXT, .set = set_username},
+    {.name = "password",   .type = FIELD_TEXT, .set = set_password},
     {.name = "retries",   .type = FIELD_INTEGER, .max = RETRIES_MAX, .set = set_retries},
     {.name = "paused", .type = FIELD_BOOL, .set = set_paused},
     {.name = "tasks",    .type = FIELD_REFUSED, .set = refuse_many},
@@ -284,6 +307,18 @@ static void release_wanted(struct wanted *wanted)
     buf_release(&wanted->headers);
 }
 
+/* NULL, or what is missing or too much. */
+static const char *contradiction(const struct manager_add *add, bool empty)
+{
+    if (!add->url)
+        return empty ? "the body is empty; send a JSON object with a url" : "url is missing";
+    if (add->password && !add->username)
+        return "password needs a username";
+    if (add->username && url_has_login(add->url))
+        return "url holds a user name, and username is another; give one of them";
+    return NULL;
+}
+
 static void release_object(struct json_object **object)
 {
     json_release(*object);
@@ -302,9 +337,9 @@ static void handle_add(struct http_request *request, void *data)
         !routes_may(request, routes, AUTH_ADD, NULL, &wanted.add.uid) ||
         !read_body(request, add_fields, &wanted, &object))
         return;
-    if (!wanted.add.url) {
-        routes_refuse(request, object ? "url is missing"
-                                      : "the body is empty; send a JSON object with a url");
+    const char *wrong = contradiction(&wanted.add, !object);
+    if (wrong) {
+        routes_refuse(request, wrong);
         return;
     }
     http_suspend(request);

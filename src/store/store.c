@@ -14,6 +14,8 @@
 #include "store/store_sqlite.h"
 
 #define LAZY_DELAY_MS 500
+#define WIPE_DELAY_MS 5000 /* what was wiped stays in the log so long, and several go at once */
+#define WIPE_AGAIN_MS 1000 /* somebody was reading */
 #define WALK_CHUNK    256
 #define PRUNED_PARTS  1000 /* told of at once */
 
@@ -47,6 +49,8 @@ struct store {
 
     /* writer thread only */
     struct database *writer;
+    bool truncates;              /* the log is to be cut off, ... */
+    struct timespec truncate_at; /* ... then (CLOCK_MONOTONIC) */
 
     /* protected by reader_lock */
     pthread_mutex_t reader_lock;
@@ -71,22 +75,51 @@ static void op_destroy(struct op *op)
     free(op);
 }
 
-/* Everything that waits, or NULL when the store closes and nothing does. */
-static struct op *take_ops(struct store *store)
+static struct timespec deadline_in(int ms)
+{
+    struct timespec deadline;
+    clock_gettime(CLOCK_MONOTONIC, &deadline);
+    deadline.tv_sec += ms / 1000;
+    deadline.tv_nsec += ms % 1000 * 1000000L;
+    if (deadline.tv_nsec >= 1000000000) {
+        deadline.tv_sec++;
+        deadline.tv_nsec -= 1000000000;
+    }
+    return deadline;
+}
+
+static bool is_earlier(const struct timespec *one, const struct timespec *other)
+{
+    return one->tv_sec != other->tv_sec ? one->tv_sec < other->tv_sec
+                                        : one->tv_nsec < other->tv_nsec;
+}
+
+/* What the writer wakes for by itself, or NULL. */
+static const struct timespec *next_deadline_locked(const struct store *store)
+{
+    const struct timespec *lazy = store->head ? &store->lazy_deadline : NULL;
+    const struct timespec *truncate = store->truncates ? &store->truncate_at : NULL;
+    return !truncate || (lazy && is_earlier(lazy, truncate)) ? lazy : truncate;
+}
+
+/* Everything that waits, NULL when it is time to cut the log off. False: the store closes, and
+ * nothing waits. */
+static bool take_ops(struct store *store, struct op **ret_ops)
 {
     pthread_mutex_lock(&store->lock);
     while (!store->urgent && !store->closing) {
-        if (!store->head)
+        const struct timespec *deadline = next_deadline_locked(store);
+        if (!deadline)
             pthread_cond_wait(&store->wake, &store->lock);
-        else if (pthread_cond_timedwait(&store->wake, &store->lock, &store->lazy_deadline) ==
-                 ETIMEDOUT)
+        else if (pthread_cond_timedwait(&store->wake, &store->lock, deadline) == ETIMEDOUT)
             break;
     }
-    struct op *ops = TAKE_PTR(store->head);
+    *ret_ops = TAKE_PTR(store->head);
+    bool ends = store->closing && !*ret_ops;
     store->tail = &store->head;
     store->urgent = false;
     pthread_mutex_unlock(&store->lock);
-    return ops;
+    return !ends;
 }
 
 /* Failed, but as one write alone: the others can go on. */
@@ -132,19 +165,41 @@ static void finish_op(struct database *database, struct op *op)
     op_destroy(op);
 }
 
+static void do_ops(struct store *store, struct op *ops)
+{
+    int failure = commit_ops(store->writer, ops);
+    while (ops) {
+        struct op *op = ops;
+        ops = op->next;
+        if (failure < 0)
+            op->result = failure;
+        finish_op(store->writer, op);
+    }
+}
+
+/* Secrets that were deleted are in the log until it is cut off: soon, but not for each one. */
+static void care_for_log(struct store *store)
+{
+    struct timespec now = deadline_in(0);
+    if (!store->truncates) {
+        store->truncates = database_has_wiped(store->writer);
+        store->truncate_at = deadline_in(WIPE_DELAY_MS);
+    } else if (!is_earlier(&now, &store->truncate_at)) {
+        store->truncates = database_truncate_log(store->writer) < 0;
+        store->truncate_at = deadline_in(WIPE_AGAIN_MS);
+    }
+}
+
 static void *writer_main(void *data)
 {
     struct store *store = data;
     struct op *ops;
-    while ((ops = take_ops(store))) {
-        int failure = commit_ops(store->writer, ops);
-        while (ops) {
-            struct op *op = ops;
-            ops = op->next;
-            if (failure < 0)
-                op->result = failure;
-            finish_op(store->writer, op);
-        }
+    store->truncates = true; /* the last run may not have come to it */
+    store->truncate_at = deadline_in(0);
+    while (take_ops(store, &ops)) {
+        if (ops)
+            do_ops(store, ops);
+        care_for_log(store);
     }
     return NULL;
 }

@@ -39,8 +39,9 @@ void store_close(struct store *store);
 /* Adds a task as it is. `ret_row` gets its row before `done` is called; it must live until then. */
 int store_add(struct store *store, const struct task *task, int64_t *ret_row, store_done done,
               void *data);
-/* Writes everything about the task with this row that can change (all but row, id, uid, user, url,
- * created_at). */
+/* Writes everything about the task with this row that can change: all but row, id, uid, user, url,
+ * created_at, and the secrets, which are there as they were added, until the task is FINISHED,
+ * forgotten or pruned. Some seconds later nothing of them is left in the files of the store. */
 int store_update(struct store *store, const struct task *task, store_done done, void *data);
 /* The same, but not worth a sync of its own: goes with the next commit, after 500 ms at the latest. */
 int store_update_lazily(struct store *store, const struct task *task);

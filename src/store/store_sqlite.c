@@ -27,6 +27,10 @@ static_assert(TASK_FINISHED == 3 && TASK_FAILED == 4 && TASK_CLEARED == 5 && TAS
 /* The record ends, and then its part file has to go first. */
 #define LEFT_OVER ENDED " AND has_part"
 
+/* As long as a page of this file: more than SQLite keeps with the beginning of a record. */
+#define PAGE_SIZE "4096"
+#define PADDING   "zeroblob(" PAGE_SIZE ")"
+
 /* migrations[n] leads from schema n to n + 1. What was released is never edited, only appended. */
 static const char *const migrations[] = {
     "CREATE TABLE tasks ("
@@ -83,6 +87,23 @@ static const char *const migrations[] = {
     "DROP INDEX tasks_ended;"
     "CREATE INDEX tasks_ended ON tasks (ended_at, row, has_part) WHERE " ENDED ";"
     "CREATE INDEX tasks_left_over ON tasks (row, ended_at) WHERE " LEFT_OVER ";",
+
+    /* Secrets go into a table of their own. What is deleted is overwritten, but SQLite moves
+     * records from page to page, and what it leaves behind then is not. Of a long record only the
+     * beginning moves: here, nothing but padding. */
+    "CREATE TABLE secrets ("
+    "    row INTEGER PRIMARY KEY,"
+    "    padding BLOB NOT NULL,"
+    "    headers TEXT,"
+    "    username TEXT,"
+    "    password TEXT) STRICT;"
+    "INSERT INTO secrets SELECT row, " PADDING ", headers, NULL, NULL FROM tasks"
+    " WHERE headers IS NOT NULL AND state <> 3;"
+    "UPDATE tasks SET headers = NULL WHERE headers IS NOT NULL;"
+    "ALTER TABLE tasks DROP COLUMN headers;"
+    "CREATE TRIGGER tasks_forget AFTER DELETE ON tasks"
+    " BEGIN DELETE FROM secrets WHERE row = old.row; END;"
+    "ALTER TABLE tasks ADD COLUMN was_global INTEGER NOT NULL DEFAULT 0;",
 };
 #define SCHEMA_VERSION ((int)(sizeof(migrations) / sizeof(migrations[0])))
 
@@ -110,7 +131,7 @@ enum column {
     COLUMN_NAME_IS_FINAL,
     COLUMN_RETRIES,
     COLUMN_CHECKSUM,
-    COLUMN_HEADERS,
+    COLUMN_WAS_GLOBAL,
     COLUMN_ATTEMPTS,
     COLUMN_FAILURES,
     COLUMN_WAIT,
@@ -127,8 +148,8 @@ enum column {
 #define TASK_COLUMNS                                                                               \
     "row, id, uid, user, url, directory, name, state, admitted, has_part, created_at, started_at," \
     " ended_at, bytes_done, bytes_total, http_status, error_code, error_message, if_exists,"       \
-    " name_is_final, retries, checksum, headers, attempts, failures, wait, not_before, written,"   \
-    " durable, boot_id, file_dev, file_ino, etag, last_modified, drop_part"
+    " name_is_final, retries, checksum, was_global, attempts, failures, wait, not_before,"         \
+    " written, durable, boot_id, file_dev, file_ino, etag, last_modified, drop_part"
 
 #define FROM_DEST                                                                                  \
     " FROM tasks INDEXED BY tasks_dest WHERE directory = ?1 AND name = ?2 AND admitted"            \
@@ -139,6 +160,8 @@ enum statement {
     COMMIT,
     ADD,
     UPDATE,
+    ADD_SECRETS,
+    WIPE_SECRETS,
     LOOK,
     CLEAR,
     FORGET,
@@ -149,6 +172,7 @@ enum statement {
     SET_PAUSE,
     END_PAUSE,
     FETCH,
+    FETCH_SECRETS,
     FIND,
     DEST_TAKEN,
     FIND_DEST,
@@ -168,9 +192,13 @@ static const char *const statement_texts[STATEMENTS] = {
                " has_part = ?10, started_at = ?12, ended_at = ?13, bytes_done = ?14,"
                " bytes_total = ?15, http_status = ?16, error_code = ?17, error_message = ?18,"
                " if_exists = ?19, name_is_final = ?20, retries = ?21, checksum = ?22,"
-               " headers = ?23, attempts = ?24, failures = ?25, wait = ?26, not_before = ?27,"
+               " was_global = ?23, attempts = ?24, failures = ?25, wait = ?26, not_before = ?27,"
                " written = ?28, durable = ?29, boot_id = ?30, file_dev = ?31, file_ino = ?32,"
                " etag = ?33, last_modified = ?34, drop_part = ?35 WHERE row = ?1",
+    [ADD_SECRETS] = "INSERT INTO secrets (row, padding, headers, username, password)"
+                    " VALUES (?1, " PADDING ", ?2, ?3, ?4)",
+    [WIPE_SECRETS] = "DELETE FROM secrets WHERE row = ?1",
+    [FETCH_SECRETS] = "SELECT headers, username, password FROM secrets WHERE row = ?1",
     /* two cheap steps: with RETURNING, SQLite keeps a journal for each statement */
     [LOOK] = "SELECT state, has_part FROM tasks WHERE row = ?1",
     [CLEAR] = "UPDATE tasks SET state = ?2, ended_at = ?3, wait = 0, not_before = 0,"
@@ -208,6 +236,7 @@ struct database {
     int64_t ended_at_begin;
     int64_t
         left_over_until; /* the row that the last list of those ended with; 0: it was complete */
+    bool wiped; /* something that may be secret was deleted, and is in the log still */
 };
 
 /* --- errors --- */
@@ -310,7 +339,6 @@ static void bind_task_texts(sqlite3_stmt *statement, const struct task *task)
     bind_text(statement, COLUMN_ERROR_CODE + 1, task->error_code);
     bind_text(statement, COLUMN_ERROR_MESSAGE + 1, task->error_message);
     bind_text(statement, COLUMN_CHECKSUM + 1, task->checksum);
-    bind_text(statement, COLUMN_HEADERS + 1, task->headers);
     bind_text(statement, COLUMN_BOOT_ID + 1, task->boot_id);
     bind_text(statement, COLUMN_ETAG + 1, task->etag);
     bind_text(statement, COLUMN_LAST_MODIFIED + 1, task->last_modified);
@@ -334,6 +362,7 @@ static void bind_task(sqlite3_stmt *statement, const struct task *task)
     bind_int(statement, COLUMN_IF_EXISTS + 1, task->if_exists);
     bind_int(statement, COLUMN_NAME_IS_FINAL + 1, task->name_is_final);
     bind_int(statement, COLUMN_RETRIES + 1, task->retries);
+    bind_int(statement, COLUMN_WAS_GLOBAL + 1, task->was_global);
     bind_int(statement, COLUMN_ATTEMPTS + 1, task->attempts);
     bind_int(statement, COLUMN_FAILURES + 1, task->failures);
     bind_int(statement, COLUMN_WAIT + 1, task->wait);
@@ -366,7 +395,7 @@ static int run(struct database *database, sqlite3_stmt *statement)
 }
 
 /* NULL stays NULL. */
-static int read_text(sqlite3_stmt *statement, enum column column, char **ret_text)
+static int read_text(sqlite3_stmt *statement, int column, char **ret_text)
 {
     if (sqlite3_column_type(statement, column) == SQLITE_NULL)
         return 0;
@@ -391,7 +420,6 @@ static int read_task_texts(sqlite3_stmt *statement, struct task *task)
         {COLUMN_ERROR_CODE,    &task->error_code   },
         {COLUMN_ERROR_MESSAGE, &task->error_message},
         {COLUMN_CHECKSUM,      &task->checksum     },
-        {COLUMN_HEADERS,       &task->headers      },
         {COLUMN_BOOT_ID,       &task->boot_id      },
         {COLUMN_ETAG,          &task->etag         },
         {COLUMN_LAST_MODIFIED, &task->last_modified},
@@ -457,6 +485,7 @@ static void read_task_numbers(sqlite3_stmt *statement, struct task *task)
     task->http_status = sqlite3_column_int(statement, COLUMN_HTTP_STATUS);
     task->name_is_final = sqlite3_column_int64(statement, COLUMN_NAME_IS_FINAL) != 0;
     task->retries = sqlite3_column_int(statement, COLUMN_RETRIES);
+    task->was_global = sqlite3_column_int64(statement, COLUMN_WAS_GLOBAL) != 0;
     task->attempts = sqlite3_column_int(statement, COLUMN_ATTEMPTS);
     task->failures = sqlite3_column_int(statement, COLUMN_FAILURES);
     task->not_before = sqlite3_column_int64(statement, COLUMN_NOT_BEFORE);
@@ -555,7 +584,9 @@ static int upgrade(sqlite3 *connection, const char *path, char message[static 25
     int result = check_schema(connection, path, &version, message);
     if (result < 0)
         return result;
-    int code = sqlite3_exec(connection, "PRAGMA journal_mode = WAL", NULL, NULL, NULL);
+    int code =
+        sqlite3_exec(connection, "PRAGMA page_size = " PAGE_SIZE "; PRAGMA journal_mode = WAL",
+                     NULL, NULL, NULL);
     while (code == SQLITE_OK && version < SCHEMA_VERSION)
         code = migrate(connection, version++);
     return code == SQLITE_OK ? 0 : explain(connection, code, path, message);
@@ -679,6 +710,28 @@ static int look(struct database *database, int64_t row, enum task_state *ret_sta
     return finish(statement, result);
 }
 
+static int add_secrets(struct database *database, const struct task *task, int64_t row)
+{
+    if (!task->headers && !task->username && !task->password)
+        return 0;
+    sqlite3_stmt *statement = database->statements[ADD_SECRETS];
+    bind_int(statement, 1, row);
+    bind_text(statement, 2, task->headers);
+    bind_text(statement, 3, task->username);
+    bind_text(statement, 4, task->password);
+    return run(database, statement);
+}
+
+static int wipe_secrets(struct database *database, int64_t row)
+{
+    sqlite3_stmt *statement = database->statements[WIPE_SECRETS];
+    bind_int(statement, 1, row);
+    int result = run(database, statement);
+    if (result == 0 && sqlite3_changes(database->connection) > 0)
+        database->wiped = true;
+    return result;
+}
+
 int database_add(struct database *database, const struct task *task, int64_t *ret_row)
 {
     sqlite3_stmt *statement = database->statements[ADD];
@@ -686,9 +739,13 @@ int database_add(struct database *database, const struct task *task, int64_t *re
     int result = run(database, statement);
     if (result < 0)
         return result;
+    int64_t row = sqlite3_last_insert_rowid(database->connection);
     count_ended(database, task_state_ended(task->state));
-    *ret_row = sqlite3_last_insert_rowid(database->connection);
-    return 0;
+    if (task->state != TASK_FINISHED)
+        result = add_secrets(database, task, row);
+    if (result == 0)
+        *ret_row = row;
+    return result;
 }
 
 int database_update(struct database *database, const struct task *task)
@@ -701,9 +758,10 @@ int database_update(struct database *database, const struct task *task)
     sqlite3_stmt *statement = database->statements[UPDATE];
     bind_task(statement, task);
     result = run(database, statement);
-    if (result == 0)
-        count_ended(database, task_state_ended(task->state) - task_state_ended(before));
-    return result;
+    if (result < 0)
+        return result;
+    count_ended(database, task_state_ended(task->state) - task_state_ended(before));
+    return task->state == TASK_FINISHED ? wipe_secrets(database, task->row) : 0;
 }
 
 int database_clear(struct database *database, int64_t row, int64_t when, bool *ret_has_part)
@@ -737,6 +795,7 @@ int database_forget(struct database *database, int64_t row, bool *ret_ended)
         result = run(database, statement);
         if (result == 0)
             count_ended(database, -1);
+        database->wiped = true; /* its URL */
     }
     if (result == 0)
         *ret_ended = task_state_ended(state);
@@ -792,9 +851,12 @@ static int prune(struct database *database, const struct cutoff *cutoff, int64_t
     bind_cutoff(statement, cutoff);
     bind_int(statement, 3, max);
     int result = run(database, statement);
-    if (result == 0)
-        count_ended(database, -sqlite3_changes(database->connection));
-    return result;
+    if (result < 0)
+        return result;
+    int pruned = sqlite3_changes(database->connection);
+    count_ended(database, -pruned);
+    database->wiped = database->wiped || pruned > 0;
+    return 0;
 }
 
 /* Goes on where it stopped the last time: those that stay in spite of all are not always the only
@@ -848,7 +910,38 @@ int database_end_pause(struct database *database, uid_t uid)
     return run(database, statement);
 }
 
+bool database_has_wiped(const struct database *database)
+{
+    return database->wiped;
+}
+
+int database_truncate_log(struct database *database)
+{
+    sqlite3 *connection = database->connection;
+    sqlite3_busy_timeout(connection, 0);
+    int code = sqlite3_wal_checkpoint_v2(connection, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
+    sqlite3_busy_timeout(connection, BUSY_TIMEOUT_MS);
+    if (code == SQLITE_OK)
+        database->wiped = false;
+    return error_of(connection, code);
+}
+
 /* --- reads --- */
+
+static int read_secrets(struct database *database, struct task *task)
+{
+    sqlite3_stmt *statement = database->statements[FETCH_SECRETS];
+    bind_int(statement, 1, task->row);
+    int result = step(database, statement);
+    if (result <= 0)
+        return finish(statement, result);
+    result = read_text(statement, 0, &task->headers);
+    if (result == 0)
+        result = read_text(statement, 1, &task->username);
+    if (result == 0)
+        result = read_text(statement, 2, &task->password);
+    return finish(statement, result);
+}
 
 /* The one task that a bound statement gives. */
 static int read_only_task(struct database *database, sqlite3_stmt *statement, struct task *ret_task)
@@ -860,11 +953,14 @@ static int read_only_task(struct database *database, sqlite3_stmt *statement, st
     result = read_task(statement, &task);
     if (result == 0)
         result = step(database, statement);
+    finish(statement, 0);
+    if (result == 0)
+        result = read_secrets(database, &task);
     if (result != 0)
-        return finish(statement, result < 0 ? result : -EMLINK);
+        return result < 0 ? result : -EMLINK;
     *ret_task = task;
     task = (struct task){0};
-    return finish(statement, 0);
+    return 0;
 }
 
 int database_fetch(struct database *database, int64_t row, struct task *ret_task)

@@ -32,9 +32,16 @@ int database_begin(struct database *database);
 int database_commit(struct database *database);
 void database_rollback(struct database *database);
 
+/* Whether something that may be secret was deleted and is in the write-ahead log still. */
+bool database_has_wiped(const struct database *database);
+/* Between transactions: folds the log into the file and cuts it off. -EBUSY: somebody reads, try
+ * again; nobody is waited for. */
+int database_truncate_log(struct database *database);
+
 /* -EEXIST: an unfinished task has this dest (or there is this id). */
 int database_add(struct database *database, const struct task *task, int64_t *ret_row);
-/* -EEXIST as above; -ENOENT: there is no such row. */
+/* But for the secrets: they are as they were added, and go when the task is FINISHED. -EEXIST as
+ * above; -ENOENT: there is no such row. */
 int database_update(struct database *database, const struct task *task);
 /* -ENOENT: the row is not there or not ENQUEUED. */
 int database_clear(struct database *database, int64_t row, int64_t when, bool *ret_has_part);
