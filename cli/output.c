@@ -9,6 +9,7 @@
 #include "common/buf.h"
 #include "common/cleanup.h"
 #include "common/json.h"
+#include "common/visible.h"
 
 #define VISIBLE_MAX ((size_t)64 << 20) /* an answer is at most 8 MiB, a byte grows to four */
 
@@ -54,21 +55,14 @@ static size_t decode(const char *data, size_t len, uint32_t *ret_character)
     return 0;
 }
 
-/* Characters above ASCII that act on the terminal or reorder what stands around them. */
-static bool is_treacherous(uint32_t c)
-{
-    return (c >= 0x80 && c <= 0x9f) || c == 0x061c || c == 0x200e || c == 0x200f ||
-           (c >= 0x2028 && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069);
-}
-
 static void add_visible(struct buf *buf, const char *data, size_t len)
 {
     for (size_t i = 0; i < len;) {
         uint32_t character = 0;
         size_t n = decode(data + i, len - i, &character);
-        if (n == 0 || (n == 1 && (character < 0x20 || character == 0x7f)))
+        if (n == 0 || (n == 1 && visible_is_control(character)))
             buf_printf(buf, "\\x%02x", (unsigned char)data[i]);
-        else if (is_treacherous(character))
+        else if (visible_is_control(character) || visible_is_layout(character))
             buf_printf(buf, "\\u%04x", (unsigned)character);
         else
             buf_add(buf, data + i, n);

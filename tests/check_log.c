@@ -68,6 +68,16 @@ START_TEST(controls_are_made_visible)
 }
 END_TEST
 
+/* U+202E and others turn what follows around, U+2028 breaks the line for some. */
+START_TEST(what_turns_text_is_made_visible)
+{
+    log_info("a\xe2\x80\xae"
+             "gpj|\xd8\x9c|\xe2\x80\x8f|\xe2\x80\xa8|\xe2\x81\xa9|\xe2\x80\x8b");
+    check_written("<6>a\\xe2\\x80\\xaegpj|\\xd8\\x9c|\\xe2\\x80\\x8f|\\xe2\\x80\\xa8|"
+                  "\\xe2\\x81\\xa9|\xe2\x80\x8b\n");
+}
+END_TEST
+
 /* A text of `len` bytes, made of `unit` again and again, logged as one line: its length. */
 static size_t logged_length(const char *unit, size_t len, char line[static 10000])
 {
@@ -177,6 +187,7 @@ static Suite *suite(void)
     tcase_add_test(tcase, lines_have_the_prefix_of_their_level);
     tcase_add_test(tcase, lines_above_the_level_are_dropped);
     tcase_add_test(tcase, controls_are_made_visible);
+    tcase_add_test(tcase, what_turns_text_is_made_visible);
     tcase_add_test(tcase, long_lines_are_cut);
     tcase_add_test(tcase, errno_is_kept_and_understood);
     tcase_add_test(tcase, nothing_to_write_to);

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "common/json.h"
+#include "common/visible.h"
 
 #define LINE_MAX_BYTES 8192
 #define CUT_MARK       "...\n"
@@ -55,11 +56,6 @@ static void write_all(const char *data, size_t len)
     }
 }
 
-static bool is_control(uint32_t code)
-{
-    return code < 0x20 || (code >= 0x7F && code < 0xA0);
-}
-
 /* Copies `text` made visible behind `line[len]`, cut where it would not fit; the new length. */
 static size_t add_visible(char line[static LINE_MAX_BYTES], size_t len, const char *text,
                           size_t text_len)
@@ -69,7 +65,7 @@ static size_t add_visible(char line[static LINE_MAX_BYTES], size_t len, const ch
     while (text_len > 0) {
         uint32_t code = 0;
         size_t taken = json_utf8_char(text, text_len, &code);
-        bool plain = taken > 0 && !is_control(code);
+        bool plain = taken > 0 && !visible_is_control(code) && !visible_is_layout(code);
         if (taken == 0)
             taken = 1;
         if (len + (plain ? taken : 4 * taken) > bound)

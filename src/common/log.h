@@ -1,7 +1,8 @@
 /*
  * Log lines on standard error, one event a line, each with the priority prefix of sd-daemon(3)
  * ("<6>text\n") and written with one write(2), so that lines of threads and processes never mix.
- * Control characters (newline, escape, ...) in the text are written as \xNN. Thread safe.
+ * Characters that act (newline, escape, ...; visible.h) and bytes that are no text are written as
+ * \xNN each. Thread safe.
  */
 #pragma once
 

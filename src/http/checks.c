@@ -10,6 +10,7 @@
 #include "common/api.h"
 #include "common/cleanup.h"
 #include "common/json.h"
+#include "common/visible.h"
 #include "core/url.h"
 
 #define SHOWN_MAX 100 /* bytes of somebody's text in a message */
@@ -116,17 +117,6 @@ bool check_directory(const char *field, const char *path, char message[static 51
     return true;
 }
 
-static bool is_control(uint32_t code)
-{
-    return code < 0x20 || (code >= 0x7f && code <= 0x9f);
-}
-
-static bool is_bidi(uint32_t code)
-{
-    return code == 0x061c || code == 0x200e || code == 0x200f ||
-           (code >= 0x202a && code <= 0x202e) || (code >= 0x2066 && code <= 0x2069);
-}
-
 bool check_name(const char *field, const char *name, char message[static 512])
 {
     size_t len = strlen(name);
@@ -145,9 +135,9 @@ bool check_name(const char *field, const char *name, char message[static 512])
         size_t length = json_utf8_char(name, len, &code);
         if (length == 0)
             return SAY(message, "%s is not valid UTF-8", field);
-        if (is_control(code))
+        if (visible_is_control(code))
             return SAY(message, "%s holds a control character", field);
-        if (is_bidi(code))
+        if (visible_is_layout(code))
             return SAY(message, "%s holds a character that turns the direction of text", field);
         name += length;
         len -= length;

@@ -12,6 +12,7 @@
 #include "common/buf.h"
 #include "common/cleanup.h"
 #include "common/json.h"
+#include "common/visible.h"
 
 #define PART_ROOM      14 /* ".12345678.part" */
 #define NUMBER_ROOM    11 /* "-4294967295" */
@@ -75,10 +76,7 @@ static bool decode(struct span text, struct buf *decoded)
 
 static bool may_stand_in_name(uint32_t code)
 {
-    bool control = code < 0x20 || (code >= 0x7f && code <= 0x9f);
-    bool bidi = code == 0x061c || code == 0x200e || code == 0x200f ||
-                (code >= 0x202a && code <= 0x202e) || (code >= 0x2066 && code <= 0x2069);
-    return !control && !bidi && code != '/';
+    return !visible_is_control(code) && !visible_is_layout(code) && code != '/';
 }
 
 static void encode_forbidden(const struct buf *decoded, struct buf *name)
