@@ -47,6 +47,7 @@ END_TO_END_TESTS = \
 	tests/test_cli \
 	tests/test_faults \
 	tests/test_hostile \
+	tests/test_policy \
 	tests/test_resume \
 	tests/test_service \
 	tests/test_tls \
@@ -229,6 +230,10 @@ tests_test_faults_LDADD = $(TEST_LIBS)
 tests_test_hostile_SOURCES = tests/test_hostile.c
 tests_test_hostile_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_hostile_LDADD = $(TEST_LIBS)
+
+tests_test_policy_SOURCES = tests/test_policy.c
+tests_test_policy_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_policy_LDADD = $(TEST_LIBS)
 
 tests_test_resume_SOURCES = tests/test_resume.c
 tests_test_resume_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) $(CRYPTO_CFLAGS)

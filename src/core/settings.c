@@ -532,7 +532,7 @@ static const struct settings_key keys[] = {
      .expects = "an absolute path",
      .help = "certificates of the authorities that servers are checked against",
      .set = set_path, FIELD(ca_file), .max = API_PATH_MAX},
-    {.name = "known-hosts", .by_default = "/etc/ssh/ssh_known_hosts", .on_reload = true,
+    {.name = "known-hosts", .by_default = SETTINGS_KNOWN_HOSTS, .on_reload = true,
      .expects = "an absolute path",
      .help = "host keys that sftp servers are checked against",
      .set = set_path, FIELD(known_hosts), .max = API_PATH_MAX},

@@ -12,6 +12,8 @@
 
 #include "common/log.h"
 
+#define SETTINGS_KNOWN_HOSTS "/etc/ssh/ssh_known_hosts" /* need not be there */
+
 struct settings_list { /* of owned strings */
     char **items;
     size_t count;
