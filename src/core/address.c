@@ -321,8 +321,9 @@ bool address_as_typed(const struct address_target *typed, const struct address_t
 {
     if (!same_host(typed->host, now->host))
         return false;
-    return now->port == typed->port || (strcmp(typed->scheme, "http") == 0 && typed->port == 80 &&
-                                        strcmp(now->scheme, "https") == 0 && now->port == 443);
+    return now->port == typed->port ||
+           (strcasecmp(typed->scheme, "http") == 0 && typed->port == 80 &&
+            strcasecmp(now->scheme, "https") == 0 && now->port == 443);
 }
 
 static bool is_denied(const struct address_policy *policy, const struct ip_address *address)

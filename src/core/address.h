@@ -69,7 +69,7 @@ struct address_policy {
 
 /* Where a URL leads, as far as policy goes. Borrowed. */
 struct address_target {
-    const char *scheme; /* in lower case */
+    const char *scheme;
     const char *host;
     uint16_t port;
 };

@@ -279,7 +279,7 @@ static enum address_verdict judge_address(const struct attempt *attempt,
         .port = port,
         .is_ours = is_listening_port(policy, port) && is_own_address(address),
         .as_typed = attempt->as_typed,
-        .was_global = attempt->options->was_global,
+        .was_global = attempt->options->was_global || attempt->result->was_global,
     };
     return address_judge(policy, &question);
 }

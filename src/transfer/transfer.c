@@ -42,6 +42,7 @@ struct transfer {
     struct resume_request request;
     bool again;         /* the answer is of no use, but another request may be */
     bool from_zero;     /* the next one is a plain GET */
+    bool was_global;    /* so far in this run (download.h) */
     bool no_if_range;   /* the next one is without If-Range */
     int64_t at;         /* where in the file the next byte that comes belongs */
     int64_t end;        /* where the bytes that were announced end, -1: not known */
@@ -453,8 +454,10 @@ static int request_once(struct transfer *transfer, const struct download_options
     struct download_options ranged = *options;
     ranged.start = transfer->request.start;
     ranged.if_range = transfer->request.if_range;
+    ranged.was_global = options->was_global || transfer->was_global;
 
     int r = download_run(transfer->downloader, transfer->job->url, &ranged, &callbacks, result);
+    transfer->was_global = transfer->was_global || result->was_global;
     if (transfer->code)
         return r;
     int flushed = write_gathered(transfer);
@@ -497,6 +500,7 @@ static void begin_run(struct transfer *transfer, const struct transfer_job *job,
     transfer->known = job->known;
     transfer->request = (struct resume_request){0};
     transfer->again = transfer->from_zero = transfer->no_if_range = false;
+    transfer->was_global = false;
     transfer->at = 0;
     transfer->end = -1;
     transfer->filled = 0;
@@ -520,6 +524,7 @@ int transfer_run(struct transfer *transfer, const struct transfer_job *job,
         stpcpy(result->error_message, transfer->message);
         r = -EIO;
     }
+    result->was_global = transfer->was_global;
     ret_outcome->written = transfer->written;
     ret_outcome->total = transfer->total;
     ret_outcome->progress = transfer->written > transfer->known.have;
