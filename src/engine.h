@@ -23,8 +23,8 @@
 
 #define ENGINE_BOOT_ID_MAX 64
 
-/* Those settings that this floor works by. Never changed once made: a reload makes new ones, and
- * who still works by the old ones holds a reference. */
+/* Those settings that this floor works by. Never changed once made: a reload makes new ones, and who
+ * still works by the old ones holds a reference. */
 struct engine_options {
     int refs; /* protected by the engine's lock */
     char *default_directory;
@@ -39,7 +39,7 @@ struct engine_options {
     bool unique_names;
     bool allow_hidden;
     struct retry_policy retry;
-    int64_t min_free;      /* bytes, -1: automatic */
+    int64_t min_free; /* bytes, -1: automatic */
     int64_t max_file_size; /* bytes, 0: any */
     enum settings_durability durability;
     int64_t keep_history; /* ms */
@@ -58,10 +58,9 @@ struct engine {
     int64_t started_at; /* ms since the epoch: tasks that ended before are not in the counters */
     struct address_endpoint *listeners; /* the service's own */
     size_t listener_count;
-    char
-        boot_id[ENGINE_BOOT_ID_MAX]; /* "": not known, and nothing is trusted that is not on disk */
+    char boot_id[ENGINE_BOOT_ID_MAX]; /* "": not known, and nothing is trusted that is not on disk */
 
-    atomic_bool stopping;    /* running downloads are left to the next start */
+    atomic_bool stopping; /* running downloads are left to the next start */
     atomic_uint names_freed; /* counts the times that a dest became free again */
 
     pthread_mutex_t lock;
@@ -83,8 +82,8 @@ struct engine_options *engine_options_ref(struct engine *engine);
 void engine_options_unref(struct engine *engine, struct engine_options *options);
 
 /*
- * Moves a task to another state: `task->state`, the counters, and what people see of `entry` (NULL
- * when nobody has it in hand). An illegal verb is a bug.
+ * Moves a task to another state: `task->state`, the counters, and what people see of `entry` (NULL when
+ * nobody has it in hand). An illegal verb is a bug.
  */
 void engine_move(struct engine *engine, struct active_entry *entry, struct task *task,
                  enum task_verb verb);
@@ -114,7 +113,7 @@ struct engine_latch {
     pthread_mutex_t lock;
     pthread_cond_t zero;
     unsigned left; /* protected by lock */
-    int result;    /* the first failure, or 0; protected by lock */
+    int result; /* the first failure, or 0; protected by lock */
 };
 void engine_latch_init(struct engine_latch *latch, unsigned count);
 /* A store_done; `data` is the latch. */

@@ -36,6 +36,7 @@ mount --bind "$T/passwd" /etc/passwd && mount --bind "$T/shadow" /etc/shadow &&
     mount -t tmpfs run /run && mkdir -m 755 /run/sshd || give_up "nothing can be mounted"
 ssh-keygen -q -t ed25519 -N '' -f "$T/ssh/key"
 port=$((20000 + $$ % 20000))
+echo "[127.0.0.1]:$port $(cat "$T/ssh/key.pub")" >"$T/known_hosts"
 cat >"$T/ssh/config" <<CONFIG
 ListenAddress 127.0.0.1:$port
 HostKey $T/ssh/key
@@ -53,7 +54,8 @@ cp "${AUTODL_BUILD:?}/autodl" "$AUTODL_BUILD/autodl-service" "$T/"
 chown -R 65534:65534 "$T/run" "$T/home" "$T/got"
 as_nobody="setpriv --reuid 65534 --regid 65534 --clear-groups env HOME=$T/home XDG_RUNTIME_DIR=$T/run"
 # shellcheck disable=SC2086 # words
-(exec $as_nobody "$T/autodl-service" --listen none --retry-wait 100ms 2>"$T/log") &
+(exec $as_nobody "$T/autodl-service" --listen none --retry-wait 100ms --known-hosts "$T/known_hosts" \
+    2>"$T/log") &
 pids="$pids $!"
 wait_for() { # twentieths of a second, command
     tries=$1
