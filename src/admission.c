@@ -48,6 +48,7 @@ struct add_job {
     struct task task;
     int64_t deadline; /* boot time */
     char *reserved;   /* the dest it keeps others from, or NULL */
+    bool booked;      /* it counts among those of its user that wait */
     manager_done done;
     void *data;
 };
@@ -328,8 +329,17 @@ static bool may_pass(int error)
 
 /* --- adding --- */
 
+/* Before it is answered: who has the answer may rely on the count. */
+static void unbook(struct add_job *job)
+{
+    if (job->booked)
+        queue_unbook(job->admission->engine->queue, job->task.uid, 1);
+    job->booked = false;
+}
+
 static void job_free(struct add_job *job)
 {
+    unbook(job);
     unreserve(job->admission, job->reserved);
     task_release(&job->task);
     free(job);
@@ -338,6 +348,7 @@ static void job_free(struct add_job *job)
 /* Answers and ends the job. */
 static void refuse(struct add_job *job, int error, const char *message)
 {
+    unbook(job);
     job->done(job->data, &(struct manager_reply){.error = error, .message = message});
     job_free(job);
 }
@@ -372,6 +383,8 @@ static void enter_queue(struct engine *engine, const struct task *task)
     log_info("task=%s user=%s added%s", task->id, task->user,
              task->state == TASK_FINISHED ? ", and skipped: the file is there" : "");
     stats_enter(engine->stats, task->state, 1);
+    if (task->state == TASK_PAUSED)
+        engine_count_paused(engine, task);
     if (task->state == TASK_ENQUEUED)
         engine_enqueue(engine, task->uid, task->row, false);
 }
@@ -396,6 +409,7 @@ static void on_stored(void *data, int result)
                   strerror(-result));
         refuse(job, result, store_sentence(result));
     } else {
+        unbook(job);
         enter_queue(job->admission->engine, &job->task);
         answer(job);
     }
@@ -421,6 +435,7 @@ static void answer_twin(struct add_job *job)
     bool ours = r == 0 && twin.uid == job->task.uid;
     if (ours) {
         struct manager_view view = engine_view(engine, &twin);
+        unbook(job);
         job->done(job->data, &(struct manager_reply){.view = &view, .twin = true});
         job_free(job);
     } else {
@@ -558,6 +573,17 @@ static int fill_task(struct admission *admission, const struct manager_add *add,
     return r;
 }
 
+/* 0, -ENOMEM, or -EDQUOT: the user has enough. */
+static int book(struct add_job *job)
+{
+    struct engine *engine = job->admission->engine;
+    struct engine_options *options = engine_options_ref(engine);
+    int r = queue_book(engine->queue, job->task.uid, 1, options->max_waiting);
+    engine_options_unref(engine, options);
+    job->booked = r == 0;
+    return r;
+}
+
 void admission_add(struct admission *admission, const struct manager_add *add, manager_done done,
                    void *data)
 {
@@ -571,6 +597,14 @@ void admission_add(struct admission *admission, const struct manager_add *add, m
     job->done = done;
     job->data = data;
     int r = fill_task(admission, add, &job->task);
+    if (r == 0)
+        r = book(job);
+    if (r == -EDQUOT) {
+        refuse(job, r,
+               "you have as many waiting tasks as max-waiting-per-user allows; try again when some "
+               "are done, or clear them");
+        return;
+    }
     if (r == 0)
         r = lanes_put(admission->lanes, add->uid, &job->job);
     if (r < 0)

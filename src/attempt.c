@@ -421,7 +421,7 @@ static void grant(struct attempt *attempt, enum active_wish wish, struct active_
         return;
     }
     log_info("task=%s user=%s %s", task->id, task->user, task_state_name(task->state));
-    engine_moved(engine, TASK_DOWNLOADING, task->state);
+    engine_moved(engine, TASK_DOWNLOADING, task);
     active_leave(engine->active, TAKE_PTR(attempt->entry));
     engine_answer(waiters, task, 0);
     remove_part_later(attempt);

@@ -62,6 +62,7 @@ static struct engine_options *options_new(const struct settings *settings)
                                            settings->retry_max_wait};
     options->min_free = settings->min_free;
     options->max_file_size = settings->max_file_size;
+    options->max_waiting = settings->max_waiting_per_user;
     options->durability = settings->durability;
     options->keep_history = settings->keep_history;
     options->keep_history_count = settings->keep_history_count;
@@ -142,9 +143,21 @@ int engine_set_options(struct engine *engine, const struct settings *settings)
     return 0;
 }
 
-void engine_moved(struct engine *engine, enum task_state from, enum task_state to)
+void engine_count_paused(struct engine *engine, const struct task *task)
 {
+    if (queue_book(engine->queue, task->uid, 1, SIZE_MAX) < 0)
+        log_warning("task=%s user=%s no memory to count it among those that wait", task->id,
+                    task->user);
+}
+
+void engine_moved(struct engine *engine, enum task_state from, const struct task *task)
+{
+    enum task_state to = task->state;
     stats_move(engine->stats, from, to, 1);
+    if (to == TASK_PAUSED)
+        engine_count_paused(engine, task);
+    if (from == TASK_PAUSED)
+        queue_unbook(engine->queue, task->uid, 1);
     if (task_state_ended(to) && to != TASK_FINISHED)
         atomic_fetch_add(&engine->names_freed, 1);
 }
@@ -159,7 +172,7 @@ void engine_move(struct engine *engine, struct active_entry *entry, struct task 
     task->state = next;
     if (entry) /* first: nobody sees the counters ahead of the task */
         active_set_state(engine->active, entry, next);
-    engine_moved(engine, from, next);
+    engine_moved(engine, from, task);
 }
 
 void engine_enqueue(struct engine *engine, uid_t uid, int64_t row, bool in_front)

@@ -41,6 +41,7 @@ struct engine_options {
     struct retry_policy retry;
     int64_t min_free; /* bytes, -1: automatic */
     int64_t max_file_size; /* bytes, 0: any */
+    size_t max_waiting; /* tasks of one user */
     enum settings_durability durability;
     int64_t keep_history; /* ms */
     uint64_t keep_history_count;
@@ -87,8 +88,10 @@ void engine_options_unref(struct engine *engine, struct engine_options *options)
  */
 void engine_move(struct engine *engine, struct active_entry *entry, struct task *task,
                  enum task_verb verb);
-/* Counts a task, in nobody's hand, that went from one state to another. */
-void engine_moved(struct engine *engine, enum task_state from, enum task_state to);
+/* Counts a PAUSED task among those of its user that wait (max-waiting-per-user). */
+void engine_count_paused(struct engine *engine, const struct task *task);
+/* Counts a task, in nobody's hand, that came to its state from another. */
+void engine_moved(struct engine *engine, enum task_state from, const struct task *task);
 /* As engine_move for a task that ends FAILED: stored and logged too. `code` is a word of the API. 0, or a
  * negative errno: that could not be stored, and so has not happened (logged). */
 int engine_fail(struct engine *engine, struct active_entry *entry, struct task *task,

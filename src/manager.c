@@ -329,7 +329,7 @@ static int recover(void *data, int64_t row, uid_t uid, enum task_state state)
         return recover_in_hand(recovery, row, state);
     if (state == TASK_PAUSED) {
         stats_enter(engine->stats, TASK_PAUSED, 1);
-        return 0;
+        return queue_book(engine->queue, uid, 1, SIZE_MAX);
     }
     int r = 0;
     if (may_have_begun(recovery, uid) || state == TASK_DOWNLOADING)

@@ -79,8 +79,9 @@ struct manager_add { /* borrowed for the call */
     bool paused; /* begins PAUSED */
 };
 
-/* Replies after the commit with the task as it was added. -EACCES: the user cannot write there; -EIO:
- * not now (the message says why); -EEXIST: with TASK_OVERWRITE, an unfinished task has that dest; -ENOSPC, -EIO: the
+/* Replies after the commit with the task as it was added. -EDQUOT: as many of the user's wait as
+ * may (max-waiting-per-user); -EACCES: the user cannot write there; -EIO: not now (the message says
+ * why); -EEXIST: with TASK_OVERWRITE, an unfinished task has that dest; -ENOSPC, -EIO: the
  * store could not; -ESHUTDOWN. */
 void manager_add(struct manager *manager, const struct manager_add *add, manager_done done,
                  void *data);

@@ -138,7 +138,7 @@ static void count(struct engine *engine, const struct verb_job *job)
 {
     bool counted = !task_state_ended(job->before) || job->ended_at >= engine->started_at;
     if (counted)
-        engine_moved(engine, job->before, job->task.state);
+        engine_moved(engine, job->before, &job->task);
     else
         stats_enter(engine->stats, job->task.state, 1);
 }

@@ -1008,6 +1008,48 @@ static int64_t real_seconds(void)
     return time.tv_sec;
 }
 
+static void books(uid_t uid, size_t count, size_t max, int result)
+{
+    ck_assert_int_eq(queue_book(queue, uid, count, max), result);
+}
+
+START_TEST(what_waits_outside_counts_too)
+{
+    push(ALICE, 1);
+    ck_assert_int_eq(queue_push_later(queue, ALICE, 2, 5000, QUEUE_RETRY), 0);
+    books(ALICE, 2, 3, -EDQUOT);
+    books(ALICE, 1, 3, 0);
+    books(ALICE, 1, 3, -EDQUOT);
+    books(BOB, 3, 3, 0); /* each for themselves */
+    books(BOB, 1, 3, -EDQUOT);
+    books(BOB, SIZE_MAX, SIZE_MAX, -EDQUOT);
+    ck_assert_uint_eq(queue_length(queue, QUEUE_EVERYBODY), 2);
+    ck_assert_uint_eq(queue_length(queue, BOB), 0);
+
+    pops(ALICE, 1); /* it runs: it does not wait */
+    books(ALICE, 1, 3, 0);
+    queue_release(queue, ALICE);
+    queue_unbook(queue, ALICE, 2);
+    books(ALICE, 2, 3, 0);
+    queue_unbook(queue, BOB, 3);
+    queue_unbook(queue, CAROL, 1); /* of whom nothing is known */
+    books(BOB, 3, 3, 0);
+}
+END_TEST
+
+/* Who has but PAUSED tasks comes as if they had none. */
+START_TEST(what_waits_outside_gains_no_turn)
+{
+    books(CAROL, 1, 10, 0);
+    push(ALICE, 1);
+    push(BOB, 2);
+    push(CAROL, 3);
+    pops(ALICE, 1);
+    pops(BOB, 2);
+    pops(CAROL, 3);
+}
+END_TEST
+
 START_TEST(agrees_with_a_model)
 {
     pthread_t thread;
@@ -1268,6 +1310,8 @@ static Suite *suite(void)
     tcase_add_test(tcase, why_tells_the_strongest_reason);
     tcase_add_test(tcase, clear_takes_later_ones_too);
     tcase_add_test(tcase, closed_takes_no_later_ones);
+    tcase_add_test(tcase, what_waits_outside_counts_too);
+    tcase_add_test(tcase, what_waits_outside_gains_no_turn);
     tcase_add_test(tcase, agrees_with_a_model);
     tcase_add_test(tcase, every_row_comes_out_once);
     tcase_add_test(tcase, no_wake_up_is_lost);

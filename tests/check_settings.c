@@ -142,6 +142,7 @@ START_TEST(every_key_is_set_from_a_file)
           "retry-max-wait = 1h\n"
           "min-free = 2G\n"
           "max-file-size = 1T\n"
+          "max-waiting-per-user = 5000\n"
           "durability = each\n"
           "keep-history = 7d, 500\n"
           "unique-names = yes\n"
@@ -180,6 +181,7 @@ START_TEST(every_key_is_set_from_a_file)
     ck_assert_int_eq(settings.retry_max_wait, 3600000);
     ck_assert_int_eq(settings.min_free, INT64_C(2) << 30);
     ck_assert_int_eq(settings.max_file_size, INT64_C(1) << 40);
+    ck_assert_uint_eq(settings.max_waiting_per_user, 5000);
     ck_assert_int_eq(settings.durability, DURABILITY_EACH);
     ck_assert_int_eq(settings.keep_history, INT64_C(7) * 86400 * 1000);
     ck_assert_uint_eq(settings.keep_history_count, 500);
@@ -331,6 +333,7 @@ START_TEST(values_that_are_refused)
         {"retry-max-wait",    {"0", "25h", "off"}                                        },
         {"min-free",          {"-1", "1%", "5X", "Auto", "1.5G", "9999999999999999999"}  },
         {"max-file-size",     {"0", "-1", "none", "auto", "1 G"}                         },
+        {"max-waiting-per-user", {"0", "-1", "off", "1K", "1000000001"}},
         {"durability",        {"Batch", "0", "all", "batch,each"}                        },
         {"keep-history",
          {"off", ",", "30d,", ",5", "30d,40d", "5,6", "30d,5,6", "-1", "1000000001", "0d", "30d 5",
@@ -562,7 +565,7 @@ START_TEST(the_table_is_whole)
 {
     size_t count;
     const struct settings_key *keys = settings_keys(&count);
-    ck_assert_uint_eq(count, 32);
+    ck_assert_uint_eq(count, 33);
     for (size_t i = 0; i < count; i++) {
         ck_assert(keys[i].name && keys[i].expects && keys[i].help && keys[i].by_default);
         bool listener = strcmp(keys[i].name, "listen") == 0 ||

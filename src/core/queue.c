@@ -35,6 +35,7 @@ struct user {
     uid_t uid;
     struct line line; /* has room for those in `later` too: their coming back cannot fail */
     size_t later;     /* how many of their rows wait for their time */
+    size_t booked;    /* tasks of theirs that wait outside */
     unsigned running;
     uint64_t turn; /* the queue's count when they last came, took a slot or gave one back */
     struct pause pause;
@@ -295,12 +296,18 @@ static struct user *get_user_locked(struct queue *queue, uid_t uid)
     return user;
 }
 
+/* Nothing of theirs is here. */
+static bool is_idle(const struct user *user)
+{
+    return user->line.count == 0 && user->later == 0 && user->running == 0 && !user->pause.on &&
+           !user->held;
+}
+
 /* Drops the record of a user about whom nothing is left to know. */
 static void forget_if_idle_locked(struct queue *queue, struct user *user)
 {
     assert_locked(queue);
-    if (user->line.count > 0 || user->later > 0 || user->running > 0 || user->pause.on ||
-        user->held)
+    if (!is_idle(user) || user->booked > 0)
         return;
     line_empty(&user->line);
     *user = queue->users[--queue->user_count];
@@ -412,6 +419,8 @@ void queue_close(struct queue *queue)
 static struct user *make_room_locked(struct queue *queue, uid_t uid)
 {
     struct user *user = get_user_locked(queue, uid);
+    if (user && is_idle(user)) /* a record was there for what is booked alone */
+        user->turn = ++queue->turns;
     if (!user || line_reserve(&user->line, user->later + 1) == 0)
         return user;
     forget_if_idle_locked(queue, user);
@@ -776,4 +785,40 @@ size_t queue_length(struct queue *queue, uid_t uid)
     size_t length = length_locked(queue, uid);
     unlock(queue);
     return length;
+}
+
+/* Tasks outside. */
+
+static int book_locked(struct queue *queue, uid_t uid, size_t count, size_t max)
+{
+    assert_locked(queue);
+    struct user *user = get_user_locked(queue, uid);
+    if (!user)
+        return -ENOMEM;
+    size_t now = user->line.count + user->later + user->booked;
+    bool fits = now <= max && count <= max - now;
+    if (fits)
+        user->booked += count;
+    forget_if_idle_locked(queue, user);
+    return fits ? 0 : -EDQUOT;
+}
+
+int queue_book(struct queue *queue, uid_t uid, size_t count, size_t max)
+{
+    assert(count > 0);
+    lock(queue);
+    int r = book_locked(queue, uid, count, max);
+    unlock(queue);
+    return r;
+}
+
+void queue_unbook(struct queue *queue, uid_t uid, size_t count)
+{
+    lock(queue);
+    struct user *user = find_user_locked(queue, uid);
+    if (user) {
+        user->booked -= count < user->booked ? count : user->booked;
+        forget_if_idle_locked(queue, user);
+    }
+    unlock(queue);
 }

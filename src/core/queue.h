@@ -93,3 +93,9 @@ void queue_set_slots(struct queue *queue, unsigned slots);
 unsigned queue_slots(struct queue *queue);
 /* Waiting tasks of a user, or all, those that wait for a time too. */
 size_t queue_length(struct queue *queue, uid_t uid);
+
+/* Counts tasks of a user that wait outside of the queue (about to be added, or PAUSED), as long as
+ * they and those in the queue are not more than `max` together. 0; -EDQUOT: they would be; or
+ * -ENOMEM. Every 0 is paired with a queue_unbook of as many. */
+int queue_book(struct queue *queue, uid_t uid, size_t count, size_t max);
+void queue_unbook(struct queue *queue, uid_t uid, size_t count);
