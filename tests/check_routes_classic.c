@@ -3,6 +3,7 @@
  * above a manager that only notes what it is asked. Run by root it also looks at several users.
  */
 #include <arpa/inet.h>
+#include <config.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <poll.h>
@@ -100,17 +101,55 @@ START_TEST(the_others_answer_to_the_byte)
 }
 END_TEST
 
+static void expect_headers(const char *answer)
+{
+    static const char *const lines[] = {"Content-Type: application/json",
+                                        "Server: autodl/" PACKAGE_VERSION,
+                                        "Cache-Control: no-store",
+                                        "X-Content-Type-Options: nosniff",
+                                        "Content-Security-Policy: default-src 'none'; "
+                                        "frame-ancestors 'none'",
+                                        "Referrer-Policy: no-referrer",
+                                        "Cross-Origin-Resource-Policy: same-origin"};
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
+        char line[128];
+        snprintf(line, sizeof line, "\r\n%s\r\n", lines[i]);
+        ck_assert_msg(strstr(answer, line), "no %s in %s", lines[i], answer);
+    }
+    ck_assert_ptr_nonnull(strstr(answer, "\r\nContent-Length: "));
+    ck_assert_ptr_null(strcasestr(answer, "\r\nAccess-Control-"));
+}
+
 START_TEST(answers_carry_the_headers)
 {
-    const char *lines[] = {"GET /stats", "GET /none", "HEAD /stats"};
-    for (size_t i = 0; i < 3; i++) {
-        _cleanup_free_ char *answer = ask(UNIX, lines[i], NULL, "", NULL);
-        ck_assert_ptr_nonnull(strstr(answer, "\r\nContent-Type: application/json\r\n"));
-        ck_assert_ptr_nonnull(strstr(answer, "\r\nServer: autodl/"));
-        ck_assert_ptr_nonnull(strstr(answer, "\r\nCache-Control: no-store\r\n"));
-        ck_assert_ptr_nonnull(strstr(answer, "\r\nX-Content-Type-Options: nosniff\r\n"));
-        ck_assert_ptr_nonnull(strstr(answer, "\r\nContent-Length: "));
+    static const struct {
+        const char *line, *extra;
+        int status;
+    } cases[] = {
+        {"GET /stats",                "",                                200},
+        {"HEAD /stats",               "",                                200},
+        {"GET /none",                 "",                                404},
+        {"POST /stats",               "",                                405},
+        {"POST /add?url=%zz",         "",                                400},
+        {"POST /clear",               "Origin: http://evil.example\r\n", 403},
+        {"OPTIONS /v1/tasks",
+         "Origin: http://evil.example\r\nAccess-Control-Request-Method: POST\r\n"
+         "Access-Control-Request-Headers: content-type\r\n",             403},
+        {"OPTIONS /v1/tasks",         "",                                405},
+        {"GET /status?task_id=" ID,   "Content-Length: 0\r\n",           200},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        _cleanup_free_ char *answer = ask(UNIX, cases[i].line, NULL, cases[i].extra, NULL);
+        check_answer(answer, cases[i].status, NULL, cases[i].line);
+        expect_headers(answer);
     }
+    _cleanup_free_ char *unknown = ask(TCP, "GET /stats", NULL, "", NULL);
+    check_answer(unknown, 401, NULL, "nobody");
+    expect_headers(unknown);
+    _cleanup_free_ char *misdirected =
+        exchange(TCP, "GET /stats HTTP/1.1\r\nHost: dl.lan\r\nConnection: close\r\n\r\n");
+    check_answer(misdirected, 421, NULL, "another's name");
+    expect_headers(misdirected);
     /* Errors before a body do not cost the connection. */
     _cleanup_free_ char *two =
         exchange(UNIX, "GET /none HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -240,7 +279,13 @@ START_TEST(routes_and_methods)
     expect("POST /add/", 404, NULL);
     expect("GET //stats", 404, NULL);
     expect("GET /stats%00", 404, NULL);
-    expect("GET http://localhost/stats", 404, NULL);
+    expect("GET http://localhost/stats", 200, STATS);
+    expect("GET HTTPS://LOCALHOST:6736/stats", 200, STATS);
+    expect("GET http://localhost", 404, NULL);
+    expect("GET http:/localhost/stats", 400, NULL);
+    expect("GET stats", 400, NULL);
+    expect("OPTIONS *", 400, NULL);
+    expect("CONNECT localhost:80", 400, NULL);
     expect("GET /%73tats", 200, STATS);
     static const struct {
         const char *line, *allow;
@@ -281,7 +326,34 @@ START_TEST(broken_heads)
     expect_raw(POST "Host: a\r\nContent-Length: abc\r\n\r\n", 400, NULL);
     expect_raw(POST "Host: a\r\nContent-Length: -1\r\n\r\n", 400, NULL);
     expect_raw(POST "Host: a\r\nTransfer-Encoding: gzip\r\n\r\n", 400, NULL);
+    expect_raw(POST "Host: a\r\nTransfer-Encoding: chunked, chunked\r\n\r\n", 400, NULL);
+    expect_raw(POST "Host: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: gzip\r\n\r\n",
+               400, NULL);
+    expect_raw(POST "Host: a\r\nContent-Length: +5\r\n\r\nabcde", 400, NULL);
+    expect_raw(POST "Host: a\r\nContent-Length: 5 5\r\n\r\nabcde", 400, NULL);
+    expect_raw(POST "Host: a\r\nContent-Length: 0x5\r\n\r\nabcde", 400, NULL);
+    /* what one server takes for a field and another does not */
+    expect_raw(POST "Host: a\r\nContent-Length : 5\r\n\r\nabcde", 400, NULL);
+    expect_raw(POST "Host: a\r\nTransfer-Encoding : chunked\r\n\r\n0\r\n\r\n", 400, NULL);
+    expect_raw(POST "Host: a\r\nTransfer-Encoding\t: chunked\r\n\r\n", 400, NULL);
+    expect_raw(POST "Host: a\r\nX Y: 1\r\n\r\n", 400, NULL);
+    expect_raw(POST "Host: a\r\n(X): 1\r\n\r\n", 400, NULL);
+    expect_raw(POST "Host: a\r\nX: 1\rTransfer-Encoding: chunked\r\n\r\n", 400, NULL);
+    expect_raw(POST "Host: a\r\nX: \x01\r\n\r\n", 400, NULL);
+    expect_raw("POST /add ?url=http://h/ HTTP/1.1\r\nHost: a\r\n\r\n", 400, NULL);
+    expect_raw("POST /add?url=http://h/\x7f HTTP/1.1\r\nHost: a\r\n\r\n", 400, NULL);
+    expect_raw("POST /add?url=http://h/ HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+               400, NULL);
     ck_assert_uint_eq(calls(), before);
+    /* after one of these nothing more is read from the connection */
+    _cleanup_free_ char *smuggled =
+        exchange(UNIX, POST "Host: a\r\nContent-Length : 5\r\n\r\n"
+                            "GET /clear HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    check_answer(smuggled, 400, NULL, "two in one");
+    ck_assert_ptr_null(strstr(strchr(smuggled, ' '), "HTTP/1.1"));
+    ck_assert_uint_eq(calls(), before);
+    expect_raw(POST "Host: a\r\nX-Odd!#$%&'*+-.^_`|~9: \tvalue\xff\t\r\nConnection: close\r\n\r\n", 200,
+               ADDED);
     expect_raw("POST /add?url=http://h/ HTTP/1.0\r\n\r\n", 200, ADDED);
 }
 END_TEST
@@ -304,6 +376,17 @@ START_TEST(foreign_hosts_and_origins)
         {"",                       "",                                400},
         {"a:b",                    "",                                400},
         {"[::1",                   "",                                400},
+        {"[::1]x",                 "",                                400},
+        {"LOCALHOST.:6736",        "",                                200},
+        {"localhost..",            "",                                421},
+        {"127.0.0.1.",             "",                                200},
+        {"127.1",                  "",                                421},
+        {"0.0.0.0",                "",                                421},
+        {"2130706433",             "",                                421},
+        {"user@localhost",         "",                                421},
+        {"localhost/",             "",                                421},
+        {"[::ffff:127.0.0.1]",     "",                                421},
+        {"localhost:",             "",                                200},
         {"localhost:1",            "Origin: http://localhost:1\r\n",  200},
         {"localhost:1",            "Origin: http://localhost:2\r\n",  403},
         {"localhost",              "Origin: https://localhost\r\n",   403},
@@ -335,6 +418,28 @@ START_TEST(foreign_hosts_and_origins)
                 : NULL,
             text);
         ck_assert_uint_eq(calls() - before, cases[i].status == 200);
+    }
+    /* a host in the target has to be ours too, whatever Host says */
+    unsigned before = calls();
+    for (int way = TCP; way <= (port6 ? TCP6 : TCP); way++) {
+        static const char *const lines[] = {"GET http://evil.example/clear",
+                                            "GET http://localhost@evil.example/clear",
+                                            "GET https://evil.example:80/clear"};
+        for (size_t i = 0; i < 3; i++) {
+            _cleanup_free_ char *answer = ask((enum way)way, lines[i], own_name, "", NULL);
+            check_answer(answer, 421, NULL, lines[i]);
+        }
+        _cleanup_free_ char *empty = ask((enum way)way, "GET http:///clear", own_name, "", NULL);
+        check_answer(empty, 400, NULL, "no host");
+    }
+    ck_assert_uint_eq(calls(), before);
+    if (port6) {
+        _cleanup_free_ char *answer = exchange(
+            TCP6, "GET /stats HTTP/1.1\r\nHost: [0:0:0:0:0:0:0:1]:80\r\nConnection: close\r\n\r\n");
+        check_answer(answer, 401, NULL, "its own address"); /* past the check of Host */
+        _cleanup_free_ char *other =
+            exchange(TCP6, "GET /stats HTTP/1.1\r\nHost: [::2]:80\r\nConnection: close\r\n\r\n");
+        check_answer(other, 421, NULL, "another address");
     }
     expect_raw("GET /clear HTTP/1.1\r\nHost: any.thing\r\nConnection: close\r\n\r\n", 200, NULL);
     expect_raw("GET /clear HTTP/1.1\r\nHost: a\r\nOrigin: http://b\r\n\r\n"
@@ -415,6 +520,7 @@ START_TEST(large_bodies)
     }
     _cleanup_free_ char *endless = send_large(TCP, 2 << 20, 4096, false);
     check_answer(endless, 413, TOO_LARGE, "a body without end");
+    expect_headers(endless); /* that answer is made by hand */
     ck_assert_uint_eq(calls(), before);
     _cleanup_free_ char *fits = send_large(UNIX, 65536, 0, true);
     check_answer(fits, 200, ADDED, "a body of 64 KiB");
@@ -431,6 +537,16 @@ START_TEST(refused_before_the_body)
     _cleanup_free_ char *answer =
         exchange(TCP, "POST /add HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n");
     check_answer(answer, 401, NULL, "no name on TCP");
+    /* nobody is told to go on, and nobody's bytes are waited for */
+    _cleanup_free_ char *waits = exchange(
+        TCP, "POST /add HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: "
+             "65536\r\n\r\n");
+    check_answer(waits, 401, NULL, "no name, and 100-continue");
+    _cleanup_free_ char *filler = padded("", 65536);
+    _cleanup_free_ char *sends =
+        ask(TCP, "POST /add?url=http://h/", "no-such-user", "", filler);
+    check_answer(sends, 401, NULL, "no such user, and a body");
+    ck_assert_ptr_null(strstr(sends, "100 Continue"));
     ck_assert_ptr_nonnull(strstr(answer, "\r\nWWW-Authenticate: Basic realm=\"autodl\"\r\n"));
 }
 END_TEST
@@ -450,6 +566,8 @@ START_TEST(errors_of_the_manager)
         {-EROFS,        NULL,                       403, "{\"code\": \"forbidden\", \"message\": \"Read-only file system\"}"},
         {-ENOTDIR,      NULL,                       403, NULL                                                               },
         {-ENAMETOOLONG, NULL,                       403, NULL                                                               },
+        {-EDQUOT,       "you have enough",          429,
+         "{\"code\": \"too_many\", \"message\": \"you have enough\"}"                                                   },
         {-ENOSPC,       "the disk is full",         503,
          "{\"code\": \"unavailable\", \"message\": \"the disk is full\"}"                                                   },
         {-EIO,          NULL,                       503, NULL                                                               },
@@ -460,7 +578,8 @@ START_TEST(errors_of_the_manager)
         set_reply(cases[i].error, cases[i].message);
         expect("POST /add?url=http://h/", cases[i].status, cases[i].body);
         _cleanup_free_ char *answer = ask(UNIX, "POST /add?url=http://h/", NULL, "", NULL);
-        ck_assert_int_eq(strstr(answer, "\r\nRetry-After: ") != NULL, cases[i].status == 503);
+        ck_assert_int_eq(strstr(answer, "\r\nRetry-After: ") != NULL,
+                         cases[i].status == 503 || cases[i].status == 429);
     }
     set_reply(-ENOENT, NULL);
     expect("GET /status?task_id=" ID, 404, NOT_FOUND);

@@ -17,6 +17,7 @@ UNIT_TESTS = \
 	tests/check_address \
 	tests/check_buf \
 	tests/check_checksum \
+	tests/check_connections \
 	tests/check_distrust \
 	tests/check_faults \
 	tests/check_files \
@@ -109,6 +110,10 @@ tests_check_checksum_LDADD = $(TEST_LIBS)
 tests_check_distrust_SOURCES = tests/check_distrust.c
 tests_check_distrust_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_check_distrust_LDADD = $(TEST_LIBS)
+
+tests_check_connections_SOURCES = tests/check_connections.c
+tests_check_connections_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_check_connections_LDADD = $(TEST_LIBS)
 
 # What the program's own objects call, through tests/check_faults.c.
 FAULTS_WRAP = \

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -16,7 +17,7 @@
 struct acceptor {
     /* immutable */
     const struct listeners *listeners;
-    struct acceptor_calls calls;
+    acceptor_take take;
     void *data;
     int stop; /* an eventfd */
     pthread_t thread;
@@ -35,7 +36,7 @@ static bool accept_one(struct acceptor *acceptor, size_t index, bool *ret_more)
                      SOCK_NONBLOCK | SOCK_CLOEXEC);
     *ret_more = fd >= 0;
     if (fd >= 0) {
-        acceptor->calls.take(acceptor->data, index, fd, (struct sockaddr *)&address, len);
+        acceptor->take(acceptor->data, index, fd, (struct sockaddr *)&address, len);
         acceptor->is_short = false;
         return true;
     }
@@ -50,28 +51,20 @@ static bool accept_one(struct acceptor *acceptor, size_t index, bool *ret_more)
 static bool accept_burst(struct acceptor *acceptor, size_t index)
 {
     bool more = true, well = true;
-    for (int i = 0; i < BURST && more && well; i++) {
-        if (!acceptor->calls.has_room(acceptor->data, index))
-            break;
+    for (int i = 0; i < BURST && more && well; i++)
         well = accept_one(acceptor, index, &more);
-    }
     return well;
 }
 
-/* Waits for connections where there is room, or, when not `well`, for a while; false: it is time to
- * end. */
+/* Waits for connections, or, when not `well`, for a while; false: it is time to end. */
 static bool wait_for_some(struct acceptor *acceptor, bool well)
 {
     size_t count = acceptor->listeners->count;
-    int timeout = -1;
-    for (size_t i = 0; i < count; i++) {
-        bool wanted = well && acceptor->calls.has_room(acceptor->data, i);
+    for (size_t i = 0; i < count; i++)
         acceptor->polled[i] = (struct pollfd){
-            .fd = wanted ? acceptor->listeners->items[i].socket : -1, .events = POLLIN};
-        timeout = wanted ? timeout : PAUSE;
-    }
+            .fd = well ? acceptor->listeners->items[i].socket : -1, .events = POLLIN};
     acceptor->polled[count] = (struct pollfd){.fd = acceptor->stop, .events = POLLIN};
-    if (poll(acceptor->polled, count + 1, timeout) < 0)
+    if (poll(acceptor->polled, count + 1, well ? -1 : PAUSE) < 0)
         memset(acceptor->polled, 0, (count + 1) * sizeof *acceptor->polled);
     return !acceptor->polled[count].revents;
 }
@@ -97,14 +90,14 @@ static void release(struct acceptor *acceptor)
     free(acceptor);
 }
 
-int acceptor_create(const struct listeners *listeners, const struct acceptor_calls *calls,
-                    void *data, struct acceptor **ret_acceptor)
+int acceptor_create(const struct listeners *listeners, acceptor_take take, void *data,
+                    struct acceptor **ret_acceptor)
 {
     struct acceptor *acceptor = calloc(1, sizeof *acceptor);
     if (!acceptor)
         return -ENOMEM;
     acceptor->listeners = listeners;
-    acceptor->calls = *calls;
+    acceptor->take = take;
     acceptor->data = data;
     acceptor->polled = calloc(listeners->count + 1, sizeof *acceptor->polled);
     acceptor->stop = eventfd(0, EFD_CLOEXEC);

@@ -14,11 +14,11 @@
 #include "common/units.h"
 #include "http/acceptor.h"
 
-#define THREADS          2     /* of each daemon */
-#define CONNECTION_BYTES 16384 /* of memory for head and buffers */
-#define CONNECTIONS_MAX  4096  /* of each daemon */
-#define IDLE_SECONDS     30    /* of a connection */
-#define LOOK_EVERY       1000  /* ms between looks at retired daemons */
+#define THREADS          2         /* of each daemon */
+#define CONNECTION_BYTES 16384     /* of memory for head and buffers */
+#define UNBOUNDED        (1 << 20) /* connections of each daemon: on_accept bounds better */
+#define IDLE_SECONDS     30        /* of a connection */
+#define LOOK_EVERY       1000      /* ms between looks at retired daemons */
 #define TLS_VERSIONS     "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2"
 
 struct daemon {
@@ -91,12 +91,13 @@ static struct MHD_Daemon *start_mhd(const struct daemons *daemons, struct daemon
     return MHD_start_daemon(
         MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_NO_LISTEN_SOCKET | MHD_USE_ITC |
             MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG | (pair ? MHD_USE_TLS : 0),
-        0, NULL, NULL, calls->on_request, daemons->data, MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL,
-        MHD_OPTION_ARRAY, pair ? secured : plain, MHD_OPTION_THREAD_POOL_SIZE, (unsigned)THREADS,
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_BYTES, MHD_OPTION_CONNECTION_LIMIT,
-        (unsigned)CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_SECONDS,
-        MHD_OPTION_URI_LOG_CALLBACK, calls->on_uri, daemon, MHD_OPTION_NOTIFY_COMPLETED,
-        calls->on_completed, daemons->data, MHD_OPTION_END);
+        0, calls->on_accept, daemons->data, calls->on_request, daemons->data,
+        MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL, MHD_OPTION_ARRAY, pair ? secured : plain,
+        MHD_OPTION_THREAD_POOL_SIZE, (unsigned)THREADS, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+        (size_t)CONNECTION_BYTES, MHD_OPTION_CONNECTION_LIMIT, (unsigned)UNBOUNDED,
+        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_SECONDS, MHD_OPTION_URI_LOG_CALLBACK,
+        calls->on_uri, daemon, MHD_OPTION_NOTIFY_COMPLETED, calls->on_completed, daemons->data,
+        MHD_OPTION_NOTIFY_CONNECTION, calls->on_connection, daemons->data, MHD_OPTION_END);
 }
 
 static int start_daemon(const struct daemons *daemons, const struct listener *listener,
@@ -203,15 +204,6 @@ static void retire_locked(struct daemons *daemons, struct daemon *daemon)
 
 /* --- connections --- */
 
-static bool has_room(void *data, size_t index)
-{
-    struct daemons *daemons = data;
-    pthread_mutex_lock(&daemons->lock);
-    bool room = connections_of(daemons->current[index]) < CONNECTIONS_MAX;
-    pthread_mutex_unlock(&daemons->lock);
-    return room;
-}
-
 static void take(void *data, size_t index, int socket, const struct sockaddr *address,
                  socklen_t len)
 {
@@ -247,7 +239,6 @@ static struct daemons *allocate(const struct listeners *listeners)
 int daemons_create(const struct listeners *listeners, const struct tls_pair *pair,
                    const struct daemon_calls *calls, void *data, struct daemons **ret_daemons)
 {
-    static const struct acceptor_calls acceptor = {.has_room = has_room, .take = take};
     struct daemons *daemons = allocate(listeners);
     int error = daemons ? 0 : -ENOMEM;
     if (daemons) {
@@ -257,7 +248,7 @@ int daemons_create(const struct listeners *listeners, const struct tls_pair *pai
     for (size_t i = 0; i < listeners->count && !error; i++)
         error = start_daemon(daemons, &listeners->items[i], pair, &daemons->current[i]);
     if (!error)
-        error = acceptor_create(listeners, &acceptor, daemons, &daemons->acceptor);
+        error = acceptor_create(listeners, take, daemons, &daemons->acceptor);
     if (error)
         daemons_destroy(daemons);
     else

@@ -16,8 +16,10 @@ struct daemon;
 struct daemons;
 
 struct daemon_calls { /* the library's; `daemon` is the connection's own */
+    MHD_AcceptPolicyCallback on_accept;         /* its `data` is daemons_create's */
+    MHD_NotifyConnectionCallback on_connection; /* the same */
     void *(*on_uri)(void *daemon, const char *uri, struct MHD_Connection *connection);
-    MHD_AccessHandlerCallback on_request;      /* its `data` is daemons_create's */
+    MHD_AccessHandlerCallback on_request;      /* the same */
     MHD_RequestCompletedCallback on_completed; /* the same */
 };
 

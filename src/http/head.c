@@ -112,7 +112,7 @@ static bool is_address_of(const char *name, const struct sockaddr_storage *own)
     return inet_pton(AF_INET6, name, &v6) == 1 && IN6_ARE_ADDR_EQUAL(&v6, &own6->sin6_addr);
 }
 
-/* The Host field without its port, brackets and a final dot. False if it is not of that make. */
+/* HOST[:PORT] without the port, brackets and a final dot. False if it is not of that make. */
 static bool host_name(const char *host, char ret_name[static HOST_MAX + 1])
 {
     const char *start = host, *end;
@@ -148,10 +148,39 @@ static bool names_know(const struct head_names *names, const char *name,
 
 /* --- the head --- */
 
-void head_field(struct head *head, const char *name, const char *value)
+/* A token (RFC 9110, 5.6.2). What blanks in it would mean is a matter of taste, and two servers of
+ * different taste in a row make one request two. */
+static bool is_token(const char *text, size_t len)
+{
+    static const char others[] = "!#$%&'*+-.^_`|~";
+    for (size_t i = 0; i < len; i++) {
+        unsigned char c = (unsigned char)text[i];
+        bool is_alnum = (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z');
+        if (!is_alnum && (!c || !strchr(others, c)))
+            return false;
+    }
+    return len > 0;
+}
+
+static bool has_control(const char *text, size_t len, const char *allowed)
+{
+    for (size_t i = 0; i < len; i++) {
+        unsigned char c = (unsigned char)text[i];
+        if ((c <= ' ' || c == 0x7f) && (!c || !strchr(allowed, c)))
+            return true;
+    }
+    return false;
+}
+
+void head_field(struct head *head, const char *name, size_t name_len, const char *value,
+                size_t value_len)
 {
     if (!value)
         value = "";
+    if (!is_token(name, name_len))
+        head->broken = "the name of a header field holds a character that no name may have";
+    if (has_control(value, value_len, " \t"))
+        head->broken = "the value of a header field holds a control character";
     if (strcasecmp(name, "Host") == 0) {
         head->host = value;
         head->hosts++;
@@ -176,8 +205,31 @@ void head_field(struct head *head, const char *name, const char *value)
     }
 }
 
+const char *head_target(struct head *head, const char *target)
+{
+    static const char *const schemes[] = {"http://", "https://"};
+    const char *path = target;
+    for (size_t i = 0; i < 2 && path == target; i++) {
+        size_t len = strlen(schemes[i]);
+        if (strncasecmp(target, schemes[i], len) != 0)
+            continue;
+        head->authority = target + len;
+        head->authority_len = strcspn(head->authority, "/?");
+        path = head->authority + head->authority_len;
+        if (!*path)
+            path = "/";
+    }
+    if (has_control(target, strlen(target), ""))
+        head->broken = "the request's target holds a blank or a control character";
+    else if (*path != '/')
+        head->broken = "the request's target is not a path that begins with /";
+    return path;
+}
+
 static int check_framing(struct head *head, struct refusal *refusal)
 {
+    if (head->broken)
+        return refusal_say(refusal, 400, "bad_request", "%s", head->broken);
     if (head->hosts > 1)
         return refusal_say(refusal, 400, "bad_request", "the request has more than one Host field");
     if (!head->hosts && strcmp(head->version, "HTTP/1.0") != 0)
@@ -186,6 +238,9 @@ static int check_framing(struct head *head, struct refusal *refusal)
         return refusal_say(
             refusal, 400, "bad_request",
             "the request has both Content-Length and Transfer-Encoding; send one of them");
+    if (head->codings && strcmp(head->version, "HTTP/1.0") == 0)
+        return refusal_say(refusal, 400, "bad_request",
+                           "HTTP/1.0 has no Transfer-Encoding; send Content-Length");
     if (head->lengths > 1)
         return refusal_say(refusal, 400, "bad_request",
                            "the request has more than one Content-Length field");
@@ -198,24 +253,36 @@ static int check_framing(struct head *head, struct refusal *refusal)
     return 0;
 }
 
+static int check_name(const char *host, const struct head_names *names,
+                      const struct sockaddr_storage *own, struct refusal *refusal)
+{
+    char name[HOST_MAX + 1];
+    if (!host_name(host, name))
+        return refusal_say(refusal, 400, "bad_request",
+                           "the Host field \"%.255s\" is not HOST[:PORT]", host);
+    if (names_know(names, name, own))
+        return 0;
+    return refusal_say(refusal, 421, "misdirected",
+                       "this service does not answer to the name \"%s\"; add host-names = %s to "
+                       "autodl.conf",
+                       name, name);
+}
+
+/* The Host field, and the host of a target that names one: a client sends the same in both. */
 static int check_host(const struct head *head, const struct head_names *names, int socket,
                       struct refusal *refusal)
 {
     struct sockaddr_storage own = {0};
     socklen_t len = sizeof own;
     getsockname(socket, (struct sockaddr *)&own, &len);
-    if (own.ss_family == AF_UNIX || !head->hosts)
+    if (own.ss_family == AF_UNIX)
         return 0;
-    char name[HOST_MAX + 1];
-    if (!host_name(head->host, name))
-        return refusal_say(refusal, 400, "bad_request",
-                           "the Host field \"%.255s\" is not HOST[:PORT]", head->host);
-    if (names_know(names, name, &own))
-        return 0;
-    return refusal_say(refusal, 421, "misdirected",
-                       "this service does not answer to the name \"%s\"; add host-names = %s to "
-                       "autodl.conf",
-                       name, name);
+    int error = head->hosts ? check_name(head->host, names, &own, refusal) : 0;
+    if (error || !head->authority)
+        return error;
+    char authority[HOST_MAX + sizeof "[]:65535"];
+    snprintf(authority, sizeof authority, "%.*s", (int)head->authority_len, head->authority);
+    return check_name(authority, names, &own, refusal);
 }
 
 /* A web page of somebody else's must not use its reader's browser to give orders here. */

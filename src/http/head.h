@@ -25,6 +25,9 @@ const char *head_names_at(const struct head_names *names, size_t index);
 
 struct head {            /* all zero before the first field; strings are borrowed */
     const char *version; /* "HTTP/1.1" */
+    const char *broken;  /* what is wrong with a field or the target, as a sentence; NULL: nothing */
+    const char *authority; /* that the target names, not ended by a NUL; NULL: none */
+    size_t authority_len;
     const char *host;
     const char *content_type;
     const char *authorization;
@@ -38,8 +41,12 @@ struct head {            /* all zero before the first field; strings are borrowe
     uint64_t length;      /* of the body, set by head_check; 0: none, or unknown */
 };
 
-/* Takes up one field of the head. */
-void head_field(struct head *head, const char *name, const char *value);
+/* Takes up one field of the head. The value may be NULL. */
+void head_field(struct head *head, const char *name, size_t name_len, const char *value,
+                size_t value_len);
+/* Takes up the request's target, "/path?query" or "http://authority/path?query" (RFC 9112, 3.2); the
+ * path and query, which may be part of `target`. */
+const char *head_target(struct head *head, const char *target);
 /* 0; -EBADMSG: answer with `ret_refusal`. `socket`: connected, where the request came. */
 int head_check(struct head *head, const struct head_names *names, int socket,
                struct refusal *ret_refusal);

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
 
@@ -17,6 +18,8 @@
 #include "common/cleanup.h"
 #include "common/log.h"
 #include "common/units.h"
+#include "http/bodies.h"
+#include "http/connections.h"
 #include "http/daemon.h"
 #include "http/drain.h"
 #include "http/form.h"
@@ -26,8 +29,9 @@
 #include "http/refusal.h"
 #include "http/tls.h"
 
-#define DROPPED_MAX     (1 << 20) /* bytes of a body of unknown length, before giving up */
-#define LAST_ANSWERS_MS 2000      /* for what is answered to get out, when stopping */
+#define BODIES_MAX      (64 << 20) /* bytes, of all requests in hand */
+#define DROPPED_MAX     (1 << 20)  /* bytes of a body of unknown length, before giving up */
+#define LAST_ANSWERS_MS 2000       /* for what is answered to get out, when stopping */
 #define RAW_ANSWER_MAX  4096
 #define PATH_SHOWN_MAX  200
 
@@ -36,6 +40,8 @@ struct http {
     struct http_options options;
     struct listeners listeners;
     struct drain *drain;
+    struct connections *connections;
+    struct bodies *bodies;
 
     /* the thread that creates, reloads and destroys only */
     struct daemons *daemons;
@@ -72,6 +78,19 @@ static const struct {
 };
 #define METHODS (sizeof methods / sizeof *methods)
 
+/* Of every answer: nothing keeps it, and no web page makes anything of it. */
+static const struct {
+    const char *name, *value;
+} common_fields[] = {
+    {"Server",                       "autodl/" PACKAGE_VERSION                   },
+    {"Cache-Control",                "no-store"                                  },
+    {"X-Content-Type-Options",       "nosniff"                                   },
+    {"Content-Security-Policy",      "default-src 'none'; frame-ancestors 'none'"},
+    {"Referrer-Policy",              "no-referrer"                               },
+    {"Cross-Origin-Resource-Policy", "same-origin"                               },
+};
+#define COMMON_FIELDS (sizeof common_fields / sizeof *common_fields)
+
 struct answer {
     int status; /* 0: none yet */
     char *body;
@@ -99,7 +118,9 @@ struct http_request {
 
     /* library's thread only */
     struct buf body;
-    size_t dropped; /* bytes of a body that is too large */
+    size_t taken;   /* bytes of http->bodies */
+    size_t dropped; /* bytes of a body that is too large, or that there was no room for */
+    bool crowded;   /* there was no room */
     bool promise;   /* the handler made one */
 
     /* protected by http->lock */
@@ -115,12 +136,45 @@ struct http_request {
     struct answer answer;
 };
 
+/* --- connections --- */
+
+static enum MHD_Result on_accept(void *data, const struct sockaddr *peer, socklen_t len)
+{
+    static const struct sockaddr unnamed = {.sa_family = AF_UNSPEC};
+    struct http *http = data;
+    return connections_admit(http->connections, len ? peer : &unnamed) ? MHD_YES : MHD_NO;
+}
+
+static void on_connection(void *data, struct MHD_Connection *connection, void **context,
+                          enum MHD_ConnectionNotificationCode how)
+{
+    struct http *http = data;
+    if (how == MHD_CONNECTION_NOTIFY_CLOSED) {
+        connections_remove(http->connections, TAKE_PTR(*context));
+        return;
+    }
+    int fd = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+    const struct sockaddr *peer =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS)->client_addr;
+    *context = connections_add(http->connections, fd, peer);
+    if (!*context)
+        shutdown(fd, SHUT_RDWR);
+}
+
+static void enter(const struct http_request *request, enum connection_phase phase, uint64_t bytes)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(request->connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    connections_enter(request->http->connections, info->socket_context, phase, bytes);
+}
+
 /* --- the life of a request --- */
 
 static void request_unref(struct http_request *request)
 {
     if (atomic_fetch_sub(&request->references, 1) != 1)
         return;
+    bodies_give_back(request->http->bodies, request->caller.uid, request->taken);
     free(request->uri);
     free(request->path);
     free(request->segment);
@@ -145,6 +199,7 @@ static void *on_uri(void *data, const char *uri, struct MHD_Connection *connecti
     buf_init(&request->body, API_BODY_MAX);
     pthread_mutex_init(&request->lock, NULL);
     request->uri = strdup(uri ? uri : "");
+    enter(request, CONNECTION_HEAD, 0);
     return request;
 }
 
@@ -157,6 +212,7 @@ static void on_completed(void *data, struct MHD_Connection *connection, void **c
     struct http_request *request = TAKE_PTR(*context);
     if (!request)
         return;
+    enter(request, CONNECTION_IDLE, 0);
     pthread_mutex_lock(&http->lock);
     if (request->counted) {
         http->unsent--;
@@ -288,18 +344,17 @@ static void add_allow(struct MHD_Response *response, unsigned allow)
 
 static void add_headers(struct MHD_Response *response, const struct answer *answer)
 {
+    for (size_t i = 0; i < COMMON_FIELDS; i++)
+        MHD_add_response_header(response, common_fields[i].name, common_fields[i].value);
     if (answer->status != 204)
         MHD_add_response_header(response, "Content-Type", "application/json");
-    MHD_add_response_header(response, "Server", "autodl/" PACKAGE_VERSION);
-    MHD_add_response_header(response, "Cache-Control", "no-store");
-    MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
     if (answer->location)
         MHD_add_response_header(response, "Location", answer->location);
     if (answer->status == 401)
         MHD_add_response_header(response, "WWW-Authenticate", "Basic realm=\"" API_REALM "\"");
     if (answer->status == 405)
         add_allow(response, answer->allow);
-    if (answer->status == 503)
+    if (answer->status == 503 || answer->status == 429)
         MHD_add_response_header(response, "Retry-After", "5");
     if (answer->close)
         MHD_add_response_header(response, "Connection", "close");
@@ -320,6 +375,7 @@ static enum MHD_Result send_answer(struct http_request *request)
         return MHD_NO;
     request->answer.body = NULL;
     request->step = STEP_DONE;
+    enter(request, CONNECTION_ANSWER, strlen(body));
     add_headers(response, &answer);
     log_debug("%s answered %d user=%s", request->route ? request->route->path : "-", answer.status,
               *request->caller.user ? request->caller.user : "-");
@@ -370,11 +426,18 @@ static int too_large(const struct http_request *request, struct refusal *refusal
                        body_max(request));
 }
 
+static int too_crowded(struct refusal *refusal)
+{
+    return refusal_say(refusal, 503, "unavailable",
+                       "the service has as many bodies of requests in hand as it can; try again in "
+                       "a moment");
+}
+
 static enum MHD_Result on_field(void *data, enum MHD_ValueKind kind, const char *name,
-                                const char *value)
+                                size_t name_len, const char *value, size_t value_len)
 {
     (void)kind;
-    head_field(data, name, value);
+    head_field(data, name, name_len, value, value_len);
     return MHD_YES;
 }
 
@@ -480,14 +543,15 @@ static int read_head(struct http_request *request, const char *method, const cha
 {
     request->head.version = version;
     request->head.has_tls = daemon_has_tls(request->daemon);
-    MHD_get_connection_values(request->connection, MHD_HEADER_KIND, on_field, &request->head);
+    MHD_get_connection_values_n(request->connection, MHD_HEADER_KIND, on_field, &request->head);
     if (!request->uri)
         return refusal_no_memory(ret_refusal);
+    const char *target = head_target(&request->head, request->uri);
     if (is_stopping(request->http))
         return refuse_stopping(ret_refusal);
     int error = check_head(request, ret_refusal);
     if (!error)
-        error = params_read_target(request->uri, &request->path, &request->form, ret_refusal);
+        error = params_read_target(target, &request->path, &request->form, ret_refusal);
     return error ? error : find_route(request, method, ret_refusal);
 }
 
@@ -582,6 +646,8 @@ static int check_announced(const struct http_request *request, struct refusal *r
     const struct head *head = &request->head;
     if (head->length > body_max(request))
         return too_large(request, ret_refusal);
+    if (!bodies_have_room(request->http->bodies, request->caller.uid, head->length))
+        return too_crowded(ret_refusal);
     if (request->route->body == HTTP_BODY_JSON_NEEDED && !head->lengths && !head->codings)
         return refusal_say(ret_refusal, 411, "length_required",
                            "the request has no body; send a JSON object (curl --json does)");
@@ -602,6 +668,8 @@ static int parse_body(struct http_request *request, struct refusal *ret_refusal)
     const struct buf *body = &request->body;
     if (body->error == -ENOMEM)
         return refusal_no_memory(ret_refusal);
+    if (request->crowded)
+        return too_crowded(ret_refusal);
     if (request->dropped)
         return too_large(request, ret_refusal);
     if (!body->len)
@@ -627,20 +695,23 @@ static int parse_body(struct http_request *request, struct refusal *ret_refusal)
 static enum MHD_Result give_up(struct http_request *request)
 {
     struct refusal refusal;
-    too_large(request, &refusal);
+    if (request->crowded)
+        too_crowded(&refusal);
+    else
+        too_large(request, &refusal);
     _cleanup_free_ char *body = refusal_body(refusal.code, refusal.message);
     _cleanup_(buf_release) struct buf text;
     buf_init(&text, RAW_ANSWER_MAX);
-    if (body)
-        buf_printf(&text,
-                   "HTTP/1.1 413 Content Too Large\r\nConnection: close\r\n"
-                   "Content-Type: application/json\r\nServer: autodl/" PACKAGE_VERSION "\r\n"
-                   "Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n"
-                   "Content-Length: %zu\r\n\r\n%s",
-                   strlen(body), body);
+    buf_printf(&text, "HTTP/1.1 %d %s\r\nConnection: close\r\nContent-Type: application/json\r\n",
+               refusal.status, MHD_get_reason_phrase_for((unsigned)refusal.status));
+    for (size_t i = 0; i < COMMON_FIELDS; i++)
+        buf_printf(&text, "%s: %s\r\n", common_fields[i].name, common_fields[i].value);
+    if (refusal.status == 503)
+        buf_add_string(&text, "Retry-After: 5\r\n");
+    buf_printf(&text, "Content-Length: %zu\r\n\r\n%s", body ? strlen(body) : 0, body ? body : "");
     int fd = socket_of(request);
     drain_add(request->http->drain, fd);
-    if (text.data && !daemon_has_tls(request->daemon))
+    if (!text.error && !daemon_has_tls(request->daemon))
         (void)!send(fd, text.data, text.len, MSG_NOSIGNAL | MSG_DONTWAIT);
     request->step = STEP_DONE;
     return MHD_NO;
@@ -648,11 +719,15 @@ static enum MHD_Result give_up(struct http_request *request)
 
 static enum MHD_Result take_body(struct http_request *request, const char *data, size_t *len)
 {
-    size_t taken = *len;
+    size_t bytes = *len;
     *len = 0;
-    if (!request->dropped && buf_add(&request->body, data, taken) == 0)
-        return MHD_YES;
-    request->dropped += taken;
+    if (!request->dropped && request->body.len + bytes <= request->body.max) {
+        request->crowded = !bodies_take(request->http->bodies, request->caller.uid, bytes);
+        request->taken += request->crowded ? 0 : bytes;
+        if (!request->crowded && buf_add(&request->body, data, bytes) == 0)
+            return MHD_YES;
+    }
+    request->dropped += bytes;
     return request->dropped > DROPPED_MAX ? give_up(request) : MHD_YES;
 }
 
@@ -661,6 +736,7 @@ static enum MHD_Result take_body(struct http_request *request, const char *data,
 static enum MHD_Result call_handler(struct http_request *request)
 {
     struct refusal refusal;
+    enter(request, CONNECTION_WORK, 0);
     if (parse_body(request, &refusal) < 0) {
         set_refusal(request, &refusal);
         return send_answer(request);
@@ -679,6 +755,9 @@ static enum MHD_Result go_on_with_head(struct http_request *request)
         return MHD_YES;
     if (identified == IDENTIFIED && check_announced(request, &refusal) == 0) {
         request->step = STEP_BODY;
+        if (request->head.has_body)
+            enter(request, CONNECTION_BODY,
+                  request->head.codings ? body_max(request) : request->head.length);
         return MHD_YES;
     }
     return refuse(request, &refusal);
@@ -699,6 +778,7 @@ static enum MHD_Result on_request(void *data, struct MHD_Connection *connection,
         return MHD_NO;
     switch (request->step) {
     case STEP_HEAD:
+        enter(request, CONNECTION_WORK, 0);
         if (read_head(request, method, version, &refusal) < 0)
             return refuse(request, &refusal);
         request->step = STEP_IDENTIFY;
@@ -723,14 +803,37 @@ static int read_pair(const struct settings *settings, struct tls_pair *ret_pair)
     return settings->tls_cert ? tls_read(settings->tls_cert, settings->tls_key, ret_pair) : 0;
 }
 
+/* What keeps floods within bounds. */
+static int start_guards(struct http *http)
+{
+    struct rlimit files = {0};
+    getrlimit(RLIMIT_NOFILE, &files);
+    unsigned max = connections_affordable(files.rlim_cur);
+    if (max < CONNECTIONS_MAX)
+        log_warning("at most %u connections at once, since the limit of open files is %llu; raise "
+                    "LimitNOFILE of the unit",
+                    max, (unsigned long long)files.rlim_cur);
+    int error = connections_create(max, units_now_boottime, &http->connections);
+    if (!error)
+        error = connections_watch(http->connections);
+    if (!error)
+        error = bodies_create(BODIES_MAX, &http->bodies);
+    return error ? error : drain_create(&http->drain);
+}
+
 static int start(struct http *http)
 {
     static const struct daemon_calls calls = {
-        .on_uri = on_uri, .on_request = on_request, .on_completed = on_completed};
+        .on_accept = on_accept,
+        .on_connection = on_connection,
+        .on_uri = on_uri,
+        .on_request = on_request,
+        .on_completed = on_completed,
+    };
     const struct settings *settings = http->options.settings;
     int error = head_names_create(settings, &http->names);
     if (!error)
-        error = drain_create(&http->drain);
+        error = start_guards(http);
     if (!error)
         error = read_pair(settings, &http->pair);
     bool has_pair = http->pair.cert;
@@ -861,6 +964,8 @@ void http_destroy(struct http *http)
     listeners_close(&http->listeners);
     tls_release(&http->pair);
     drain_destroy(http->drain);
+    connections_destroy(http->connections);
+    bodies_destroy(http->bodies);
     head_names_destroy(http->names);
     pthread_cond_destroy(&http->changed);
     pthread_mutex_destroy(&http->lock);

@@ -4,8 +4,10 @@ src_http_libhttp_a_SOURCES = \
 	src/http/acceptor.c src/http/acceptor.h \
 	src/http/accounts.c src/http/accounts.h \
 	src/http/auth.c src/http/auth.h \
+	src/http/bodies.c src/http/bodies.h \
 	src/http/certificate.c src/http/certificate.h \
 	src/http/checks.c src/http/checks.h \
+	src/http/connections.c src/http/connections.h \
 	src/http/daemon.c src/http/daemon.h \
 	src/http/drain.c src/http/drain.h \
 	src/http/fields.c src/http/fields.h \
