@@ -16,7 +16,7 @@
 #include "http/connections.h"
 #include "tap.h"
 
-#define MAX   8 /* connections; beyond it, one more that is told to go may be there */
+#define MAX   8 /* connections; beyond it, some that are told to go may be there */
 #define MANY  (CONNECTIONS_PER_ADDRESS + 16)
 #define WAITS 20000 /* ms */
 
@@ -263,7 +263,7 @@ END_TEST
 /* Who was told to go has a descriptor still: of those there are few at once. */
 START_TEST(descriptors_are_bounded)
 {
-    enum { FULL = 64, BEYOND = FULL + FULL / 16 + 1 };
+    enum { FULL = 64, BEYOND = FULL + FULL / 2 + 1 };
     struct client clients[BEYOND + 1];
     connections_destroy(connections);
     ck_assert_int_eq(connections_create(FULL, clock_now, &connections), 0);
@@ -281,12 +281,12 @@ START_TEST(small_limits_leave_half_to_downloads)
 {
     ck_assert_uint_eq(connections_affordable(UINT64_MAX), CONNECTIONS_MAX);
     ck_assert_uint_eq(connections_affordable(524288), CONNECTIONS_MAX);
-    ck_assert_uint_eq(connections_affordable(1024), 480); /* and 31 on their way out */
-    ck_assert_uint_eq(connections_affordable(256), 119);
+    ck_assert_uint_eq(connections_affordable(1024), 340); /* and 171 on their way out */
+    ck_assert_uint_eq(connections_affordable(256), 84);
     ck_assert_uint_ge(connections_affordable(0), 1);
     for (uint64_t files = 4; files < 20000; files++) {
         unsigned max = connections_affordable(files);
-        uint64_t all = max + max / 16 + 1;
+        uint64_t all = max + max / 2 + 1;
         ck_assert_uint_le(max, CONNECTIONS_MAX);
         ck_assert_msg(all <= files / 2 || files - all >= 6512, "%lu", (unsigned long)files);
     }

@@ -17,6 +17,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -389,6 +390,7 @@ struct program {
     unsigned count;
     const char *environment[ARGUMENTS_MAX];
     unsigned variables;
+    unsigned file_limit; /* 0: as the test */
     int out, err;
 };
 
@@ -432,6 +434,9 @@ static pid_t program_run(const struct program *program)
     ck_assert_int_ge(pid, 0);
     if (pid > 0)
         return pid;
+    struct rlimit files = {program->file_limit, program->file_limit};
+    if (program->file_limit > 0 && setrlimit(RLIMIT_NOFILE, &files) < 0)
+        _exit(127);
     become(program->who);
     prctl(PR_SET_PDEATHSIG, SIGKILL); /* after `become`, which would undo it */
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
@@ -525,6 +530,7 @@ static void spawn_service(struct service *service, va_list options)
 
     program_init(&program, "autodl-service");
     set_environment(&program, service);
+    program.file_limit = service->file_limit;
     while ((option = va_arg(options, const char *))) {
         program_add(&program, option);
         listens = listens || strncmp(option, "--listen", 8) == 0;
@@ -672,6 +678,11 @@ pid_t service_process(const struct service *service)
             found = pids[i];
     ck_assert_msg(found > 0, "the monitor has no service process");
     return found;
+}
+
+long service_memory(const struct service *service)
+{
+    return strtol(process_status(service_process(service), "VmRSS"), NULL, 10);
 }
 
 unsigned service_filers(const struct service *service, uid_t uid, pid_t *pids, unsigned max)

@@ -72,6 +72,7 @@ struct service {
     const char *log; /* its standard error, of all starts */
     const char *notify; /* the socket that it says READY to */
     bool system_mode; /* started as root, as _autodl; set before the start */
+    unsigned file_limit; /* its RLIMIT_NOFILE, 0: the test's own; set before the start */
 
     pid_t monitor; /* 0: not running */
     unsigned port; /* on 127.0.0.1 */
@@ -101,6 +102,8 @@ void service_release(struct service *service);
 void service_wait_log(struct service *service, const char *text, int timeout);
 /* The process that meets the network. */
 pid_t service_process(const struct service *service);
+/* How much memory that has, in KiB: VmRSS. */
+long service_memory(const struct service *service);
 /* Filers of a user (or of all: (uid_t)-1); how many were put into `pids`. */
 unsigned service_filers(const struct service *service, uid_t uid, pid_t *pids, unsigned max);
 

@@ -47,6 +47,7 @@ END_TO_END_TESTS = \
 	tests/test_bad_input \
 	tests/test_cli \
 	tests/test_faults \
+	tests/test_floods \
 	tests/test_hostile \
 	tests/test_policy \
 	tests/test_resume \
@@ -231,6 +232,10 @@ tests/fault.so: $(srcdir)/tests/fault.c $(srcdir)/tests/fault.h
 tests_test_faults_SOURCES = tests/test_faults.c tests/fault.h
 tests_test_faults_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_faults_LDADD = $(TEST_LIBS)
+
+tests_test_floods_SOURCES = tests/test_floods.c
+tests_test_floods_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_floods_LDADD = $(TEST_LIBS)
 
 tests_test_hostile_SOURCES = tests/test_hostile.c
 tests_test_hostile_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
