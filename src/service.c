@@ -21,8 +21,6 @@
 #include "http/auth.h"
 #include "http/http.h"
 #include "http/routes.h"
-#include "http/routes_classic.h"
-#include "http/routes_v1.h"
 #include "manager.h"
 #include "privsep/privsep.h"
 
@@ -175,14 +173,13 @@ static int start_manager(struct service *service)
 
 static int start_http(struct service *service)
 {
-    static const struct http_route *const tables[] = {routes_classic, routes_v1, NULL};
     const struct service_options *options = service->options;
     service->routes = (struct routes){service->manager, service->auth};
     struct http_options http = {
         .settings = options->settings,
         .socket = options->settings->socket[0] ? options->settings->socket : NULL,
         .auth = service->auth,
-        .tables = tables,
+        .tables = routes_tables,
         .data = &service->routes,
         .user_mode = options->user_mode,
     };

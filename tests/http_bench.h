@@ -51,8 +51,10 @@ char *base64(const char *text);
  * `user` NULL: no Authorization. */
 char *request_text(const char *line, const char *user, const char *extra, const char *body);
 char *ask(enum way way, const char *line, const char *user, const char *extra, const char *body);
-/* The answer that a process with this uid gets. */
+/* The answer that root's test gets on a connection that this uid made. */
 char *ask_as(uid_t uid, enum way way, const char *line, const char *user);
+char *ask_with_as(uid_t uid, enum way way, const char *line, const char *user, const char *extra,
+                  const char *body);
 /* `start` and so many times "a". */
 char *padded(const char *start, size_t count);
 

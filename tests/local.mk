@@ -14,7 +14,9 @@ EXTRA_DIST += tests/tap.sh tests/test_crash.sh tests/power_cut.sh
 if HAVE_CHECK
 UNIT_TESTS = \
 	tests/check_acceptor \
+	tests/check_accounts \
 	tests/check_address \
+	tests/check_authorisation \
 	tests/check_buf \
 	tests/check_checksum \
 	tests/check_connections \
@@ -58,12 +60,16 @@ check_PROGRAMS += $(UNIT_TESTS) $(END_TO_END_TESTS) tests/origin tests/power_cut
 	tests/tables
 TESTS += $(UNIT_TESTS) $(END_TO_END_TESTS) tests/test_crash.sh
 
-# Longer than `make check`: ROUNDS=n SEED=n make soak, CUTS=n make power-cut (as root).
+# Longer than `make check`: ROUNDS=n SEED=n make soak, REQUESTS=n SEED=n make flood, CUTS=n make
+# power-cut (as root).
 soak: all tests/soak_crash
 	$(AM_TESTS_ENVIRONMENT) tests/soak_crash
+flood: all tests/test_bad_input tests/test_floods
+	$(AM_TESTS_ENVIRONMENT) REQUESTS=$${REQUESTS:-10000} tests/test_bad_input
+	$(AM_TESTS_ENVIRONMENT) tests/test_floods
 power-cut: all tests/power_cut
 	$(AM_TESTS_ENVIRONMENT) $(srcdir)/tests/power_cut.sh
-.PHONY: soak power-cut
+.PHONY: soak flood power-cut
 endif
 
 check_LIBRARIES = tests/libtesting.a
@@ -99,6 +105,11 @@ tests_check_acceptor_LDADD = $(TEST_LIBS)
 tests_check_address_SOURCES = tests/check_address.c
 tests_check_address_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_check_address_LDADD = $(TEST_LIBS)
+
+tests_check_accounts_SOURCES = tests/check_accounts.c
+tests_check_accounts_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_check_accounts_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=units_now_boottime
+tests_check_accounts_LDADD = $(TEST_LIBS)
 
 tests_check_buf_SOURCES = tests/check_buf.c
 tests_check_buf_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
@@ -168,6 +179,11 @@ tests_check_retry_LDADD = $(TEST_LIBS)
 ROUTES_BENCH = \
 	tests/fake_manager.c tests/fake_manager.h \
 	tests/http_bench.c tests/http_bench.h
+tests_check_authorisation_SOURCES = tests/check_authorisation.c tests/who_may.c tests/who_may.h \
+	$(ROUTES_BENCH)
+tests_check_authorisation_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_check_authorisation_LDADD = $(TEST_LIBS)
+
 tests_check_routes_classic_SOURCES = tests/check_routes_classic.c $(ROUTES_BENCH)
 tests_check_routes_classic_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_check_routes_classic_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=accounts_find
@@ -257,7 +273,7 @@ tests_test_tls_SOURCES = tests/test_tls.c tests/pki.c tests/pki.h
 tests_test_tls_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) $(MHD_CFLAGS) $(CURL_CFLAGS) $(CRYPTO_CFLAGS)
 tests_test_tls_LDADD = $(TEST_LIBS)
 
-tests_test_users_SOURCES = tests/test_users.c
+tests_test_users_SOURCES = tests/test_users.c tests/who_may.c tests/who_may.h
 tests_test_users_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) $(JSON_CFLAGS)
 tests_test_users_LDADD = $(TEST_LIBS)
 

@@ -7,8 +7,7 @@
 #include <string.h>
 
 #include "core/settings.h"
-#include "http/routes_classic.h"
-#include "http/routes_v1.h"
+#include "http/routes.h"
 
 /* "*" stands for a task's id. */
 static void print_route(const struct http_route *route)
@@ -33,9 +32,8 @@ static void print_route(const struct http_route *route)
 
 static void print_routes(void)
 {
-    static const struct http_route *const tables[] = {routes_classic, routes_v1};
-    for (size_t i = 0; i < sizeof tables / sizeof *tables; i++)
-        for (const struct http_route *route = tables[i]; route->path; route++)
+    for (const struct http_route *const *table = routes_tables; *table; table++)
+        for (const struct http_route *route = *table; route->path; route++)
             print_route(route);
 }
 

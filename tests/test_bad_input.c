@@ -1,15 +1,21 @@
 /*
  * Bad input is normal input: each request of the table gets its status and one sentence, and
- * nothing changes. One service, paused, answers them all.
+ * nothing changes. One service, paused, answers them all; then thousands of them, chosen at random
+ * (REQUESTS=n SEED=n), and its memory stays what it was.
  */
 #include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
+#include <time.h>
 
 #include "harness.h"
 
-#define MANY (10 << 20) /* bytes of a body that nobody wants */
+#define MANY           (10 << 20) /* bytes of a body that nobody wants */
+#define REQUESTS       2000
+#define WARM_UP        300  /* requests until its memory is what it stays */
+#define MEMORY_MAX     4096 /* KiB that it may have more after thousands of requests */
+#define COMPARED_EVERY 50
 
 static struct service service;
 
@@ -21,6 +27,7 @@ enum where {
 
 enum what {
     FORM,      /* `text` is an urlencoded body */
+    JSON,      /* `text` is a JSON body */
     PLAIN,     /* no body; `text` is more header lines */
     RAW,       /* `text` is the whole request, in which @ stands for the Authorization line */
     LONG,      /* FORM; `text` followed by `count` times "a" */
@@ -47,6 +54,8 @@ struct bad {
 #define UNKNOWN  "/status?task_id=00000000-0000-4000-8000-000000000000"
 #define MAXTASKS "POST", "/maxtasks"
 #define STATS    "GET", "/stats"
+#define V1       "POST", "/v1/tasks"
+#define HEAD(line, fields) line " HTTP/1.1\r\nHost: localhost\r\n@" fields "\r\n"
 
 // clang-format off
 static const struct bad table[] = {
@@ -137,8 +146,88 @@ static const struct bad table[] = {
      false},
     {"a long head", BOTH, LONG_HEAD, STATS, NULL, 431, "", 20000, true},
     {"not HTTP", BOTH, RAW, STATS, "hello there old service\r\n\r\n", 400, "", 0, true},
+    {"a length with a plus", BOTH, RAW, ADD, HEAD("POST /add", "Content-Length: +5\r\n") URL, 400, "",
+     0, true},
+    {"a length in hexadecimal", BOTH, RAW, ADD, HEAD("POST /add", "Content-Length: 0x5\r\n") URL, 400,
+     "", 0, true},
+    {"an empty length", BOTH, RAW, ADD, HEAD("POST /add", "Content-Length:\r\n") URL, 400, "", 0, true},
+    {"a length beyond 2^64", BOTH, RAW, ADD,
+     HEAD("POST /add", "Content-Length: 99999999999999999999\r\n") URL, 413, "", 0, true},
+    {"blank before a colon", BOTH, RAW, ADD, HEAD("POST /add", "Content-Length : 30\r\n") URL, 400,
+     "name of a header field", 0, false},
+    {"tab before a colon", BOTH, RAW, ADD, HEAD("POST /add", "Transfer-Encoding\t: chunked\r\n")
+     "0\r\n\r\n", 400, "name of a header field", 0, false},
+    {"blank in a field's name", BOTH, RAW, STATS, HEAD("GET /stats", "X Y: 1\r\n"), 400,
+     "name of a header field", 0, false},
+    {"a field without a colon", BOTH, RAW, STATS, HEAD("GET /stats", "nonsense\r\n"), 400, "", 0, true},
+    {"bare CR in a field", BOTH, RAW, ADD, HEAD("POST /add", "X: a\rContent-Length: 30\r\n") URL, 400,
+     "control character", 0, false},
+    {"a control character in a field", BOTH, RAW, STATS, HEAD("GET /stats", "X: \x01\r\n"), 400,
+     "control character", 0, false},
+    {"an escape in a field", BOTH, RAW, STATS, HEAD("GET /stats", "X: \x1b[2J\r\n"), 400,
+     "control character", 0, false},
+    {"another coding", BOTH, RAW, ADD, HEAD("POST /add", "Transfer-Encoding: gzip\r\n") URL, 400, "", 0,
+     false},
+    {"two codings", BOTH, RAW, ADD,
+     HEAD("POST /add", "Transfer-Encoding: gzip, chunked\r\n") "0\r\n\r\n", 400, "", 0, false},
+    {"a coding that looks like one", BOTH, RAW, ADD,
+     HEAD("POST /add", "Transfer-Encoding: xchunked\r\n") "0\r\n\r\n", 400, "", 0, false},
+    {"chunks in HTTP/1.0", BOTH, RAW, ADD,
+     "POST /add HTTP/1.0\r\nHost: localhost\r\n@Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400,
+     "HTTP/1.0", 0, false},
+    {"a broken chunk", BOTH, RAW, ADD,
+     HEAD("POST /add", "Content-Type: application/x-www-form-urlencoded\r\n"
+                       "Transfer-Encoding: chunked\r\n") "xyz\r\n", 400, "", 0, true},
+    {"a chunk beyond 2^64", BOTH, RAW, ADD,
+     HEAD("POST /add", "Transfer-Encoding: chunked\r\n") "fffffffffffffffff\r\n", 413, "", 0, true},
+    {"blanks in the target", BOTH, RAW, STATS, HEAD("GET /stats /more", "Connection: close\r\n"), 400,
+     "target", 0, false},
+    {"a target that is no path", BOTH, RAW, STATS, HEAD("GET stats", "Connection: close\r\n"), 400,
+     "target", 0, false},
+    {"a target for a proxy", BOTH, RAW, STATS,
+     HEAD("CONNECT localhost:22", "Connection: close\r\n"), 400, "target", 0, false},
+    {"OPTIONS *", BOTH, RAW, STATS, HEAD("OPTIONS *", "Connection: close\r\n"), 400, "target", 0,
+     false},
+    {"another's target", TCP, RAW, STATS,
+     HEAD("GET http://evil.example/stats", "Connection: close\r\n"), 421, "evil.example", 0, false},
+    {"a target of a thousand hosts", TCP, RAW, STATS,
+     HEAD("GET http://localhost:1:2/stats", "Connection: close\r\n"), 400, "HOST[:PORT]", 0, false},
+    {"an old version", BOTH, RAW, STATS, "GET /stats HTTP/0.9\r\n\r\n", 505, "", 0, true},
+    {"a version to come", BOTH, RAW, STATS, "GET /stats HTTP/3.0\r\n\r\n", 505, "", 0, true},
     {"a negative length", BOTH, RAW, ADD,
      "POST /add HTTP/1.1\r\nHost: localhost\r\n@Content-Length: -5\r\n\r\n" URL, 400, "", 0, true},
+    /* version 1 */
+    {"v1: no body", BOTH, PLAIN, V1, "", 411, "", 0, false},
+    {"v1: a form", BOTH, FORM, V1, URL, 415, "application/json", 0, false},
+    {"v1: no JSON", BOTH, JSON, V1, "{", 400, "", 0, false},
+    {"v1: more than JSON", BOTH, JSON, V1, "{} {}", 400, "", 0, false},
+    {"v1: an array", BOTH, JSON, V1, "[]", 400, "", 0, false},
+    {"v1: a number", BOTH, JSON, V1, "1", 400, "", 0, false},
+    {"v1: no url", BOTH, JSON, V1, "{}", 400, "url", 0, false},
+    {"v1: a url that is a number", BOTH, JSON, V1, "{\"url\": 1}", 400, "url", 0, false},
+    {"v1: a url with a NUL", BOTH, JSON, V1, "{\"url\": \"http://a/\\u0000\"}", 400, "url", 0, false},
+    {"v1: an unknown member", BOTH, JSON, V1, "{\"url\": \"http://a/\", \"x\": 1}", 400, "x", 0,
+     false},
+    {"v1: no UTF-8", BOTH, JSON, V1, "{\"url\": \"http://a/\xff\"}", 400, "", 0, false},
+    {"v1: a name with a slash", BOTH, JSON, V1, "{\"url\": \"http://a/\", \"name\": \"a/b\"}", 400,
+     "name", 0, false},
+    {"v1: a header with a newline", BOTH, JSON, V1,
+     "{\"url\": \"http://a/\", \"headers\": {\"X\": \"a\\r\\nY: b\"}}", 400, "headers", 0, false},
+    {"v1: too many retries", BOTH, JSON, V1, "{\"url\": \"http://a/\", \"retries\": 1001}", 400,
+     "retries", 0, false},
+    {"v1: deep JSON", BOTH, JSON, V1,
+     "[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[", 400, "", 0,
+     false},
+    {"v1: a large body", BOTH, LONG_BODY, V1, NULL, 413, "", MANY, false},
+    {"v1: an unknown parameter", BOTH, PLAIN, "GET", "/v1/tasks/00000000?x=1", "", 400, "x", 0, false},
+    {"v1: not there", BOTH, PLAIN, "GET", "/v1/tasks/00000000", "", 404, "", 0, false},
+    {"v1: an id of too few", BOTH, PLAIN, "GET", "/v1/tasks/abc", "", 404, "", 0, false},
+    {"v1: a broken id", BOTH, PLAIN, "GET", "/v1/tasks/%2e%2e%2f", "", 404, "", 0, false},
+    {"v1: no such verb", BOTH, JSON, "POST", "/v1/tasks/00000000/eat", "{}", 404, "", 0, false},
+    {"v1: hold what is not there", BOTH, JSON, "POST", "/v1/tasks/00000000/hold", "{}", 404, "", 0,
+     false},
+    {"v1: another use of file", BOTH, PLAIN, "DELETE", "/v1/tasks/00000000?file=eat", "", 400, "file",
+     0, false},
     /* other sites */
     {"foreign Host", TCP, RAW, STATS,
      "GET /stats HTTP/1.1\r\nHost: dl.lan\r\n@Connection: close\r\n\r\n", 421,
@@ -229,6 +318,9 @@ static const char *request_of(const struct bad *bad, bool tcp)
     switch (bad->what) {
     case FORM:
         return http_request_text(bad->method, bad->target, who, bad->text);
+    case JSON:
+        return http_request_text(bad->method, bad->target,
+                                 textf("%sContent-Type: application/json\r\n", who), bad->text);
     case PLAIN:
         return http_request_text(bad->method, bad->target, textf("%s%s", who, bad->text), NULL);
     case RAW:
@@ -294,6 +386,12 @@ static void expect_answer(const struct bad *bad, const struct answer *answer)
         ck_assert_msg(answer->body_length == 0, "%s: HEAD with a body", bad->name);
 }
 
+static void exchange(const char *request, size_t len, bool tcp, struct answer *ret_answer)
+{
+    int fd = tcp ? connect_tcp(service.port, NULL) : connect_unix(service.socket, NULL);
+    http_exchange(fd, request, len, ret_answer);
+}
+
 static void try_on(const struct bad *bad, bool tcp)
 {
     _cleanup_answer_ struct answer answer = {0};
@@ -301,10 +399,7 @@ static void try_on(const struct bad *bad, bool tcp)
     unsigned names = count_names(service.home, NULL);
     const char *request = request_of(bad, tcp);
 
-    if (tcp)
-        http_tcp(&service, NULL, request, &answer);
-    else
-        http_unix(&service, NULL, request, &answer);
+    exchange(request, strlen(request), tcp, &answer);
     expect_answer(bad, &answer);
     _cleanup_free_ char *after = read_stats(&service);
     ck_assert_msg(strcmp(before, after) == 0, "%s: changed\n%s\ninto\n%s", bad->name, before,
@@ -318,6 +413,60 @@ START_TEST(refused)
         try_on(&table[_i], true);
     if (table[_i].where != TCP)
         try_on(&table[_i], false);
+}
+END_TEST
+
+/* --- thousands of them --- */
+
+static unsigned from_environment(const char *name, unsigned otherwise)
+{
+    const char *given = getenv(name);
+    return given ? (unsigned)strtoul(given, NULL, 10) : otherwise;
+}
+
+/* Bodies that nobody wants are shorter here. */
+static void make_requests(const char *requests[CASES][2])
+{
+    for (int i = 0; i < CASES; i++) {
+        struct bad bad = table[i];
+        bad.count = bad.count == MANY ? MANY / 5 : bad.count;
+        for (int tcp = 0; tcp < 2; tcp++)
+            if (bad.where == BOTH || (bad.where == TCP) == tcp)
+                requests[i][tcp] = request_of(&bad, tcp);
+    }
+}
+
+START_TEST(thousands)
+{
+    static const char *requests[CASES][2];
+    unsigned count = from_environment("REQUESTS", REQUESTS);
+    unsigned seed = from_environment("SEED", (unsigned)time(NULL));
+    printf("# %u bad requests of %d kinds, SEED=%u\n", count, CASES, seed);
+    fflush(stdout);
+    make_requests(requests);
+    _cleanup_free_ char *before = read_stats(&service);
+    long memory = 0;
+    for (unsigned i = 0; i < WARM_UP + count; i++) {
+        int kind = rand_r(&seed) % CASES, tcp = rand_r(&seed) % 2;
+        if (i == WARM_UP)
+            memory = service_memory(&service);
+        if (!requests[kind][tcp])
+            tcp = !tcp;
+        _cleanup_answer_ struct answer answer = {0};
+        exchange(requests[kind][tcp], strlen(requests[kind][tcp]), tcp, &answer);
+        expect_answer(&table[kind], &answer);
+        if (i % COMPARED_EVERY != 0)
+            continue;
+        _cleanup_free_ char *after = read_stats(&service);
+        ck_assert_str_eq(before, after);
+    }
+    _cleanup_free_ char *after = read_stats(&service);
+    ck_assert_str_eq(before, after);
+    ck_assert_uint_eq(count_names(service.home, NULL), 0);
+    long grown = service_memory(&service) - memory;
+    printf("# its memory: %ld KiB, then %ld KiB more\n", memory, grown);
+    fflush(stdout);
+    ck_assert_int_le(grown, MEMORY_MAX);
 }
 END_TEST
 
@@ -435,8 +584,9 @@ int main(void)
     Suite *suite = suite_create("bad input");
     TCase *tcase = tcase_create("requests");
     tcase_add_unchecked_fixture(tcase, start, stop);
-    tcase_set_timeout(tcase, 120);
+    tcase_set_timeout(tcase, 900);
     tcase_add_loop_test(tcase, refused, 0, CASES);
+    tcase_add_test(tcase, thousands);
     tcase_add_test(tcase, unknown_task_is_not_found_to_the_byte);
     tcase_add_test(tcase, half_a_request);
     tcase_add_test(tcase, neighbours_that_are_fine);

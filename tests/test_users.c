@@ -15,6 +15,8 @@
 #include "harness.h"
 #include "origin.h"
 #include "people.h"
+#include "v1.h"
+#include "who_may.h"
 
 #define SOON 30000 /* ms */
 
@@ -182,6 +184,151 @@ START_TEST(a_pause_is_the_users_own)
     call(&service, &alice, "POST", "/resume");
     wait_state(&service, &alice, hers.id, "FINISHED", SOON);
     expect_owner(his.dest, &bob, 0644);
+}
+END_TEST
+
+/* --- who may do what: the whole table --- */
+
+static const char *with_id(const char *text, const char *id)
+{
+    const char *star = strchr(text, '*');
+    return star ? textf("%.*s%s%s", (int)(star - text), text, id, star + 1) : text;
+}
+
+static const char *request_of(const struct who_may *row, const char *id)
+{
+    const char *target = with_id(row->path, id);
+    if (row->query)
+        target = textf("%s?%s", target, row->query);
+    if (row->needed)
+        target = textf("%s%c%s", target, row->query ? '&' : '?', with_id(row->needed, id));
+    return http_request_text(row->method, target,
+                             row->json ? "Content-Type: application/json\r\n" : NULL, row->json);
+}
+
+static void alice_does(const char *method, const char *target, const char *json,
+                       struct answer *ret_answer)
+{
+    http_unix(&service, &alice,
+              http_request_text(method, target, "Content-Type: application/json\r\n", json),
+              ret_answer);
+    ck_assert_msg(ret_answer->status < 300, "%s %s: %d %s", method, target, ret_answer->status,
+                  ret_answer->body);
+}
+
+/* A task of alice's, in the state that the request wants. */
+static const char *ready_task(const struct who_may *row)
+{
+    _cleanup_answer_ struct answer added = {0}, prepared = {0};
+    alice_does("POST", "/v1/tasks", "{\"url\": \"http://127.0.0.1/a\", \"retries\": 0}", &added);
+    const char *id = answer_string(&added, "id");
+    if (row->prepare)
+        alice_does("POST", textf("/v1/tasks/%s/%s", id, row->prepare), "{}", &prepared);
+    return id;
+}
+
+static const char *what_alice_sees(const char *id)
+{
+    _cleanup_answer_ struct answer seen = {0};
+    alice_does("GET", textf("/v1/tasks/%s", id), NULL, &seen);
+    return answer_string(&seen, "status");
+}
+
+/* To the byte what is answered about a task that never was, apart from the id. */
+static void expect_like_unknown(const struct who_may *row, const struct identity *who,
+                                const struct answer *answer)
+{
+    _cleanup_answer_ struct answer unknown = {0};
+    http_unix(&service, who, request_of(row, "00000000-0000-4000-8000-000000000000"), &unknown);
+    ck_assert_int_eq(unknown.status, 404);
+    ck_assert_str_eq(unknown.body, answer->body);
+    ck_assert_str_eq(strchr(unknown.head, '\n') + sizeof("Date: Tue, 24 Nov 2026 08:12:34 GMT\r\n"),
+                     strchr(answer->head, '\n') +
+                         sizeof("Date: Tue, 24 Nov 2026 08:12:34 GMT\r\n"));
+}
+
+static void walk(const struct who_may *row, enum who who)
+{
+    static const struct identity *const people[PEOPLE] = {&bob, &alice, &bob, &dora, &root};
+    _cleanup_answer_ struct answer answer = {0};
+    call(&service, &root, "POST", "/pause");
+    wait_count(&service, "DOWNLOADING", 0, SOON); /* what a resume let start */
+    const char *id = ready_task(row), *before = what_alice_sees(id);
+    int fd = who == NOBODY ? connect_tcp(service.port, people[who])
+                           : connect_unix(service.socket, people[who]);
+    _cleanup_free_ char *stats = read_stats(&service);
+    const char *request = request_of(row, id);
+    http_exchange(fd, request, strlen(request), &answer);
+    ck_assert_msg(answer.status == row->status[who], "%s %s %s, person %d: %d, not %d: %s",
+                  row->method, row->path, row->query ? row->query : "", who, answer.status,
+                  row->status[who], answer.body);
+    if (answer.status == 404)
+        expect_like_unknown(row, people[who], &answer);
+    if (answer.status < 300)
+        return;
+    _cleanup_free_ char *after = read_stats(&service);
+    ck_assert_str_eq(stats, after);
+    ck_assert_str_eq(what_alice_sees(id), before);
+}
+
+START_TEST(the_table_of_who_may_do_what)
+{
+    for (size_t i = 0; i < who_may_count; i++)
+        for (int who = NOBODY; who < PEOPLE; who++)
+            walk(&who_may[i], (enum who)who);
+}
+END_TEST
+
+/* Neither a beginning of an id nor that several begin like it tells of another's tasks. */
+START_TEST(beginnings_of_ids_tell_nothing)
+{
+    enum { TASKS = 1200 }; /* among so many, two begin with the same four characters */
+    static char ids[TASKS][8];
+    const char *common = NULL;
+    call(&service, &root, "POST", "/pause");
+    for (unsigned i = 0; i < TASKS && !common; i++) {
+        _cleanup_answer_ struct answer added = {0};
+        alice_does("POST", "/v1/tasks", "{\"url\": \"http://127.0.0.1/a\"}", &added);
+        snprintf(ids[i], sizeof(ids[i]), "%.4s", answer_string(&added, "id"));
+        for (unsigned j = 0; j < i && !common; j++)
+            if (strcmp(ids[j], ids[i]) == 0)
+                common = ids[i];
+    }
+    ck_assert_ptr_nonnull(common); /* not there once in 60,000 runs */
+    const struct identity *people[] = {&alice, &dora, &bob};
+    static const int statuses[] = {409, 409, 404};
+    for (unsigned i = 0; i < 3; i++) {
+        _cleanup_answer_ struct answer classic = {0}, shown = {0}, held = {0};
+        http_unix(&service, people[i],
+                  http_request_text("GET", textf("/status?task_id=%s", common), NULL, NULL),
+                  &classic);
+        http_unix(&service, people[i],
+                  http_request_text("GET", textf("/v1/tasks/%s", common), NULL, NULL), &shown);
+        http_unix(&service, people[i],
+                  http_request_text("POST", textf("/v1/tasks/%s/hold", common), NULL, NULL), &held);
+        ck_assert_int_eq(classic.status, statuses[i]);
+        ck_assert_int_eq(shown.status, statuses[i]);
+        ck_assert_int_eq(held.status, statuses[i]);
+    }
+    ck_assert_int_eq(read_count(&service, "PAUSED"), 0);
+}
+END_TEST
+
+/* Whoever adds for alice adds to what of hers waits. */
+START_TEST(waiting_tasks_count_for_their_user)
+{
+    _cleanup_output_ struct output output = {0}, more = {0};
+    _cleanup_view_ struct task_view his = {0}, hers = {0};
+    service_stop(&service);
+    service_start(&service, "--state-dir", textf("%s/lib", service.dir), "--socket", service.socket,
+                  "--umask", "022", "--max-waiting-per-user", "1", NULL);
+    call(&service, &root, "POST", "/pause");
+    cli_as(&service, &root, &output, "-u", "alice", "add", "http://127.0.0.1/a", NULL);
+    ck_assert_msg(output.status == 0, "%d: %s", output.status, output.err);
+    cli_as(&service, &root, &more, "-u", "alice", "add", "http://127.0.0.1/a", NULL);
+    ck_assert_int_ne(more.status, 0);
+    ck_assert_int_eq(add_task(&service, &alice, "http://127.0.0.1/a", NULL, &hers), 429);
+    ck_assert_int_eq(add_task(&service, &bob, "http://127.0.0.1/a", NULL, &his), 200);
 }
 END_TEST
 
@@ -537,6 +684,9 @@ int main(void)
     tcase_add_test(tcase, tasks_of_others_are_not_there);
     tcase_add_test(tcase, operators);
     tcase_add_test(tcase, a_pause_is_the_users_own);
+    tcase_add_test(tcase, the_table_of_who_may_do_what);
+    tcase_add_test(tcase, beginnings_of_ids_tell_nothing);
+    tcase_add_test(tcase, waiting_tasks_count_for_their_user);
     tcase_add_test(tcase, root_acts_for_others_on_the_socket);
     tcase_add_test(tcase, the_kernel_vouches_on_loopback);
     tcase_add_test(tcase, sends_and_closes_at_once);

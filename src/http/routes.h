@@ -14,6 +14,9 @@ struct routes {
     struct auth *auth;
 };
 
+/* All that there are, for http_create. */
+extern const struct http_route *const routes_tables[];
+
 /* 400. */
 void routes_refuse(struct http_request *request, const char *message);
 /* What a manager's error is; those about the state of a task, and ambiguous ids, are 409. */
