@@ -341,7 +341,7 @@ int main(int argc, char **argv)
     struct monitor_options monitor = {
         .run_as = settings.run_as,
         .settings = &settings,
-        .reload = load_settings,
+        .reload = load_checked_settings,
         .data = &line,
         .home = line.home,
         .state_dir = settings.state_dir,
