@@ -491,6 +491,45 @@ START_TEST(pop_looks_at_the_time_itself)
 }
 END_TEST
 
+/* Time goes by between the first two times that somebody asks for it. */
+static atomic_uint askings;
+
+static int64_t jumping_clock(void)
+{
+    return atomic_fetch_add(&askings, 1) == 0 ? 1999 : 2000;
+}
+
+static void *pop_first(void *unused)
+{
+    (void)unused;
+    pops(ALICE, 2);
+    return NULL;
+}
+
+/* A pause that ends, and one that is due at the same time: that one goes first, as always. */
+START_TEST(pop_looks_at_one_moment)
+{
+    pthread_t popper_thread;
+    struct queue *usual = queue;
+    ck_assert_int_eq(queue_create(1, jumping_clock, &queue), 0);
+    atomic_store(&askings, 1);
+    ck_assert_int_eq(queue_pause(queue, ALICE, 2001), 0);
+    push(ALICE, 1);
+    ck_assert_int_eq(queue_pause(queue, ALICE, 2000), 0);
+    atomic_store(&askings, 0);
+    push_later(ALICE, 2, 2000, QUEUE_RETRY); /* asks once */
+    ck_assert_uint_eq(askings, 1);
+    atomic_store(&askings, 0);
+    ck_assert_int_eq(pthread_create(&popper_thread, NULL, pop_first, NULL), 0);
+    while (askings == 0)
+        sched_yield();
+    ck_assert_int_eq(queue_tick(queue), 0);
+    pthread_join(popper_thread, NULL);
+    queue_destroy(queue);
+    queue = usual;
+}
+END_TEST
+
 START_TEST(later_ones_are_still_held_back)
 {
     push_later(ALICE, 1, 2000, QUEUE_RETRY);
@@ -1305,6 +1344,7 @@ static Suite *suite(void)
     tcase_add_test(tcase, later_ones_wait_for_their_time);
     tcase_add_test(tcase, due_ones_go_to_the_head_in_their_order);
     tcase_add_test(tcase, pop_looks_at_the_time_itself);
+    tcase_add_test(tcase, pop_looks_at_one_moment);
     tcase_add_test(tcase, later_ones_are_still_held_back);
     tcase_add_test(tcase, removed_ones_do_not_come);
     tcase_add_test(tcase, why_tells_the_strongest_reason);

@@ -333,10 +333,9 @@ static bool may_start_locked(struct queue *queue, const struct user *user, int64
 }
 
 /* Whose turn it is: the fewest running, then the longest without a turn. NULL: nobody may. */
-static struct user *next_user_locked(struct queue *queue)
+static struct user *next_user_locked(struct queue *queue, int64_t now)
 {
     assert_locked(queue);
-    int64_t now = queue->clock();
     struct user *best = NULL;
     for (size_t i = 0; i < queue->user_count; i++) {
         struct user *user = &queue->users[i];
@@ -528,8 +527,10 @@ static int pop_locked(struct queue *queue, unsigned worker, uid_t *ret_uid, int6
             pthread_cond_signal(&queue->changed); /* the wake-up may have been for another */
             return -ECANCELED;
         }
-        move_due_locked(queue, queue->clock());
-        struct user *user = queue->running < queue->slots ? next_user_locked(queue) : NULL;
+        int64_t now =
+            queue->clock(); /* one moment: else a pause may end before what is due moves */
+        move_due_locked(queue, now);
+        struct user *user = queue->running < queue->slots ? next_user_locked(queue, now) : NULL;
         if (user) {
             user->turn = ++queue->turns;
             user->running++;
