@@ -375,7 +375,7 @@ static const char *message_of(const struct client *client)
     struct json_object *message;
 
     if (client->json && json_object_object_get_ex(client->json, "message", &message) &&
-        json_object_is_type(message, json_type_string) && json_object_get_string_len(message) > 0)
+        json_object_is_type(message, json_type_string) && *json_object_get_string(message))
         return json_object_get_string(message);
     return NULL;
 }

@@ -293,6 +293,51 @@ START_TEST(small_limits_leave_half_to_downloads)
 }
 END_TEST
 
+static struct client admitted(const char *from)
+{
+    int pair[2];
+    union address address = address_of(from);
+    ck_assert(connections_admit(connections, &address.any));
+    ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair), 0);
+    return (struct client){.ours = pair[0], .theirs = pair[1]};
+}
+
+/* Many are admitted before the first of them is there. */
+START_TEST(those_on_their_way_are_counted)
+{
+    struct client clients[2 * MAX];
+    union address address = address_of("unix");
+    unsigned count = 0;
+    for (; count < 2 * MAX && connections_admit(connections, &address.any); count++)
+        ;
+    ck_assert_uint_gt(count, MAX);
+    ck_assert_uint_lt(count, 2 * MAX);
+    connections_expire(connections);
+    for (unsigned i = 0; i < count; i++) /* they were lost */
+        clients[i] = admitted("unix");
+    ck_assert(!connections_admit(connections, &address.any));
+    for (unsigned i = 0; i < count; i++)
+        clients[i].connection = connections_add(connections, clients[i].ours, &address.any);
+    expect_cut(clients, count, 0, count - MAX - 1);
+    all_leave(clients, count);
+}
+END_TEST
+
+START_TEST(an_address_that_hurries_has_its_share)
+{
+    static struct client clients[MANY];
+    union address address = address_of("192.0.2.1");
+    tear_down();
+    ck_assert_int_eq(connections_create(2 * MANY, clock_now, &connections), 0);
+    for (unsigned i = 0; i < MANY; i++)
+        clients[i] = admitted("192.0.2.1");
+    for (unsigned i = 0; i < MANY; i++)
+        clients[i].connection = connections_add(connections, clients[i].ours, &address.any);
+    expect_cut(clients, MANY, 0, MANY - CONNECTIONS_PER_ADDRESS - 1);
+    all_leave(clients, MANY);
+}
+END_TEST
+
 /* --- from one address --- */
 
 START_TEST(an_address_has_its_share)
@@ -415,7 +460,9 @@ static Suite *suite(void)
     tcase_add_test(tcase, bodies_and_answers_go_when_they_are_slow);
     tcase_add_test(tcase, descriptors_are_bounded);
     tcase_add_test(tcase, small_limits_leave_half_to_downloads);
+    tcase_add_test(tcase, those_on_their_way_are_counted);
     tcase_add_test(tcase, an_address_has_its_share);
+    tcase_add_test(tcase, an_address_that_hurries_has_its_share);
     tcase_add_test(tcase, addresses_of_this_machine_have_no_share);
     tcase_add_test(tcase, many_addresses_come_and_go);
     tcase_add_test(tcase, bodies_are_shared_out);

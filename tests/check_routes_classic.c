@@ -5,6 +5,7 @@
 #include <arpa/inet.h>
 #include <config.h>
 #include <errno.h>
+#include <malloc.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
@@ -355,6 +356,31 @@ START_TEST(broken_heads)
     expect_raw(POST "Host: a\r\nX-Odd!#$%&'*+-.^_`|~9: \tvalue\xff\t\r\nConnection: close\r\n\r\n", 200,
                ADDED);
     expect_raw("POST /add?url=http://h/ HTTP/1.0\r\n\r\n", 200, ADDED);
+}
+END_TEST
+
+/* More parameters than the HTTP library has room for: it forgets the request that it began, and
+ * answers nothing. */
+START_TEST(parameters_that_do_not_fit)
+{
+    struct buf text;
+    buf_init(&text, 4096);
+    buf_add_string(&text, "GET /stats?");
+    for (int i = 0; i < 300; i++)
+        buf_add_char(&text, '&');
+    buf_add_string(&text, " HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    ck_assert_int_eq(text.error, 0);
+    size_t before = 0;
+    for (int i = 0; i < 1100; i++) {
+        _cleanup_close_ int fd = connect_to(UNIX);
+        ck_assert(fd >= 0 && send_text(fd, text.data) && shutdown(fd, SHUT_WR) == 0);
+        free(read_all(fd));
+        before = i == 99 ? mallinfo2().uordblks : before;
+    }
+    /* Each would be 3 KiB; the last one may still be on its way. */
+    ck_assert_uint_lt(mallinfo2().uordblks, before + (256 << 10));
+    buf_release(&text);
+    expect("GET /stats", 200, STATS);
 }
 END_TEST
 
@@ -1071,6 +1097,7 @@ static Suite *suite(void)
                                 messages_are_text,
                                 routes_and_methods,
                                 broken_heads,
+                                parameters_that_do_not_fit,
                                 foreign_hosts_and_origins,
                                 body_types,
                                 large_bodies,

@@ -831,6 +831,8 @@ static const struct ending endings[] = {
     {403, "{}", {"stats"}, 4, "autodl: the service refused and gave no reason (HTTP 403)\n"},
     {400, "{\"message\": 5}", {"stats"}, 1,
      "autodl: the service refused and gave no reason (HTTP 400)\n"},
+    {400, SENTENCE("\\u0000x"), {"stats"}, 1,
+     "autodl: the service refused and gave no reason (HTTP 400)\n"},
     {400, SENTENCE("a\\u001b[2J\\n\\u202eb\\u009b\xc3\xa9\xff"), {"stats"}, 1,
      "autodl: a\\x1b[2J\\x0a\\u202eb\\u009b\xc3\xa9\\xff\n"},
 };

@@ -9,6 +9,8 @@
 #include <sys/random.h>
 #include <time.h>
 
+#include "common/units.h"
+
 /* For each of 1000 workers a file, a filer's channel, a few sockets; and all the rest. */
 #define DESCRIPTORS_RESERVED (1000 * 6 + 512)
 #define GOING_PER_MAX        2    /* beyond the limit one in so many may be there, told to go */
@@ -62,6 +64,8 @@ struct connections {
     pthread_mutex_t lock;
     pthread_cond_t changed;
     bool closing;
+    unsigned coming; /* admitted, and not added yet */
+    bool arrived;    /* one was added since deadlines were looked at */
     struct crowd all;
     struct source *sources[SOURCES_SIZE];
 };
@@ -219,11 +223,12 @@ bool connections_admit(struct connections *connections, const struct sockaddr *p
     struct source *source =
         address_of(peer, &address) ? find_source_locked(connections, &address) : NULL;
     /* who was told to go has a descriptor until the library has seen to it */
-    bool admitted = all->open < connections->max + beyond(connections->max);
+    bool admitted = all->open + connections->coming < connections->max + beyond(connections->max);
     if (admitted && source)
         admitted = make_room_locked(connections, &source->crowd, CONNECTIONS_PER_ADDRESS);
     if (admitted)
         admitted = make_room_locked(connections, all, connections->max);
+    connections->coming += admitted;
     pthread_mutex_unlock(&connections->lock);
     return admitted;
 }
@@ -266,6 +271,14 @@ static void enter_locked(struct connections *connections, struct connection *con
         link_put_last(&connection->source->crowd.lists[rank], &connection->in_source);
 }
 
+/* More than one may have been admitted for the same room. */
+static void trim_locked(struct connections *connections, struct source *source)
+{
+    if (source)
+        make_room_locked(connections, &source->crowd, CONNECTIONS_PER_ADDRESS + 1);
+    make_room_locked(connections, &connections->all, connections->max + 1);
+}
+
 struct connection *connections_add(struct connections *connections, int socket,
                                    const struct sockaddr *peer)
 {
@@ -278,6 +291,7 @@ struct connection *connections_add(struct connections *connections, int socket,
     link_init(&connection->in_all, connection);
     link_init(&connection->in_source, connection);
     pthread_mutex_lock(&connections->lock);
+    connections->coming -= connections->coming > 0;
     if (counted)
         connection->source = get_source_locked(connections, &address);
     if (counted && !connection->source) {
@@ -290,6 +304,8 @@ struct connection *connections_add(struct connections *connections, int socket,
     if (counted)
         connection->source->crowd.open++;
     enter_locked(connections, connection, CONNECTION_HEAD, 0);
+    trim_locked(connections, connection->source);
+    connections->arrived = true;
     pthread_mutex_unlock(&connections->lock);
     return connection;
 }
@@ -328,6 +344,9 @@ void connections_enter(struct connections *connections, struct connection *conne
 
 static int64_t expire_locked(struct connections *connections)
 {
+    if (!connections->arrived)
+        connections->coming = 0; /* whoever is not here by now was lost on the way */
+    connections->arrived = false;
     int64_t now = connections->clock(), next = INT64_MAX;
     for (int rank = 0; rank < STAYS; rank++) {
         struct link *list = &connections->all.lists[rank];
@@ -356,9 +375,7 @@ static void wait_locked(struct connections *connections)
         pthread_cond_wait(&connections->changed, &connections->lock);
         return;
     }
-    struct timespec end;
-    clock_gettime(CLOCK_MONOTONIC, &end);
-    end.tv_sec += LOOK_EVERY_MS / 1000;
+    struct timespec end = units_monotonic_in(LOOK_EVERY_MS);
     pthread_cond_timedwait(&connections->changed, &connections->lock, &end);
 }
 

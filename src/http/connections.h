@@ -51,7 +51,8 @@ void connections_destroy(struct connections *connections);
  * without a whole head, or idle; where there is no such one, who has been the longest at a slow
  * body or answer; of the peer's own address, if that has as many as it may. */
 bool connections_admit(struct connections *connections, const struct sockaddr *peer);
-/* Adds one that was admitted, in CONNECTION_HEAD. `socket` stays the caller's. NULL: no memory. */
+/* Adds one that was admitted, perhaps on another thread and some time ago, in CONNECTION_HEAD.
+ * `socket` stays the caller's. NULL: no memory. */
 struct connection *connections_add(struct connections *connections, int socket,
                                    const struct sockaddr *peer);
 /* Before its descriptor is closed. NULL is fine. */

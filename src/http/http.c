@@ -145,27 +145,21 @@ static enum MHD_Result on_accept(void *data, const struct sockaddr *peer, sockle
     return connections_admit(http->connections, len ? peer : &unnamed) ? MHD_YES : MHD_NO;
 }
 
-static void on_connection(void *data, struct MHD_Connection *connection, void **context,
-                          enum MHD_ConnectionNotificationCode how)
+/* What the library keeps for us with a connection. */
+struct visit {
+    struct connection *entry;   /* in http->connections */
+    struct http_request *begun; /* and not completed yet, or NULL */
+};
+
+static struct visit *visit_of(struct MHD_Connection *connection)
 {
-    struct http *http = data;
-    if (how == MHD_CONNECTION_NOTIFY_CLOSED) {
-        connections_remove(http->connections, TAKE_PTR(*context));
-        return;
-    }
-    int fd = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
-    const struct sockaddr *peer =
-        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS)->client_addr;
-    *context = connections_add(http->connections, fd, peer);
-    if (!*context)
-        shutdown(fd, SHUT_RDWR);
+    return MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
 }
 
 static void enter(const struct http_request *request, enum connection_phase phase, uint64_t bytes)
 {
-    const union MHD_ConnectionInfo *info =
-        MHD_get_connection_info(request->connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
-    connections_enter(request->http->connections, info->socket_context, phase, bytes);
+    connections_enter(request->http->connections, visit_of(request->connection)->entry, phase,
+                      bytes);
 }
 
 /* --- the life of a request --- */
@@ -186,12 +180,53 @@ static void request_unref(struct http_request *request)
     free(request);
 }
 
+/* NULL: no memory. */
+static struct visit *visit_begin(struct http *http, struct MHD_Connection *connection, int fd)
+{
+    struct visit *visit = calloc(1, sizeof *visit);
+    const struct sockaddr *peer =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS)->client_addr;
+    if (visit)
+        visit->entry = connections_add(http->connections, fd, peer);
+    if (!visit || visit->entry)
+        return visit;
+    free(visit);
+    return NULL;
+}
+
+/* The library does not complete each request that it has begun: one whose parameters do not fit
+ * into the connection's memory it forgets together with the connection. */
+static void visit_end(struct http *http, struct visit *visit)
+{
+    if (!visit)
+        return;
+    connections_remove(http->connections, visit->entry);
+    if (visit->begun)
+        request_unref(visit->begun);
+    free(visit);
+}
+
+static void on_connection(void *data, struct MHD_Connection *connection, void **context,
+                          enum MHD_ConnectionNotificationCode how)
+{
+    if (how == MHD_CONNECTION_NOTIFY_CLOSED) {
+        visit_end(data, TAKE_PTR(*context));
+        return;
+    }
+    int fd = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+    *context = visit_begin(data, connection, fd);
+    if (!*context)
+        shutdown(fd, SHUT_RDWR);
+}
+
 /* The library read a request's first line. Its result is the request of all later calls. */
 static void *on_uri(void *data, const char *uri, struct MHD_Connection *connection)
 {
-    struct http_request *request = calloc(1, sizeof *request);
+    struct visit *visit = visit_of(connection);
+    struct http_request *request = visit ? calloc(1, sizeof *request) : NULL;
     if (!request)
         return NULL;
+    visit->begun = request;
     request->daemon = data;
     request->http = daemon_data(request->daemon);
     request->connection = connection;
@@ -206,12 +241,12 @@ static void *on_uri(void *data, const char *uri, struct MHD_Connection *connecti
 static void on_completed(void *data, struct MHD_Connection *connection, void **context,
                          enum MHD_RequestTerminationCode how)
 {
-    (void)connection;
     (void)how;
     struct http *http = data;
     struct http_request *request = TAKE_PTR(*context);
     if (!request)
         return;
+    visit_of(connection)->begun = NULL;
     enter(request, CONNECTION_IDLE, 0);
     pthread_mutex_lock(&http->lock);
     if (request->counted) {

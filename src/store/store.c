@@ -75,19 +75,6 @@ static void op_destroy(struct op *op)
     free(op);
 }
 
-static struct timespec deadline_in(int ms)
-{
-    struct timespec deadline;
-    clock_gettime(CLOCK_MONOTONIC, &deadline);
-    deadline.tv_sec += ms / 1000;
-    deadline.tv_nsec += ms % 1000 * 1000000L;
-    if (deadline.tv_nsec >= 1000000000) {
-        deadline.tv_sec++;
-        deadline.tv_nsec -= 1000000000;
-    }
-    return deadline;
-}
-
 static bool is_earlier(const struct timespec *one, const struct timespec *other)
 {
     return one->tv_sec != other->tv_sec ? one->tv_sec < other->tv_sec
@@ -180,13 +167,13 @@ static void do_ops(struct store *store, struct op *ops)
 /* Secrets that were deleted are in the log until it is cut off: soon, but not for each one. */
 static void care_for_log(struct store *store)
 {
-    struct timespec now = deadline_in(0);
+    struct timespec now = units_monotonic_in(0);
     if (!store->truncates) {
         store->truncates = database_has_wiped(store->writer);
-        store->truncate_at = deadline_in(WIPE_DELAY_MS);
+        store->truncate_at = units_monotonic_in(WIPE_DELAY_MS);
     } else if (!is_earlier(&now, &store->truncate_at)) {
         store->truncates = database_truncate_log(store->writer) < 0;
-        store->truncate_at = deadline_in(WIPE_AGAIN_MS);
+        store->truncate_at = units_monotonic_in(WIPE_AGAIN_MS);
     }
 }
 
@@ -195,7 +182,7 @@ static void *writer_main(void *data)
     struct store *store = data;
     struct op *ops;
     store->truncates = true; /* the last run may not have come to it */
-    store->truncate_at = deadline_in(0);
+    store->truncate_at = units_monotonic_in(0);
     while (take_ops(store, &ops)) {
         if (ops)
             do_ops(store, ops);

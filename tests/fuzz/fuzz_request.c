@@ -52,26 +52,31 @@ static void must_explain(const struct refusal *refusal)
 
 /* --- the head --- */
 
+/* A name, with a port perhaps, that a service on 127.0.0.1 answers to. */
+static bool is_ours(const char *name, size_t len)
+{
+    char self[256] = "", host[512];
+    MUST(len < sizeof host);
+    snprintf(host, sizeof host, "%.*s", (int)len, name);
+    host[strcspn(host, ":")] = '\0';
+    gethostname(self, sizeof self - 1);
+    return strcmp(host, "127.0.0.1") == 0 || strcmp(host, "127.0.0.1.") == 0 ||
+           strncasecmp(host, "localhost", 9) == 0 ||
+           strncasecmp(host, self, strcspn(self, ".")) == 0;
+}
+
 static void check_host(const struct head *head, int socket)
 {
     struct sockaddr_storage own;
     socklen_t len = sizeof own;
-    char host[512];
     MUST(getsockname(socket, (struct sockaddr *)&own, &len) == 0);
     MUST(head->hosts <= 1);
-    if (own.ss_family == AF_UNIX || !head->hosts)
-        return;
-    if (strchr(head->host, '[') || own.ss_family == AF_INET6)
-        return; /* a number can be written in many ways */
-    MUST(strlen(head->host) < sizeof host);
-    snprintf(host, sizeof host, "%s", head->host);
-    host[strcspn(host, ":")] = '\0';
-    if (strcmp(host, "127.0.0.1") == 0 || strcmp(host, "127.0.0.1.") == 0)
-        return;
-    char self[256] = "";
-    gethostname(self, sizeof self - 1);
-    MUST(strncasecmp(host, "localhost", 9) == 0 ||
-         strncasecmp(host, self, strcspn(self, ".")) == 0);
+    if (own.ss_family != AF_INET)
+        return; /* anything, or a number that can be written in many ways */
+    if (head->hosts && *head->host != '[')
+        MUST(is_ours(head->host, strlen(head->host)));
+    if (head->authority && *head->authority != '[')
+        MUST(is_ours(head->authority, head->authority_len));
 }
 
 static void check_basic(const char *authorization)
@@ -94,20 +99,24 @@ static void read_head(struct input *input, struct head *head, char *texts[static
         bool other = which < 'A' || which - 'A' >= (int)(sizeof known / sizeof *known);
         char *name = texts[2 * i] = other ? take_text(input) : NULL;
         char *value = texts[2 * i + 1] = take_text(input);
-        head_field(head, other ? name : known[which - 'A'], value);
+        const char *called = other ? name : known[which - 'A'];
+        head_field(head, called, strlen(called), value, strlen(value));
     }
 }
 
-static void look_at_head(struct input *input)
+/* Gives the path and the query of the target. */
+static const char *look_at_head(struct input *input, const char *target)
 {
     struct refusal refusal = {0};
     char *texts[2 * FIELDS_MAX] = {NULL};
     uint8_t options = take_byte(input);
     int socket = sockets[options % 3];
     struct head head = {.version = options & 8 ? "HTTP/1.0" : "HTTP/1.1"};
+    const char *path = head_target(&head, target);
     read_head(input, &head, texts);
     if (head_check(&head, names, socket, &refusal) == 0) {
         check_host(&head, socket);
+        MUST(*path == '/' && !strpbrk(target, " \t\r\n"));
         MUST(!head.lengths || !head.codings);
         MUST(head.lengths <= 1 && head.codings <= 1 && !head.from_other_site && head.origins <= 1);
         MUST(!head.lengths || head.length == strtoull(head.length_text, NULL, 10));
@@ -120,6 +129,7 @@ static void look_at_head(struct input *input)
     MUST(!head.content_type || params_body_type(head.content_type) <= PARAMS_JSON);
     for (size_t i = 0; i < 2 * FIELDS_MAX; i++)
         free(texts[i]);
+    return path;
 }
 
 /* --- parameters --- */
@@ -180,8 +190,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     size_t len;
     prepare();
     _cleanup_free_ char *target = take_text(&input);
-    look_at_head(&input);
+    const char *path = look_at_head(&input, target);
     _cleanup_free_ char *body = take_rest(&input, &len);
-    look_at_target(target, body, len);
+    look_at_target(path, body, len);
     return 0;
 }

@@ -78,6 +78,7 @@ static char *write_settings(const struct settings *s)
         buf_printf(&out, "max-file-size = %jd\n", (intmax_t)s->max_file_size);
     else
         buf_printf(&out, "max-file-size = off\n");
+    buf_printf(&out, "max-waiting-per-user = %u\n", s->max_waiting_per_user);
     buf_printf(&out, "durability = %s\n", durability[s->durability]);
     put_history(&out, s);
     buf_printf(&out, "unique-names = %s\n", s->unique_names ? "yes" : "no");
@@ -85,7 +86,9 @@ static char *write_settings(const struct settings *s)
     put_text(&out, "default-directory", s->default_directory, "");
     buf_printf(&out, "umask = %03o\n", (unsigned)s->umask);
     put_list(&out, "host-names", &s->host_names, "none");
+    put_list(&out, "deny-networks", &s->deny_networks, "none");
     put_text(&out, "ca-file", s->ca_file, "");
+    put_text(&out, "known-hosts", s->known_hosts, "");
     put_text(&out, "proxy", s->proxy ? s->proxy : "none", "");
     put_text(&out, "user-agent", s->user_agent, "");
     buf_printf(&out, "log-level = %s\n", level_name(s->log_level));

@@ -27,12 +27,6 @@ static bool touched = true;  /* it may not be any more as it was furnished */
 
 /* --- the filer's root --- */
 
-static void write_text(const char *path, const char *text)
-{
-    _cleanup_close_ int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-    MUST(fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text));
-}
-
 static void enter_root(void)
 {
     MUST(chroot(root) == 0);
@@ -41,6 +35,30 @@ static void enter_root(void)
 static void leave_root(void)
 {
     MUST(fchdir(real_root) == 0 && chroot(".") == 0 && fchdir(real_directory) == 0);
+}
+
+ssize_t __real_readlink(const char *path, char *text, size_t size);
+ssize_t __wrap_readlink(const char *path, char *text, size_t size);
+
+/* There is no /proc in that root: what it would say there is said from outside. */
+ssize_t __wrap_readlink(const char *path, char *text, size_t size)
+{
+    size_t len = strlen(root);
+    leave_root();
+    ssize_t n = __real_readlink(path, text, size);
+    enter_root();
+    if (n < (ssize_t)len || memcmp(text, root, len) != 0)
+        return n;
+    if (n == (ssize_t)len)
+        text[--len] = '/';
+    memmove(text, text + len, (size_t)n - len);
+    return n - (ssize_t)len;
+}
+
+static void write_text(const char *path, const char *text)
+{
+    _cleanup_close_ int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    MUST(fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text));
 }
 
 /* Each entry below the root, a directory after what is in it. */
@@ -74,8 +92,10 @@ static void furnish(void)
     write_text("/h/f", "f");
     write_text("/h/d/a.0123cdef.part", "part");
     write_text("/h/d/.a.89abcdef.part", "hidden");
-    MUST(symlink(".ssh/key", "/h/link") == 0 && link("/h/.ssh/key", "/h/hard") == 0);
-    MUST(mkfifo("/h/fifo", 0600) == 0);
+    write_text("/h/g.01234567.part", "part");
+    MUST(symlink(".ssh/key", "/h/link.01234567.part") == 0 && symlink(".ssh", "/h/to") == 0);
+    MUST(link("/h/.ssh/key", "/h/hard.01234567.part") == 0);
+    MUST(mkfifo("/h/fifo.01234567.part", 0600) == 0);
     hidden_file = open("/h/.ssh/key", O_RDONLY | O_CLOEXEC);
     leave_root();
     touched = false;
@@ -86,6 +106,8 @@ static void remove_root(void)
     walk(remove_one);
     rmdir(root);
 }
+
+static void try_filer(void);
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
@@ -100,7 +122,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
     if (geteuid() != 0 && unshare(CLONE_NEWUSER) < 0)
         fprintf(stderr, "# no filer: %s\n", strerror(errno));
     else if (chroot(root) == 0)
-        return leave_root(), 0;
+        return leave_root(), try_filer(), 0;
     remove_root();
     *root = '\0';
     return 0;
@@ -114,6 +136,14 @@ static bool is_name(const char *name, size_t size)
            strcmp(name, "..") != 0;
 }
 
+/* "NAME.XXXXXXXX.part" */
+static bool is_part(const char *name)
+{
+    size_t len = strlen(name);
+    return len > 14 && name[len - 14] == '.' && strcmp(name + len - 5, ".part") == 0 &&
+           strspn(name + len - 13, "0123456789abcdef") == 8;
+}
+
 static void check_request(const struct wire_request *request)
 {
     if (!wire_request_valid(request))
@@ -124,6 +154,9 @@ static void check_request(const struct wire_request *request)
     MUST(*request->directory == '/' || (request->op == WIRE_PREPARE && *request->directory == '~' &&
                                         (!request->directory[1] || request->directory[1] == '/')));
     MUST(named ? is_name(request->name, sizeof request->name) : !*request->name);
+    if (request->op == WIRE_OPEN_PART || request->op == WIRE_RENAME ||
+        (request->op == WIRE_UNLINK && !request->same))
+        MUST(is_part(request->name));
     MUST(request->op == WIRE_RENAME ? is_name(request->name2, sizeof request->name2)
                                     : !*request->name2);
     MUST(!request->replace || (request->replace == 1 && request->op == WIRE_RENAME));
@@ -187,10 +220,11 @@ static void check_part(int fd, const struct wire_reply *reply)
     MUST(fcntl(fd, F_GETFD) & FD_CLOEXEC);
 }
 
-static void ask(const void *message, size_t size, uint32_t op)
+/* The directory of the reply, if there is one. */
+static const char *ask(const void *message, size_t size, uint32_t op)
 {
-    static const struct filer filer = {.home = "/h"};
-    struct wire_reply reply;
+    static const struct filer filer = {.rules = {.home = "/h"}};
+    static struct wire_reply reply;
     _cleanup_close_ int fd = -1;
     int ends[2];
     MUST(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) == 0);
@@ -204,7 +238,7 @@ static void ask(const void *message, size_t size, uint32_t op)
     MUST((r == 0) == (size == sizeof(struct wire_request)));
     MUST((r == 0) == (got == 0));
     if (r < 0)
-        return;
+        return "";
     MUST(wire_reply_valid(&reply));
     MUST((fd >= 0) == (op == WIRE_OPEN_PART && reply.error == 0));
     if (fd >= 0)
@@ -213,6 +247,15 @@ static void ask(const void *message, size_t size, uint32_t op)
         MUST((reply.error == 0) == (*reply.directory == '/'));
     if (op == WIRE_FIND_PART)
         MUST((reply.error == 0) == (*reply.name != '\0') && *reply.name != '.');
+    return reply.directory;
+}
+
+/* Otherwise all that follows would be about errors. */
+static void try_filer(void)
+{
+    struct wire_request request = {.op = WIRE_PREPARE, .directory = "~/d/.."};
+    furnish();
+    MUST(strcmp(ask(&request, sizeof request, request.op), "/h") == 0);
 }
 
 /* A text into a field of so many bytes; `endless`: filled, so that no NUL is there. */

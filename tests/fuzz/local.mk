@@ -83,5 +83,5 @@ tests_fuzz_fuzz_units_LDFLAGS = $(FUZZ_FLAGS)
 tests_fuzz_fuzz_units_LDADD = $(FUZZ_LIBS)
 
 tests_fuzz_fuzz_wire_SOURCES = tests/fuzz/fuzz_wire.c
-tests_fuzz_fuzz_wire_LDFLAGS = $(FUZZ_FLAGS)
+tests_fuzz_fuzz_wire_LDFLAGS = $(FUZZ_FLAGS) -Wl,--wrap=readlink
 tests_fuzz_fuzz_wire_LDADD = $(FUZZ_LIBS)
