@@ -22,7 +22,7 @@ SERVICE_LIBS = \
 	src/transfer/libtransfer.a \
 	src/core/libcore.a \
 	src/common/libcommon.a \
-	$(MHD_LIBS) $(CURL_LIBS) $(CRYPTO_LIBS) $(SQLITE_LIBS) $(SYSTEMD_LIBS) $(JSON_LIBS)
+	$(MHD_LIBS) $(CURL_LIBS) $(CRYPTO_LIBS) $(SQLITE_LIBS) $(SYSTEMD_LIBS) $(PAM_LIBS) $(JSON_LIBS)
 
 sbin_PROGRAMS += autodl-service
 autodl_service_SOURCES = \

@@ -35,19 +35,36 @@ struct given {
     const char *key, *value;
 };
 
+/* What we want of the environment; read once, since the monitor wipes it. NULL: not set. */
+struct environment {
+    char *home;                                   /* user mode: what ~ means */
+    char *config_home, *state_home, *runtime_dir; /* XDG Base Directory Specification */
+    char *boot_id;
+};
+
 struct command_line {
-    const char *config; /* NULL: the default file, which may be missing */
+    const char *config;    /* NULL: the default file, which may be missing */
     const char *make_cert; /* a directory; NULL: run the service */
     struct given *given;
     size_t count;
     bool user_mode;
-    const char *home; /* user mode: what ~ means */
+    struct environment environment;
 };
 
 /* --- the command line --- */
 
+static void release_environment(struct environment *environment)
+{
+    free(environment->home);
+    free(environment->config_home);
+    free(environment->state_home);
+    free(environment->runtime_dir);
+    free(environment->boot_id);
+}
+
 static void command_line_release(struct command_line *line)
 {
+    release_environment(&line->environment);
     free(line->given);
 }
 
@@ -127,21 +144,19 @@ static char *path_in(const char *directory, const char *rest)
     return asprintf(&path, "%s/%s", directory, rest) < 0 ? NULL : path;
 }
 
-/* $VARIABLE/REST, or HOME/FALLBACK/REST when it is not set to an absolute path (XDG Base Directory
+/* DIRECTORY/REST, or HOME/FALLBACK/REST when it is not an absolute path (XDG Base Directory
  * Specification). */
-static char *xdg_path(const char *variable, const char *home, const char *fallback,
+static char *xdg_path(const char *directory, const char *home, const char *fallback,
                       const char *rest)
 {
-    const char *directory = getenv(variable);
     if (directory && directory[0] == '/')
         return path_in(directory, rest);
     _cleanup_free_ char *by_default = path_in(home, fallback);
     return by_default ? path_in(by_default, rest) : NULL;
 }
 
-static char *user_socket(void)
+static char *user_socket(const char *directory)
 {
-    const char *directory = getenv("XDG_RUNTIME_DIR");
     char by_default[64];
     snprintf(by_default, sizeof by_default, "/run/user/%u", (unsigned)getuid());
     if (directory && directory[0] == '/')
@@ -158,7 +173,8 @@ static int read_config(const struct command_line *line, struct settings *setting
     if (line->config)
         return settings_read_file(settings, line->config, false, message);
     _cleanup_free_ char *path =
-        line->user_mode ? xdg_path("XDG_CONFIG_HOME", line->home, ".config", "autodl/autodl.conf")
+        line->user_mode ? xdg_path(line->environment.config_home, line->environment.home, ".config",
+                                   "autodl/autodl.conf")
                         : strdup(SYSTEM_CONF);
     if (!path) {
         snprintf(message, 512, "out of memory");
@@ -207,10 +223,12 @@ static int set_places(const struct command_line *line, struct settings *settings
 {
     if (!settings->state_dir)
         settings->state_dir = line->user_mode
-                                  ? xdg_path("XDG_STATE_HOME", line->home, ".local/state", "autodl")
+                                  ? xdg_path(line->environment.state_home, line->environment.home,
+                                             ".local/state", "autodl")
                                   : strdup(SYSTEM_STATE);
     if (!settings->socket)
-        settings->socket = line->user_mode ? user_socket() : strdup(API_SYSTEM_SOCKET);
+        settings->socket = line->user_mode ? user_socket(line->environment.runtime_dir)
+                                           : strdup(API_SYSTEM_SOCKET);
     if (settings->state_dir && settings->socket)
         return 0;
     snprintf(message, 512, "out of memory");
@@ -288,6 +306,27 @@ static const char *own_home(void)
     return entry && entry->pw_dir[0] == '/' ? entry->pw_dir : "/";
 }
 
+static char *copy_of(const char *value)
+{
+    char *copy = value ? strdup(value) : NULL;
+    if (value && !copy) {
+        log_error("out of memory");
+        exit(EXIT_FAILURE);
+    }
+    return copy;
+}
+
+static void read_environment(bool user_mode, struct environment *ret_environment)
+{
+    *ret_environment = (struct environment){
+        .home = user_mode ? copy_of(own_home()) : NULL,
+        .config_home = copy_of(getenv("XDG_CONFIG_HOME")),
+        .state_home = copy_of(getenv("XDG_STATE_HOME")),
+        .runtime_dir = copy_of(getenv("XDG_RUNTIME_DIR")),
+        .boot_id = copy_of(getenv("AUTODL_BOOT_ID")),
+    };
+}
+
 /* User mode: the state directory, with its parents, 0700. */
 static int make_state_dir(const char *path)
 {
@@ -322,7 +361,7 @@ int main(int argc, char **argv)
     char message[512];
 
     line.user_mode = !monitor_system_mode();
-    line.home = line.user_mode ? own_home() : NULL;
+    read_environment(line.user_mode, &line.environment);
     parse_command_line(argc, argv, &line);
     if (line.make_cert)
         return make_certificate(&line);
@@ -343,7 +382,7 @@ int main(int argc, char **argv)
         .settings = &settings,
         .reload = load_checked_settings,
         .data = &line,
-        .home = line.home,
+        .home = line.environment.home,
         .state_dir = settings.state_dir,
         .socket_dir = socket_dir,
     };
@@ -352,6 +391,7 @@ int main(int argc, char **argv)
         .reload = load_checked_settings,
         .data = &line,
         .user_mode = line.user_mode,
+        .boot_id = line.environment.boot_id,
     };
     r = monitor_run(&monitor, service_run, &service);
     settings_release(&settings);

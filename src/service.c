@@ -152,9 +152,8 @@ static void warn_of_names(const struct settings *settings, bool user_mode)
 /* --- start, reload, stop --- */
 
 /* AUTODL_BOOT_ID is for units that hide /proc/sys (ProcSubset=pid). */
-static void read_boot_id(char id[static 64])
+static void read_boot_id(const char *given, char id[static 64])
 {
-    const char *given = getenv("AUTODL_BOOT_ID");
     _cleanup_close_ int fd =
         given ? -1 : open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
     ssize_t len = fd >= 0 ? read(fd, id, 63) : 0;
@@ -167,7 +166,7 @@ static void read_boot_id(char id[static 64])
 static int start_manager(struct service *service)
 {
     char boot_id[64];
-    read_boot_id(boot_id);
+    read_boot_id(service->options->boot_id, boot_id);
     return manager_create(service->options->settings, boot_id, service->privsep, &service->manager);
 }
 

@@ -11,6 +11,7 @@ struct service_options {
     int (*reload)(void *data, struct settings *ret_settings, char message[static 512]);
     void *data;
     bool user_mode;
+    const char *boot_id; /* as the environment says it; NULL: it does not */
 };
 
 /* A monitor_service; `data` is a struct service_options. */

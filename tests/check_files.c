@@ -10,6 +10,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -57,6 +58,22 @@
             _exit(99);                                                                             \
         }                                                                                          \
     } while (0)
+
+/* The tests look into /proc of processes that would not be dumpable. */
+int __real_prctl(int option, ...);
+int __wrap_prctl(int option, ...);
+int __wrap_prctl(int option, ...)
+{
+    unsigned long values[4];
+    va_list arguments;
+    va_start(arguments, option);
+    for (size_t i = 0; i < 4; i++)
+        values[i] = va_arg(arguments, unsigned long);
+    va_end(arguments);
+    if (option == PR_SET_DUMPABLE && values[0] == 0)
+        return 0;
+    return __real_prctl(option, values[0], values[1], values[2], values[3]);
+}
 
 /* What test and service both see. */
 static struct shared {
@@ -1209,6 +1226,33 @@ static void monitor_distrusts(void)
     wait_stop();
 }
 
+/* In user mode nobody can be asked; and what is no name or password is not sent at all. */
+static void no_passwords(void)
+{
+    int socket = -1;
+    CHECK_INT(privsep_check_password(world.privsep, "alice", "secret", "127.0.0.1", &socket), 0);
+    struct pollfd event = {.fd = socket, .events = POLLIN};
+    CHECK_INT(poll(&event, 1, SOON), 1);
+    CHECK_INT(privsep_read_verdict(socket), WIRE_UNDECIDED);
+    close(socket);
+    char long_text[API_PASSWORD_MAX + 2];
+    memset(long_text, 'x', sizeof(long_text) - 1);
+    long_text[sizeof(long_text) - 1] = '\0';
+    CHECK_INT(privsep_check_password(world.privsep, "", "x", "", &socket), -EINVAL);
+    CHECK_INT(privsep_check_password(world.privsep, "a\nb", "x", "", &socket), -EINVAL);
+    CHECK_INT(privsep_check_password(world.privsep, "alice", "", "", &socket), -EINVAL);
+    CHECK_INT(privsep_check_password(world.privsep, "alice", long_text, "", &socket), -EINVAL);
+    CHECK_INT(privsep_check_password(world.privsep, long_text, "x", "", &socket), -EINVAL);
+    CHECK_INT(privsep_check_password(world.privsep, "alice", "x", "a b", &socket), -EINVAL);
+}
+
+static void check_without_socket(void)
+{
+    struct wire_control message = {.kind = WIRE_CHECK_PASSWORD};
+    CHECK_INT(wire_send(3, &message, sizeof(message), -1), 0);
+    wait_stop();
+}
+
 static void spawn_without_socket(void)
 {
     struct wire_control message = {.kind = WIRE_SPAWN_FILER, .uid = getuid()};
@@ -1249,7 +1293,7 @@ static void processes(void)
     check_process(getpid(), "autodl-service");
     check_process(getppid(), "autodl-monitor");
     check_process(filer, "autodl-filer");
-    CHECK(!getenv("NOTIFY_SOCKET") && !getenv("WATCHDOG_USEC"));
+    CHECK(!environ || !*environ);
     char path[64];
     char target[64];
     snprintf(path, sizeof(path), "/proc/%d/fd/0", (int)filer);
@@ -1301,6 +1345,7 @@ static void leave(void)
     }                                                                                              \
     END_TEST
 
+SCENARIO(no_passwords)
 SCENARIO(prepare)
 SCENARIO(prepare_refused)
 SCENARIO(open_part)
@@ -1349,6 +1394,15 @@ END_TEST
 START_TEST(test_spawn_without_socket)
 {
     pid_t monitor = start_monitor(spawn_without_socket);
+    pid_t service = wait_service();
+    ck_assert_int_eq(wait_exit(monitor), 1);
+    ck_assert(ended(service, SOON));
+}
+END_TEST
+
+START_TEST(test_check_without_socket)
+{
+    pid_t monitor = start_monitor(check_without_socket);
     pid_t service = wait_service();
     ck_assert_int_eq(wait_exit(monitor), 1);
     ck_assert(ended(service, SOON));
@@ -1461,6 +1515,8 @@ static Suite *files_suite(void)
         test_too_many_channels,
         test_monitor_distrusts,
         test_spawn_without_socket,
+        test_check_without_socket,
+        test_no_passwords,
         test_processes,
         test_notify,
         test_reload,

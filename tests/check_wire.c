@@ -219,6 +219,85 @@ START_TEST(error_rules)
 }
 END_TEST
 
+static const struct wire_password good_password = {"alice", "secret: /\x01\xff", "192.0.2.1"};
+
+START_TEST(password_rules)
+{
+    static const char *const users[] = {"", "a/b", "a:b", "a\nb", "a\x7f", "\x1b[m"};
+    static const char *const hosts[] = {"localhost", "192.0.2.1 ", "::1%1", "\n", "/"};
+    struct wire_password message = good_password;
+    ck_assert(wire_password_valid(&message));
+    message.host[0] = '\0';
+    ck_assert(wire_password_valid(&message));
+    strcpy(message.host, "2001:db8::1");
+    ck_assert(wire_password_valid(&message));
+    message.password[0] = '\0';
+    ck_assert(!wire_password_valid(&message));
+    for (size_t i = 0; i < sizeof(users) / sizeof(users[0]); i++) {
+        message = good_password;
+        strcpy(message.user, users[i]);
+        ck_assert_msg(!wire_password_valid(&message), "user \"%s\"", users[i]);
+    }
+    for (size_t i = 0; i < sizeof(hosts) / sizeof(hosts[0]); i++) {
+        message = good_password;
+        strcpy(message.host, hosts[i]);
+        ck_assert_msg(!wire_password_valid(&message), "host \"%s\"", hosts[i]);
+    }
+    for (size_t field = 0; field < 3; field++) {
+        message = good_password;
+        if (field == 0)
+            memset(message.user, 'x', sizeof(message.user));
+        else if (field == 1)
+            memset(message.password, 'x', sizeof(message.password));
+        else
+            memset(message.host, '1', sizeof(message.host));
+        ck_assert(!wire_password_valid(&message));
+    }
+}
+END_TEST
+
+START_TEST(verdict_rules)
+{
+    struct wire_verdict verdict = {0};
+    ck_assert_uint_eq(verdict.verdict, WIRE_UNDECIDED); /* what nobody set lets nobody in */
+    for (; verdict.verdict < WIRE_VERDICTS; verdict.verdict++)
+        ck_assert(wire_verdict_valid(&verdict));
+    ck_assert(!wire_verdict_valid(&verdict));
+    verdict.verdict = UINT32_MAX;
+    ck_assert(!wire_verdict_valid(&verdict));
+}
+END_TEST
+
+START_TEST(mutated_passwords)
+{
+    unsigned seed, valid = 0;
+    ck_assert_int_eq(getrandom(&seed, sizeof(seed), 0), sizeof(seed));
+    fprintf(stderr, "mutated_passwords: seed %u\n", seed);
+    for (int i = 0; i < 50000; i++) {
+        struct wire_password *message = malloc(sizeof(*message));
+        ck_assert_ptr_nonnull(message);
+        *message = good_password;
+        if (rand_r(&seed) % 4 == 0)
+            memset(message->host, '1', sizeof(message->host));
+        for (int n = rand_r(&seed) % 4; n > 0; n--)
+            ((char *)message)[(size_t)rand_r(&seed) % sizeof(*message)] =
+                rand_r(&seed) % 2 ? 'a' : (char)rand_r(&seed);
+        if (wire_password_valid(message)) {
+            valid++;
+            ck_assert_uint_lt(strnlen(message->user, sizeof(message->user)),
+                              sizeof(message->user));
+            ck_assert_uint_lt(strnlen(message->password, sizeof(message->password)),
+                              sizeof(message->password));
+            ck_assert_uint_lt(strnlen(message->host, sizeof(message->host)),
+                              sizeof(message->host));
+            ck_assert(message->user[0] && !strpbrk(message->user, "/:\n"));
+        }
+        free(message);
+    }
+    ck_assert_uint_gt(valid, 1000);
+}
+END_TEST
+
 START_TEST(reply_rules)
 {
     struct wire_reply reply = {.directory = "/x"};
@@ -525,6 +604,9 @@ static Suite *wire_suite(void)
     tcase_set_timeout(rules, 60);
     tcase_add_test(rules, control_rules);
     tcase_add_test(rules, error_rules);
+    tcase_add_test(rules, password_rules);
+    tcase_add_test(rules, verdict_rules);
+    tcase_add_test(rules, mutated_passwords);
     tcase_add_test(rules, reply_rules);
     tcase_add_test(rules, request_rules);
     tcase_add_test(rules, number_rules);

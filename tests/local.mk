@@ -279,6 +279,7 @@ tests_test_users_LDADD = $(TEST_LIBS)
 
 tests_check_files_SOURCES = tests/check_files.c
 tests_check_files_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_check_files_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=prctl
 tests_check_files_LDADD = $(TEST_LIBS)
 
 tests_check_hosts_SOURCES = tests/check_hosts.c

@@ -14,6 +14,7 @@
 #define API_PATH_MAX          4095     /* bytes, without the NUL */
 #define API_NAME_MAX          255      /* bytes, without the NUL */
 #define API_USER_MAX          255      /* bytes, without the NUL */
+#define API_PASSWORD_MAX      511      /* bytes, without the NUL; what PAM takes */
 #define API_ID_LENGTH         36       /* a UUID in text */
 #define API_ID_PREFIX_MIN     4
 #define API_BODY_MAX          65536 /* bytes of a classic request's body */

@@ -1,5 +1,6 @@
 #include "privsep/monitor.h"
 
+#include <config.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -21,11 +22,16 @@
 #include "privsep/caps.h"
 #include "privsep/filer.h"
 #include "privsep/makedir.h"
+#include "privsep/pam.h"
+#include "privsep/privsep.h"
 #include "privsep/wire.h"
 
 #define NOBODY         65534
 #define FILERS_MAX     4096
 #define BECOME_SECONDS 30 /* a filer that is still looking up its user after this ends */
+#define PAM_SECONDS    30 /* a PAM child that has no answer after this ends */
+/* At once. The service asks for half as many: a child that has answered may not be gone yet. */
+#define PAM_CHILDREN_MAX (2 * PRIVSEP_CHECKS_MAX)
 
 struct monitor {
     /* immutable */
@@ -41,7 +47,9 @@ struct monitor {
     int control;    /* the service's other end; -1: the service is not heard any more */
     unsigned stops; /* signals that asked for a stop */
     unsigned filers;
-    bool full; /* there were too many, and that is said */
+    bool full;                            /* there were too many, and that is said */
+    pid_t pam_children[PAM_CHILDREN_MAX]; /* 0: none */
+    char *notify_socket;                  /* systemd's, taken out of the environment; or NULL */
     bool ready;
     bool ended;
     int status; /* of the program, once ended */
@@ -93,9 +101,15 @@ static int become_run_as(const struct monitor_options *options)
     return r;
 }
 
-/* No core may hold what users sent. The kernel forgets PR_SET_DUMPABLE with each change of user. */
-static int forbid_cores(void)
+/* No core may hold what users sent; who debugs a service of their own builds it for that. The
+ * kernel forgets PR_SET_DUMPABLE with each change of user. */
+static int forbid_cores(const struct monitor *monitor)
 {
+#ifdef AUTODL_DEBUG
+    if (!monitor->system)
+        return 0;
+#endif
+    (void)monitor;
     struct rlimit none = {0};
     return setrlimit(RLIMIT_CORE, &none) < 0 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 ? -errno : 0;
 }
@@ -118,8 +132,8 @@ static int reduce_privileges(const struct monitor *monitor)
     /* With no_new_privs set*id(2) still work; programs do not gain anything. */
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
         r = -errno;
-    if (r == 0 && monitor->system)
-        r = forbid_cores();
+    if (r == 0)
+        r = forbid_cores(monitor);
     if (r < 0)
         log_error("cannot give up privileges: %s", strerror(-r));
     return r;
@@ -131,16 +145,12 @@ static int reduce_privileges(const struct monitor *monitor)
 static int begin_child(const struct monitor *monitor, const char *name, int fd)
 {
     static const int ignored[] = {SIGINT, SIGTERM, SIGHUP, SIGPIPE, SIGXFSZ};
-    static const char *const for_monitor[] = {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID",
-                                              "LISTEN_FDS",    "LISTEN_PID",    "LISTEN_FDNAMES"};
     if ((fd != 3 && dup3(fd, 3, O_CLOEXEC) < 0) || close_range(4, ~0U, 0) < 0)
         _exit(1);
     int null = open("/dev/null", O_RDWR);
     if (null < 0 || dup2(null, STDIN_FILENO) < 0)
         _exit(1);
     close(null);
-    for (size_t i = 0; i < sizeof(for_monitor) / sizeof(for_monitor[0]); i++)
-        unsetenv(for_monitor[i]);
     for (size_t i = 0; i < sizeof(ignored) / sizeof(ignored[0]); i++)
         signal(ignored[i], SIG_IGN);
     if (sigprocmask(SIG_SETMASK, &monitor->old_mask, NULL) < 0 ||
@@ -153,7 +163,7 @@ static int begin_child(const struct monitor *monitor, const char *name, int fd)
 static int give_up(const struct monitor *monitor)
 {
     int r = caps_give_up();
-    return r == 0 && monitor->system ? forbid_cores() : r;
+    return r == 0 ? forbid_cores(monitor) : r;
 }
 
 static void run_service(const struct monitor *monitor, monitor_service service, void *data, int fd)
@@ -254,7 +264,6 @@ static void run_filer(const struct monitor *monitor, const struct wire_control *
         _exit(1);
     }
     alarm(0);
-    clearenv();
     umask(request->umask);
     filer_run(fd, home, monitor->settings->allow_hidden);
 }
@@ -291,6 +300,39 @@ static void spawn_filer(struct monitor *monitor, const struct wire_control *requ
         monitor->filers++;
 }
 
+/* The one child that is root: with the monitor's two capabilities, without its groups. */
+static void run_pam_child(const struct monitor *monitor, int fd) __attribute__((noreturn));
+static void run_pam_child(const struct monitor *monitor, int fd)
+{
+    fd = begin_child(monitor, "autodl-pam", fd);
+    signal(SIGALRM, SIG_DFL);
+    alarm(PAM_SECONDS);
+    umask(077);
+    if (chdir("/") < 0 || setgroups(0, NULL) < 0 || setresgid(0, 0, 0) < 0 ||
+        setresuid(0, 0, 0) < 0 || forbid_cores(monitor) < 0) {
+        log_error("cannot become root to ask PAM: %s", strerror(errno));
+        _exit(1);
+    }
+    pam_child_run(fd);
+}
+
+/* A check that cannot be made is one whose socket ends. */
+static void spawn_pam_child(struct monitor *monitor, int fd)
+{
+    size_t i = 0;
+    while (i < PAM_CHILDREN_MAX && monitor->pam_children[i])
+        i++;
+    if (!monitor->system || i == PAM_CHILDREN_MAX)
+        return;
+    pid_t pid = fork();
+    if (pid == 0)
+        run_pam_child(monitor, fd);
+    if (pid < 0)
+        log_error("cannot start a process to ask PAM: %s", strerror(errno));
+    else
+        monitor->pam_children[i] = pid;
+}
+
 /* --- the monitor's life --- */
 
 static void end(struct monitor *monitor, int status)
@@ -307,20 +349,31 @@ static void stop_hearing(struct monitor *monitor)
     monitor->control = -1;
 }
 
+/* The variable is there for this call alone (sd_notify(3)). */
+static void tell_systemd(struct monitor *monitor, const char *state)
+{
+    if (monitor->notify_socket && setenv("NOTIFY_SOCKET", monitor->notify_socket, 1) == 0)
+        (void)sd_notify(1, state);
+}
+
 static bool obey(struct monitor *monitor, const struct wire_control *message, int fd)
 {
-    if (!wire_control_valid(message) || (fd >= 0) != (message->kind == WIRE_SPAWN_FILER))
+    bool brings_socket = message->kind == WIRE_SPAWN_FILER || message->kind == WIRE_CHECK_PASSWORD;
+    if (!wire_control_valid(message) || (fd >= 0) != brings_socket)
         return false;
     switch (message->kind) {
     case WIRE_READY:
         monitor->ready = true;
-        (void)sd_notify(0, "READY=1");
+        tell_systemd(monitor, "READY=1");
         return true;
     case WIRE_STOPPING:
-        (void)sd_notify(0, "STOPPING=1");
+        tell_systemd(monitor, "STOPPING=1");
         return true;
     case WIRE_SPAWN_FILER:
         spawn_filer(monitor, message, fd);
+        return true;
+    case WIRE_CHECK_PASSWORD:
+        spawn_pam_child(monitor, fd);
         return true;
     default:
         return false;
@@ -388,6 +441,17 @@ static void service_ended(struct monitor *monitor, int status)
     end(monitor, 1);
 }
 
+static bool was_pam_child(struct monitor *monitor, pid_t pid)
+{
+    for (size_t i = 0; i < PAM_CHILDREN_MAX; i++) {
+        if (monitor->pam_children[i] != pid)
+            continue;
+        monitor->pam_children[i] = 0;
+        return true;
+    }
+    return false;
+}
+
 static void reap_children(struct monitor *monitor)
 {
     pid_t pid;
@@ -395,6 +459,13 @@ static void reap_children(struct monitor *monitor)
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
         if (pid == monitor->service) {
             service_ended(monitor, status);
+            continue;
+        }
+        if (was_pam_child(monitor, pid)) {
+            if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
+                log_warning("PAM was asked about a password and gave no answer (%s %d)",
+                            WIFEXITED(status) ? "status" : "signal",
+                            WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status));
             continue;
         }
         if (monitor->filers > 0)
@@ -485,6 +556,19 @@ static int start(struct monitor *monitor, monitor_service service, void *data)
     return monitor->service < 0 ? -errno : 0;
 }
 
+/* No child of ours has anything of it, not even where /proc would show it. */
+static int take_environment(struct monitor *monitor)
+{
+    const char *socket = getenv("NOTIFY_SOCKET");
+    monitor->notify_socket = socket ? strdup(socket) : NULL;
+    if (socket && !monitor->notify_socket)
+        return -ENOMEM;
+    for (char **variable = environ; variable && *variable; variable++)
+        explicit_bzero(*variable, strlen(*variable));
+    clearenv();
+    return 0;
+}
+
 int monitor_run(const struct monitor_options *options, monitor_service service, void *data)
 {
     struct monitor monitor = {
@@ -497,7 +581,9 @@ int monitor_run(const struct monitor_options *options, monitor_service service, 
     if (reduce_privileges(&monitor) < 0)
         return 1;
     prctl(PR_SET_NAME, "autodl-monitor", 0, 0, 0);
-    int r = start(&monitor, service, data);
+    int r = take_environment(&monitor);
+    if (r == 0)
+        r = start(&monitor, service, data);
     if (r < 0) {
         log_error("cannot start the service: %s", strerror(-r));
         end(&monitor, 1);
@@ -508,5 +594,6 @@ int monitor_run(const struct monitor_options *options, monitor_service service, 
     if (monitor.signals >= 0)
         close(monitor.signals);
     settings_release(&monitor.reloaded);
+    free(monitor.notify_socket);
     return monitor.status;
 }

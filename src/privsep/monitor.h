@@ -2,7 +2,7 @@
  * The monitor: the main process. It forks the service at the start and filers when asked, counts
  * signals, speaks to systemd (sd_notify(3)), and never has a thread. In system mode it runs as
  * `run_as` with CAP_SETUID and CAP_SETGID alone; the service as the same user with no capability;
- * a filer as its user with none (capabilities(7)).
+ * a filer as its user with none (capabilities(7)); a PAM child as root, for one password.
  */
 #pragma once
 
@@ -36,5 +36,6 @@ typedef int (*monitor_service)(int control, void *data);
 bool monitor_system_mode(void);
 
 /* Runs until the service has ended; the value is the exit status of the program: 0 after a wanted
- * stop, 1 when the service died or could not start (logged). Call it before there is any thread. */
+ * stop, 1 when the service died or could not start (logged). Call it before there is any thread. The
+ * environment is wiped: nothing may point into it. */
 int monitor_run(const struct monitor_options *options, monitor_service service, void *data);

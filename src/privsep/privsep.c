@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 
@@ -136,4 +137,52 @@ int privsep_spawn_filer(struct privsep *privsep, uid_t uid, mode_t umask, int *r
     if (r == 0)
         *ret_control = TAKE_FD(ours);
     return r;
+}
+
+/* --- passwords --- */
+
+static bool put_text(char *to, size_t size, const char *text)
+{
+    size_t len = strlen(text);
+    if (len >= size)
+        return false;
+    memcpy(to, text, len + 1);
+    return true;
+}
+
+/* The question waits in the socket for the child that the monitor makes. */
+static int send_question(int socket, const char *user, const char *password, const char *host)
+{
+    struct wire_password question = {0};
+    int r = -EINVAL;
+    if (put_text(question.user, sizeof(question.user), user) &&
+        put_text(question.password, sizeof(question.password), password) &&
+        put_text(question.host, sizeof(question.host), host) && wire_password_valid(&question))
+        r = wire_send(socket, &question, sizeof(question), -1);
+    explicit_bzero(&question, sizeof(question));
+    return r;
+}
+
+int privsep_check_password(struct privsep *privsep, const char *user, const char *password,
+                           const char *host, int *ret_socket)
+{
+    int ends[2];
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
+        return -errno;
+    _cleanup_close_ int ours = ends[0];
+    _cleanup_close_ int theirs = ends[1];
+    struct wire_control message = {.kind = WIRE_CHECK_PASSWORD};
+    int r = send_question(ours, user, password, host);
+    if (r == 0)
+        r = wire_send(privsep->control, &message, sizeof(message), theirs);
+    if (r == 0)
+        *ret_socket = TAKE_FD(ours);
+    return r;
+}
+
+enum wire_verdict_kind privsep_read_verdict(int socket)
+{
+    struct wire_verdict answer;
+    int r = wire_receive(socket, &answer, sizeof(answer), NULL, 0);
+    return r == 0 && wire_verdict_valid(&answer) ? answer.verdict : WIRE_UNDECIDED;
 }

@@ -4,6 +4,8 @@
 
 #include <sys/types.h>
 
+#include "privsep/wire.h"
+
 struct privsep;
 
 struct privsep_events { /* called on the listening thread, one at a time */
@@ -25,3 +27,18 @@ int privsep_stopping(struct privsep *privsep);
  * user) or another errno, or the end. Thread safe. 0 or a negative errno.
  */
 int privsep_spawn_filer(struct privsep *privsep, uid_t uid, mode_t umask, int *ret_control);
+
+/* --- passwords --- */
+
+#define PRIVSEP_CHECKS_MAX 8 /* how many the service may have under way; more: -EPIPE of some */
+
+/*
+ * Asks PAM about a password, without waiting for it: `host` is the address that it came from, in
+ * numbers. `ret_socket` becomes readable when the answer is there (within 30 s and a little); read
+ * it with privsep_read_verdict. No copy of the password stays in this process. Thread safe. 0 or a
+ * negative errno: -EINVAL for what cannot be a name or a password, -EAGAIN when the monitor is busy.
+ */
+int privsep_check_password(struct privsep *privsep, const char *user, const char *password,
+                           const char *host, int *ret_socket);
+/* Never blocks; WIRE_UNDECIDED also when the PAM child ended without a word. */
+enum wire_verdict_kind privsep_read_verdict(int socket);

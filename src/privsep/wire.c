@@ -46,6 +46,30 @@ bool wire_control_valid(const struct wire_control *message)
     return message->uid == 0 && message->umask == 0;
 }
 
+/* What a user's name may be anywhere: it goes into the logs and look-ups of PAM's modules. */
+static bool user_valid(const char *user, size_t size)
+{
+    if (!terminated(user, size) || user[0] == '\0')
+        return false;
+    for (; *user; user++)
+        if ((unsigned char)*user < 0x20 || *user == 0x7f || *user == ':' || *user == '/')
+            return false;
+    return true;
+}
+
+bool wire_password_valid(const struct wire_password *message)
+{
+    return user_valid(message->user, sizeof(message->user)) &&
+           terminated(message->password, sizeof(message->password)) &&
+           message->password[0] != '\0' && terminated(message->host, sizeof(message->host)) &&
+           message->host[strspn(message->host, "0123456789abcdef:.")] == '\0';
+}
+
+bool wire_verdict_valid(const struct wire_verdict *message)
+{
+    return message->verdict < WIRE_VERDICTS;
+}
+
 bool wire_hello_valid(const struct wire_hello *message)
 {
     return error_valid(message->error);

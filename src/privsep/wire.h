@@ -12,6 +12,8 @@
 
 #include "common/api.h"
 
+#define WIRE_HOST_MAX 63
+
 /* --- service and monitor, on the control socket --- */
 
 enum wire_control_kind {
@@ -19,6 +21,8 @@ enum wire_control_kind {
     WIRE_READY, /* listeners are up */
     WIRE_STOPPING,
     WIRE_SPAWN_FILER, /* `uid`, `umask`; with one end of the filer's control socket */
+    WIRE_CHECK_PASSWORD, /* with one end of a socket: a wire_password waits there, a wire_verdict is
+                            the answer; the monitor itself never sees the password */
     /* from the monitor */
     WIRE_STOP, /* SIGTERM or SIGINT came: end, leaving running downloads for the next start */
     WIRE_STOP_NOW, /* a second one */
@@ -30,6 +34,27 @@ struct wire_control {
     uint32_t kind;
     uint32_t uid;
     uint32_t umask;
+};
+
+/* --- service and PAM child, on a socket of their own: one each --- */
+
+struct wire_password {
+    char user[API_USER_MAX + 1];
+    char password[API_PASSWORD_MAX + 1];
+    char host[WIRE_HOST_MAX + 1]; /* the address where it came from, in numbers; may be "" */
+};
+
+enum wire_verdict_kind {
+    WIRE_UNDECIDED, /* PAM could not be asked, or could not tell */
+    WIRE_WRONG, /* or there is no such user */
+    WIRE_RIGHT,
+    WIRE_PASSWORD_EXPIRED, /* this and the next two: the password is right, but */
+    WIRE_ACCOUNT_EXPIRED,
+    WIRE_ACCOUNT_REFUSED,
+    WIRE_VERDICTS,
+};
+struct wire_verdict {
+    uint32_t verdict;
 };
 
 /* --- service and filer: the filer's control socket carries these, then channels --- */
@@ -84,6 +109,9 @@ struct wire_reply {
 };
 
 bool wire_control_valid(const struct wire_control *message);
+/* A user name without control characters, ':' or '/'; an address. */
+bool wire_password_valid(const struct wire_password *message);
+bool wire_verdict_valid(const struct wire_verdict *message);
 bool wire_hello_valid(const struct wire_hello *message);
 bool wire_request_valid(const struct wire_request *request);
 bool wire_reply_valid(const struct wire_reply *reply);
