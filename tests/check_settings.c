@@ -95,6 +95,7 @@ START_TEST(defaults)
     ck_assert_uint_eq(settings.first_uid, 1000);
     ck_assert_uint_eq(settings.allow_users.count, 0);
     ck_assert_str_eq(settings.operators, "autodl");
+    ck_assert_uint_eq(settings.auth, SETTINGS_AUTH_PEER | SETTINGS_AUTH_PAM);
     ck_assert_int_eq(settings.connect_timeout, 30000);
     ck_assert_int_eq(settings.stall_timeout, 60000);
     ck_assert_uint_eq(settings.retries, 8);
@@ -135,6 +136,7 @@ START_TEST(every_key_is_set_from_a_file)
           "allow-users = alice, bob\n"
           "allow-users = carol\n"
           "operators = adm\n"
+          "auth = pam\n"
           "connect-timeout = 500ms\n"
           "stall-timeout = 2m\n"
           "retries = 0\n"
@@ -174,6 +176,7 @@ START_TEST(every_key_is_set_from_a_file)
     ck_assert_str_eq(settings.allow_users.items[1], "bob");
     ck_assert_str_eq(settings.allow_users.items[2], "carol");
     ck_assert_str_eq(settings.operators, "adm");
+    ck_assert_uint_eq(settings.auth, SETTINGS_AUTH_PAM);
     ck_assert_int_eq(settings.connect_timeout, 500);
     ck_assert_int_eq(settings.stall_timeout, 120000);
     ck_assert_uint_eq(settings.retries, 0);
@@ -255,7 +258,6 @@ END_TEST
 START_TEST(errors_of_the_next_version_are_errors_now)
 {
     fails("rate-limit = off\n", ":1: there is no key rate-limit");
-    fails("auth = peer, pam\n", ":1: there is no key auth");
 }
 END_TEST
 
@@ -326,6 +328,7 @@ START_TEST(values_that_are_refused)
         {"first-uid",         {"0", "4294967295", "-1"}                                  },
         {"allow-users",       {"none", ",", "a,,b", "a b", "a,", "-a"}                   },
         {"operators",         {"a b", "a,b"}                                             },
+        {"auth",              {"none", "peer pam", "peer,", ",pam", "peer,,pam", "PAM"}  },
         {"connect-timeout",   {"0", "0s", "soon", "2d", "-1s", "1.5s"}                   },
         {"stall-timeout",     {"0ms", "off"}                                             },
         {"retries",           {"-1", "1001", "off"}                                      },
@@ -565,7 +568,7 @@ START_TEST(the_table_is_whole)
 {
     size_t count;
     const struct settings_key *keys = settings_keys(&count);
-    ck_assert_uint_eq(count, 33);
+    ck_assert_uint_eq(count, 34);
     for (size_t i = 0; i < count; i++) {
         ck_assert(keys[i].name && keys[i].expects && keys[i].help && keys[i].by_default);
         bool listener = strcmp(keys[i].name, "listen") == 0 ||

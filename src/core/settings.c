@@ -299,6 +299,28 @@ static int set_min_free(const struct settings_key *key, struct settings *setting
     return 0;
 }
 
+static int set_auth(const struct settings_key *key, struct settings *settings, const char *value,
+                    char message[static 256])
+{
+    (void)message;
+    unsigned ways = 0;
+    for (const char *word = value, *next = value; next; word = next) {
+        size_t len = strcspn(word, " \t,");
+        if (len == 4 && strncmp(word, "peer", len) == 0)
+            ways |= SETTINGS_AUTH_PEER;
+        else if (len == 3 && strncmp(word, "pam", len) == 0)
+            ways |= SETTINGS_AUTH_PAM;
+        else
+            return -EINVAL;
+        next = word + len + strspn(word + len, " \t");
+        if (*next && *next != ',')
+            return -EINVAL;
+        next = *next ? next + 1 + strspn(next + 1, " \t") : NULL;
+    }
+    *(unsigned *)field(key, settings) = ways;
+    return 0;
+}
+
 static int set_durability(const struct settings_key *key, struct settings *settings,
                           const char *value, char message[static 256])
 {
@@ -468,6 +490,10 @@ static const struct settings_key keys[] = {
      .expects = "a group name",
      .help = "the group whose members manage everybody's tasks",
      .set = set_word, FIELD(operators)},
+    {.name = "auth", .by_default = "peer, pam", .on_reload = true,
+     .expects = "peer, pam, or both",
+     .help = "who vouches for users on TCP: the kernel on loopback, passwords",
+     .set = set_auth, FIELD(auth)},
     {.name = "connect-timeout", .by_default = "30s", .on_reload = true,
      .expects = "a duration from 1ms to 1d, such as 30s",
      .help = "how long a connection to a server may take to come about",

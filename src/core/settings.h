@@ -26,6 +26,11 @@ enum settings_durability {
     DURABILITY_NONE, /* FINISHED when renamed: a power cut may take it */
 };
 
+enum settings_auth { /* who vouches for a user on TCP */
+    SETTINGS_AUTH_PEER = 1, /* the kernel, on loopback */
+    SETTINGS_AUTH_PAM = 2, /* a password */
+};
+
 struct settings {
     unsigned max_tasks_num;
     struct settings_list listen; /* ADDRESS:PORT; empty with listen_set: none */
@@ -40,6 +45,7 @@ struct settings {
     uid_t first_uid;
     struct settings_list allow_users; /* empty: all */
     char *operators; /* a group */
+    unsigned auth; /* enum settings_auth, or'ed */
     int64_t connect_timeout; /* ms */
     int64_t stall_timeout; /* ms */
     unsigned retries; /* attempts without progress */
