@@ -210,7 +210,7 @@ static int start(struct service *service, int control)
     if (r == 0)
         r = start_manager(service);
     if (r == 0)
-        r = auth_create(options->settings, options->user_mode, &service->auth);
+        r = auth_create(options->settings, options->user_mode, service->privsep, &service->auth);
     if (r == 0)
         r = start_http(service);
     if (r == 0)
@@ -281,6 +281,8 @@ static void stop(struct service *service, int status)
         privsep_stopping(service->privsep);
     if (service->http)
         http_quiesce(service->http);
+    if (service->auth)
+        auth_stop(service->auth);
     int r = service->manager ? manager_stop(service->manager) : 0;
     if (service->http && http_settle(service->http, r < 0 ? 0 : ANSWERS_WITHIN) < 0)
         r = -ETIMEDOUT;

@@ -227,7 +227,7 @@ START_TEST(decisions_of_system_mode)
     char message[256];
     uid_t scope = 4711;
     ck_assert_int_eq(settings_init(&own, "/dev/null"), 0);
-    ck_assert_int_eq(auth_create(&own, false, &decides), 0);
+    ck_assert_int_eq(auth_create(&own, false, NULL, &decides), 0);
     unsigned seen_actions = 0;
     for (size_t i = 0; i < DECISIONS; i++) {
         seen_actions |= 1U << decisions[i].action;

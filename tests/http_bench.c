@@ -82,7 +82,7 @@ static void start_server(bool user_mode)
         set("listen", "[::1]:0");
     close(probe);
 
-    ck_assert_int_eq(auth_create(&settings, user_mode, &auth), 0);
+    ck_assert_int_eq(auth_create(&settings, user_mode, NULL, &auth), 0);
     routes.auth = auth;
     struct http_options options = bench_options();
     options.user_mode = user_mode;

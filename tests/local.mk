@@ -30,6 +30,7 @@ UNIT_TESTS = \
 	tests/check_log \
 	tests/check_naming \
 	tests/check_netrc \
+	tests/check_passwords \
 	tests/check_peer \
 	tests/check_queue \
 	tests/check_resume \
@@ -51,6 +52,7 @@ END_TO_END_TESTS = \
 	tests/test_faults \
 	tests/test_floods \
 	tests/test_hostile \
+	tests/test_passwords \
 	tests/test_policy \
 	tests/test_resume \
 	tests/test_service \
@@ -159,6 +161,10 @@ tests_check_netrc_SOURCES = tests/check_netrc.c cli/netrc.c cli/netrc.h
 tests_check_netrc_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_check_netrc_LDADD = $(TEST_LIBS)
 
+tests_check_passwords_SOURCES = tests/check_passwords.c
+tests_check_passwords_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_check_passwords_LDADD = $(TEST_LIBS)
+
 tests_check_peer_SOURCES = tests/check_peer.c
 tests_check_peer_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_check_peer_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=send
@@ -256,6 +262,10 @@ tests_test_floods_LDADD = $(TEST_LIBS)
 tests_test_hostile_SOURCES = tests/test_hostile.c
 tests_test_hostile_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_hostile_LDADD = $(TEST_LIBS)
+
+tests_test_passwords_SOURCES = tests/test_passwords.c
+tests_test_passwords_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) $(JSON_CFLAGS)
+tests_test_passwords_LDADD = $(TEST_LIBS) -lcrypt
 
 tests_test_policy_SOURCES = tests/test_policy.c
 tests_test_policy_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)

@@ -11,6 +11,7 @@
 #include "common/cleanup.h"
 #include "common/log.h"
 #include "http/accounts.h"
+#include "http/logins.h"
 #include "http/peer.h"
 
 #define NOBODY 65534
@@ -21,9 +22,12 @@ struct auth {
     struct caller owner; /* user mode: the one user */
     struct peers *peers;
     struct accounts *accounts; /* system mode */
+    struct logins *logins;     /* the same; NULL: no passwords */
+    char *socket_path;         /* of the unix socket; NULL: there is none */
 
     /* protected by lock: what a reload changes */
     pthread_mutex_t lock;
+    unsigned ways; /* enum settings_auth, or'ed */
     uid_t first_uid;
     char *operators;
     char **allowed; /* ended by NULL; NULL: all are */
@@ -31,14 +35,20 @@ struct auth {
 
 /* Who asks, as far as the socket and the Authorization header say. */
 struct claim {
+    int socket;
     bool is_unix;
+    int vouched; /* 0: the peer is the user `peer`; -EACCES: root over TCP; else nobody says who */
     uid_t peer;
-    const char *name; /* NULL: none was given */
+    const char *name, *password; /* NULL: none was given */
     void (*again)(void *data);
     void *data;
 };
 
 #define SAY(message, ...) snprintf(message, 256, __VA_ARGS__)
+
+#define UNAUTHORIZED(refusal, ...)                                                                 \
+    (refusal_say(refusal, 401, "unauthorized", __VA_ARGS__), AUTH_REFUSED)
+#define FORBIDDEN(refusal, ...) (refusal_say(refusal, 403, "forbidden", __VA_ARGS__), AUTH_REFUSED)
 
 /* --- create and destroy --- */
 
@@ -85,6 +95,7 @@ static int take_settings(struct auth *auth, const struct settings *settings)
     auth->operators = TAKE_PTR(operators);
     auth->allowed = allowed;
     auth->first_uid = settings->first_uid;
+    auth->ways = settings->auth;
     pthread_mutex_unlock(&auth->lock);
     return changed && auth->accounts ? accounts_set_group(auth->accounts, settings->operators) : 0;
 }
@@ -101,7 +112,8 @@ static void name_owner(struct caller *owner)
         snprintf(owner->user, sizeof owner->user, "%u", (unsigned)owner->uid);
 }
 
-int auth_create(const struct settings *settings, bool user_mode, struct auth **ret_auth)
+int auth_create(const struct settings *settings, bool user_mode, struct privsep *privsep,
+                struct auth **ret_auth)
 {
     struct auth *auth = calloc(1, sizeof *auth);
     if (!auth)
@@ -115,6 +127,11 @@ int auth_create(const struct settings *settings, bool user_mode, struct auth **r
         name_owner(&auth->owner);
     else if (!error)
         error = accounts_create(settings->operators, &auth->accounts);
+    if (!error && !user_mode && privsep)
+        error = logins_create(privsep, &auth->logins);
+    bool has_socket = settings->socket && *settings->socket;
+    if (!error && has_socket && !(auth->socket_path = strdup(settings->socket)))
+        error = -ENOMEM;
     if (error) {
         auth_destroy(auth);
         return error;
@@ -127,12 +144,19 @@ void auth_destroy(struct auth *auth)
 {
     if (!auth)
         return;
+    logins_destroy(auth->logins);
     accounts_destroy(auth->accounts);
+    free(auth->socket_path);
     peers_destroy(auth->peers);
     free(auth->operators);
     free_list(auth->allowed);
     pthread_mutex_destroy(&auth->lock);
     free(auth);
+}
+
+void auth_stop(struct auth *auth)
+{
+    logins_stop(auth->logins);
 }
 
 void auth_reload(struct auth *auth, const struct settings *settings)
@@ -141,39 +165,40 @@ void auth_reload(struct auth *auth, const struct settings *settings)
         log_warning("no memory for the new settings of users and operators; the old ones stay");
 }
 
-/* --- who is asking --- */
-
-static enum auth_result not_vouched(const struct claim *claim, char message[static 256])
-{
-    SAY(message, "nothing on this machine vouches that you are %.80s", claim->name);
-    return AUTH_UNKNOWN;
-}
+/* --- who is asking: a user's own service --- */
 
 static enum auth_result not_you(const char *self, const struct claim *claim,
-                                char message[static 256])
+                                struct refusal *ret_refusal)
 {
-    SAY(message, "you are %.100s; only root may act for %.100s", self, claim->name);
-    return AUTH_DENIED;
+    return FORBIDDEN(ret_refusal, "you are %.100s; only root may act for %.100s", self,
+                     claim->name);
 }
 
 static enum auth_result identify_in_user_mode(struct auth *auth, const struct claim *claim,
-                                              struct caller *ret_caller, char message[static 256])
+                                              struct caller *ret_caller,
+                                              struct refusal *ret_refusal)
 {
     const struct caller *owner = &auth->owner;
     bool for_owner = !claim->name || strcmp(claim->name, owner->user) == 0;
-    bool is_owner = claim->peer == owner->uid;
-    bool is_root = claim->is_unix && claim->peer == 0;
-    if (is_owner && !for_owner)
-        return claim->is_unix ? not_you(owner->user, claim, message) : not_vouched(claim, message);
-    if (is_owner || (is_root && (for_owner || strcmp(claim->name, "root") == 0))) {
+    bool is_owner = claim->vouched == 0 && claim->peer == owner->uid;
+    bool is_root = claim->is_unix && claim->vouched == 0 && claim->peer == 0;
+    if ((is_owner && for_owner) || (is_root && (for_owner || strcmp(claim->name, "root") == 0))) {
         *ret_caller = *owner;
         return AUTH_OK;
     }
-    if (!claim->is_unix && for_owner)
-        return not_vouched(claim, message);
-    SAY(message, "this service is %.80s's own; only %.80s may use it", owner->user, owner->user);
-    return AUTH_DENIED;
+    if (is_owner && claim->is_unix)
+        return not_you(owner->user, claim, ret_refusal);
+    if (!claim->is_unix && (is_owner || for_owner))
+        return UNAUTHORIZED(
+            ret_refusal,
+            "this service is %.80s's own and cannot check passwords (one that root starts can); "
+            "nothing on this machine vouches that you are %.80s",
+            owner->user, claim->name);
+    return FORBIDDEN(ret_refusal, "this service is %.80s's own; only %.80s may use it", owner->user,
+                     owner->user);
 }
+
+/* --- who is asking: accounts --- */
 
 static bool is_listed(char *const *list, const char *name)
 {
@@ -185,7 +210,7 @@ static bool is_listed(char *const *list, const char *name)
 
 /* Is this account one that the service serves at all? */
 static enum auth_result admit(struct auth *auth, const struct account *account,
-                              struct caller *ret_caller, char message[static 256])
+                              struct caller *ret_caller, struct refusal *ret_refusal)
 {
     pthread_mutex_lock(&auth->lock);
     uid_t first = auth->first_uid;
@@ -193,104 +218,243 @@ static enum auth_result admit(struct auth *auth, const struct account *account,
     pthread_mutex_unlock(&auth->lock);
 
     bool is_root = account->uid == 0;
-    if (!is_root && (account->uid < first || account->uid == NOBODY || account->uid == (uid_t)-1)) {
-        SAY(message, "%.80s (uid %u) is a system account; this service is for uids from %u",
-            account->name, (unsigned)account->uid, (unsigned)first);
-        return AUTH_DENIED;
-    }
-    if (!is_root && !allowed) {
-        SAY(message,
-            "%.80s is not among this service's users; an administrator can add "
-            "allow-users = %.80s to autodl.conf",
-            account->name, account->name);
-        return AUTH_DENIED;
-    }
+    if (!is_root && (account->uid < first || account->uid == NOBODY || account->uid == (uid_t)-1))
+        return FORBIDDEN(ret_refusal,
+                         "%.80s (uid %u) is a system account; this service is for uids from %u",
+                         account->name, (unsigned)account->uid, (unsigned)first);
+    if (!is_root && !allowed)
+        return FORBIDDEN(ret_refusal,
+                         "%.80s is not among this service's users; an administrator can add "
+                         "allow-users = %.80s to autodl.conf",
+                         account->name, account->name);
     *ret_caller = (struct caller){
         .uid = account->uid, .is_root = is_root, .is_operator = is_root || account->in_group};
     memcpy(ret_caller->user, account->name, sizeof ret_caller->user);
     return AUTH_OK;
 }
 
+/* By name, or with NULL by uid. */
 static enum auth_result find_account(struct auth *auth, const struct claim *claim, const char *name,
-                                     struct account *ret_account, char message[static 256])
+                                     uid_t uid, struct account *ret_account,
+                                     struct refusal *ret_refusal)
 {
-    int error =
-        accounts_find(auth->accounts, name, claim->peer, ret_account, claim->again, claim->data);
+    int error = accounts_find(auth->accounts, name, uid, ret_account, claim->again, claim->data);
     if (error == -EINPROGRESS)
         return AUTH_LOOKING;
     if (error) {
-        SAY(message, "accounts cannot be looked up now; try again");
-        return AUTH_UNKNOWN;
+        refusal_say(ret_refusal, 503, "unavailable", "accounts cannot be looked up now; try again");
+        return AUTH_REFUSED;
     }
     return AUTH_OK;
 }
 
+/*
+ * The account that a name stands for. Not found: there is none, or (with `expected`) it has another
+ * uid. The uid decides: of several names of one uid, and after a user was renamed, the caller has
+ * the name that the system gives this uid.
+ */
+static enum auth_result find_named(struct auth *auth, const struct claim *claim,
+                                   const uid_t *expected, struct account *ret_account,
+                                   struct refusal *ret_refusal)
+{
+    struct account by_uid = {0}, by_name = {0};
+    enum auth_result result = AUTH_OK;
+    if (expected)
+        result = find_account(auth, claim, NULL, *expected, &by_uid, ret_refusal);
+    bool done = by_uid.found && strcmp(by_uid.name, claim->name) == 0;
+    if (result == AUTH_OK && !done)
+        result = find_account(auth, claim, claim->name, 0, &by_name, ret_refusal);
+    if (expected && by_name.found && by_name.uid != *expected)
+        by_name.found = false;
+    if (result == AUTH_OK && !expected && by_name.found)
+        result = find_account(auth, claim, NULL, by_name.uid, &by_uid, ret_refusal);
+    if (result == AUTH_OK)
+        *ret_account = (done || by_name.found) && by_uid.found ? by_uid : by_name;
+    return result;
+}
+
+/* --- who is asking: the unix socket --- */
+
 static enum auth_result identify_on_unix(struct auth *auth, const struct claim *claim,
-                                         struct caller *ret_caller, char message[static 256])
+                                         struct caller *ret_caller, struct refusal *ret_refusal)
 {
     struct account account;
-    enum auth_result result = find_account(auth, claim, NULL, &account, message);
+    if (claim->vouched < 0)
+        return UNAUTHORIZED(ret_refusal, "the system does not say who you are");
+    enum auth_result result = find_account(auth, claim, NULL, claim->peer, &account, ret_refusal);
     if (result != AUTH_OK)
         return result;
-    if (!account.found && claim->peer == 0) {
+    if (!account.found && claim->peer == 0)
         account = (struct account){.found = true, .name = "root"};
-    } else if (!account.found) {
-        SAY(message, "uid %u has no account on this machine", (unsigned)claim->peer);
-        return AUTH_DENIED;
-    }
+    else if (!account.found)
+        return FORBIDDEN(ret_refusal, "uid %u has no account on this machine",
+                         (unsigned)claim->peer);
     if (!claim->name || strcmp(claim->name, account.name) == 0)
-        return admit(auth, &account, ret_caller, message);
-    if (claim->peer != 0)
-        return not_you(account.name, claim, message);
+        return admit(auth, &account, ret_caller, ret_refusal);
 
-    result = find_account(auth, claim, claim->name, &account, message);
+    struct account named;
+    result = find_named(auth, claim, claim->peer ? &claim->peer : NULL, &named, ret_refusal);
     if (result != AUTH_OK)
         return result;
-    if (!account.found) {
-        SAY(message, "there is no user %.100s on this machine", claim->name);
-        return AUTH_DENIED;
+    if (named.found)
+        return admit(auth, &named, ret_caller, ret_refusal);
+    if (claim->peer != 0)
+        return not_you(account.name, claim, ret_refusal);
+    return FORBIDDEN(ret_refusal, "there is no user %.100s on this machine", claim->name);
+}
+
+/* --- who is asking: TCP --- */
+
+static enum auth_result not_root_here(const struct auth *auth, struct refusal *ret_refusal)
+{
+    if (!auth->socket_path)
+        return UNAUTHORIZED(ret_refusal,
+                            "root is not served over TCP, whatever the password, but on the unix "
+                            "socket alone, and this service has none; give it one: socket = %s in "
+                            "autodl.conf",
+                            API_SYSTEM_SOCKET);
+    return UNAUTHORIZED(ret_refusal,
+                        "root is not served over TCP, whatever the password; use the unix socket: "
+                        "autodl --socket '%s', and -u USER to act for somebody",
+                        auth->socket_path);
+}
+
+/* Nobody vouches, and there is no password that could be looked at. */
+static enum auth_result not_vouched(const struct auth *auth, const struct claim *claim,
+                                    bool passwords, struct refusal *ret_refusal)
+{
+    char who[192] = "nothing on this machine vouches for you";
+    if (claim->vouched == -EACCES)
+        snprintf(who, sizeof who,
+                 "a process of root is at the other end, which vouches for nobody over TCP%s%.100s",
+                 auth->socket_path ? "; root's own place is the unix socket, "
+                                   : " since it may relay for others",
+                 auth->socket_path ? auth->socket_path : "");
+    else if (claim->vouched == 0)
+        snprintf(who, sizeof who, "you are another user of this machine");
+    if (passwords)
+        return UNAUTHORIZED(ret_refusal, "%s; send the password of %.80s", who, claim->name);
+    return UNAUTHORIZED(ret_refusal,
+                        "%s, and this service takes no passwords; ask as %.80s on the machine "
+                        "itself",
+                        who, claim->name);
+}
+
+static void fill_login(const struct claim *claim, char address[static PEER_TEXT_SIZE],
+                       char origin[static PEER_TEXT_SIZE], struct login *ret_login)
+{
+    peer_address(claim->socket, address);
+    if (claim->vouched == 0)
+        snprintf(origin, PEER_TEXT_SIZE, "uid %u", (unsigned)claim->peer);
+    else if (claim->vouched == -EACCES)
+        snprintf(origin, PEER_TEXT_SIZE, "uid 0");
+    else
+        peer_network(claim->socket, origin);
+    *ret_login = (struct login){
+        .user = claim->name, .password = claim->password, .address = address, .origin = origin};
+}
+
+/* A right password came; is there somebody behind it? */
+static enum auth_result welcome(struct auth *auth, const struct claim *claim,
+                                struct caller *ret_caller, struct refusal *ret_refusal)
+{
+    struct account account = {0};
+    enum auth_result result = find_named(auth, claim, NULL, &account, ret_refusal);
+    if (result != AUTH_OK)
+        return result;
+    if (!account.found)
+        return FORBIDDEN(ret_refusal, "%.80s has no account on this machine", claim->name);
+    if (account.uid == 0)
+        return not_root_here(auth, ret_refusal);
+    return admit(auth, &account, ret_caller, ret_refusal);
+}
+
+static enum auth_result identify_by_password(struct auth *auth, const struct claim *claim,
+                                             struct caller *ret_caller, struct refusal *ret_refusal)
+{
+    char address[PEER_TEXT_SIZE], origin[PEER_TEXT_SIZE];
+    struct login login;
+    unsigned seconds = 0;
+    fill_login(claim, address, origin, &login);
+    switch (logins_check(auth->logins, &login, &seconds, claim->again, claim->data)) {
+    case LOGINS_LOOKING:
+        return AUTH_LOOKING;
+    case LOGINS_RIGHT:
+        return welcome(auth, claim, ret_caller, ret_refusal);
+    case LOGINS_WRONG:
+        return UNAUTHORIZED(ret_refusal, "user name or password is wrong");
+    case LOGINS_PASSWORD_EXPIRED:
+        return FORBIDDEN(ret_refusal,
+                         "the password of %.80s has expired; log in on the machine to change it",
+                         claim->name);
+    case LOGINS_ACCOUNT_EXPIRED:
+        return FORBIDDEN(ret_refusal, "the account %.80s has expired; ask an administrator",
+                         claim->name);
+    case LOGINS_ACCOUNT_REFUSED:
+        return FORBIDDEN(
+            ret_refusal,
+            "the system does not let %.80s in (an expired account, or logins are shut); "
+            "ask an administrator",
+            claim->name);
+    case LOGINS_LATER:
+        refusal_say(ret_refusal, 429, "too_many_requests",
+                    "too many wrong passwords came from %.63s, or for %.80s; try again in %u s",
+                    address, claim->name, seconds);
+        break;
+    case LOGINS_BUSY:
+        refusal_say(ret_refusal, 503, "unavailable",
+                    "passwords cannot be checked just now; try again in %u s", seconds);
+        break;
     }
-    return admit(auth, &account, ret_caller, message);
+    ret_refusal->retry_after = seconds;
+    return AUTH_REFUSED;
 }
 
 static enum auth_result identify_on_tcp(struct auth *auth, const struct claim *claim,
-                                        struct caller *ret_caller, char message[static 256])
+                                        struct caller *ret_caller, struct refusal *ret_refusal)
 {
-    struct account account;
-    enum auth_result result = find_account(auth, claim, claim->name, &account, message);
-    if (result != AUTH_OK)
-        return result;
-    if (!account.found || account.uid != claim->peer)
-        return not_vouched(claim, message);
-    return admit(auth, &account, ret_caller, message);
+    pthread_mutex_lock(&auth->lock);
+    unsigned ways = auth->ways;
+    pthread_mutex_unlock(&auth->lock);
+
+    struct account account = {0};
+    if (strcmp(claim->name, "root") == 0)
+        return not_root_here(auth, ret_refusal);
+    if (claim->vouched == 0 && (ways & SETTINGS_AUTH_PEER)) {
+        enum auth_result result = find_named(auth, claim, &claim->peer, &account, ret_refusal);
+        if (result != AUTH_OK)
+            return result;
+    }
+    if (account.found)
+        return admit(auth, &account, ret_caller, ret_refusal);
+    bool passwords = auth->logins && (ways & SETTINGS_AUTH_PAM);
+    if (!passwords || !*claim->password)
+        return not_vouched(auth, claim, passwords, ret_refusal);
+    return identify_by_password(auth, claim, ret_caller, ret_refusal);
 }
 
 enum auth_result auth_identify(struct auth *auth, int socket, const char *name,
-                               struct caller *ret_caller, char message[static 256],
-                               void (*again)(void *data), void *data)
+                               const char *password, struct caller *ret_caller,
+                               struct refusal *ret_refusal, void (*again)(void *data), void *data)
 {
-    struct claim claim = {
-        .is_unix = peer_is_unix(socket), .name = name, .again = again, .data = data};
-    if (!claim.is_unix && !name) {
-        SAY(message, "say who you are by Basic authentication; on this machine your own user name "
-                     "without a password will do");
-        return AUTH_UNKNOWN;
-    }
-    if (name && (!*name || strlen(name) > API_USER_MAX)) {
-        SAY(message, "that is not a user name");
-        return AUTH_UNKNOWN;
-    }
-    if (peers_uid(auth->peers, socket, &claim.peer) < 0) {
-        if (name)
-            return not_vouched(&claim, message);
-        SAY(message, "the system does not say who you are");
-        return AUTH_UNKNOWN;
-    }
+    struct claim claim = {.socket = socket,
+                          .is_unix = peer_is_unix(socket),
+                          .name = name,
+                          .password = password,
+                          .again = again,
+                          .data = data};
+    if (!claim.is_unix && !name)
+        return UNAUTHORIZED(ret_refusal,
+                            "say who you are by Basic authentication; on this machine your own "
+                            "user name without a password will do");
+    if (name && (!*name || strlen(name) > API_USER_MAX))
+        return UNAUTHORIZED(ret_refusal, "that is not a user name");
+    claim.vouched = peers_uid(auth->peers, socket, &claim.peer);
     if (auth->user_mode)
-        return identify_in_user_mode(auth, &claim, ret_caller, message);
+        return identify_in_user_mode(auth, &claim, ret_caller, ret_refusal);
     if (claim.is_unix)
-        return identify_on_unix(auth, &claim, ret_caller, message);
-    return identify_on_tcp(auth, &claim, ret_caller, message);
+        return identify_on_unix(auth, &claim, ret_caller, ret_refusal);
+    return identify_on_tcp(auth, &claim, ret_caller, ret_refusal);
 }
 
 /* --- who may --- */

@@ -1,6 +1,8 @@
 /*
- * Who is asking, and who may. The kernel vouches: on the unix socket by SO_PEERCRED (unix(7)), on
- * loopback TCP by the owner of the socket at the other end (sock_diag(7)).
+ * Who is asking, and who may. In this order: on the unix socket the kernel says it (SO_PEERCRED,
+ * unix(7)); on loopback TCP it vouches for the owner of the socket at the other end (sock_diag(7)),
+ * whatever the password; else the password has to be right (PAM). Root is root on the unix socket
+ * alone.
  */
 #pragma once
 
@@ -9,6 +11,8 @@
 
 #include "common/api.h"
 #include "core/settings.h"
+#include "http/refusal.h"
+#include "privsep/privsep.h"
 
 struct auth;
 
@@ -19,26 +23,29 @@ struct caller {
     bool is_operator; /* root, members of the operators' group; in user mode the one user */
 };
 
-/* `user_mode`: the process's own user is the only one. Starts the look-up thread (accounts are looked
- * up off the HTTP threads and remembered 60 s). 0 or a negative errno. */
-int auth_create(const struct settings *settings, bool user_mode, struct auth **ret_auth);
+/* `user_mode`: the process's own user is the only one, and there are no passwords. Else it starts a
+ * thread for accounts and one for passwords; `privsep` NULL: no passwords. 0 or a negative errno. */
+int auth_create(const struct settings *settings, bool user_mode, struct privsep *privsep,
+                struct auth **ret_auth);
+/* No password is checked any more: whoever waits for one is refused now. */
+void auth_stop(struct auth *auth);
 void auth_destroy(struct auth *auth);
 void auth_reload(struct auth *auth, const struct settings *settings);
 
 enum auth_result {
     AUTH_OK,
     AUTH_LOOKING, /* `again` will be called on another thread: ask again then */
-    AUTH_UNKNOWN, /* 401 */
-    AUTH_DENIED, /* 403; the message says why */
+    AUTH_REFUSED, /* 401, 403, 429 or 503 */
 };
 
 /*
- * Who sends the request that came on this connected socket, as `name` (from the Authorization header;
- * NULL: none)? After AUTH_LOOKING, `again` is called exactly once.
+ * Who sends the request that came on this connected socket, with this name and password in its
+ * Authorization field (NULL both: it has none)? After AUTH_LOOKING, `again` is called exactly once.
+ * No copy of the password stays.
  */
 enum auth_result auth_identify(struct auth *auth, int socket, const char *name,
-                               struct caller *ret_caller, char message[static 256],
-                               void (*again)(void *data), void *data);
+                               const char *password, struct caller *ret_caller,
+                               struct refusal *ret_refusal, void (*again)(void *data), void *data);
 
 enum auth_action {
     AUTH_ADD,

@@ -316,15 +316,9 @@ static int base64_digit(char c)
     return found ? (int)(found - digits) : -1;
 }
 
-/* Decodes up to the colon: the password behind it is nobody's business here. */
-int head_basic_user(const char *authorization, char ret_user[static API_USER_MAX + 1])
+/* RFC 4648, 4. The length, or -EINVAL. */
+static ssize_t base64_decode(const char *text, char *ret_bytes, size_t size)
 {
-    static const char scheme[] = "Basic ";
-    if (strncasecmp(authorization, scheme, strlen(scheme)) != 0)
-        return -EINVAL;
-    const char *text = authorization + strlen(scheme);
-    text += strspn(text, " ");
-    char user[API_USER_MAX + 1];
     size_t len = 0;
     unsigned bits = 0, held = 0;
     for (; base64_digit(*text) >= 0; text++) {
@@ -333,15 +327,41 @@ int head_basic_user(const char *authorization, char ret_user[static API_USER_MAX
         if (held < 8)
             continue;
         held -= 8;
-        char c = (char)(bits >> held & 0xff);
-        if (c == ':') {
-            user[len] = '\0';
-            memcpy(ret_user, user, len + 1);
-            return 0;
-        }
-        if (c == '\0' || len == API_USER_MAX)
+        if (len == size)
             return -EINVAL;
-        user[len++] = c;
+        ret_bytes[len++] = (char)(bits >> held & 0xff);
     }
-    return -EINVAL;
+    return text[strspn(text, "= \t")] ? -EINVAL : (ssize_t)len;
+}
+
+int head_basic(const char *authorization, char ret_user[static API_USER_MAX + 1],
+               char ret_password[static API_PASSWORD_MAX + 1])
+{
+    static const char scheme[] = "Basic ";
+    char both[API_USER_MAX + 1 + API_PASSWORD_MAX];
+    if (strncasecmp(authorization, scheme, strlen(scheme)) != 0)
+        return -EINVAL;
+    const char *text = authorization + strlen(scheme);
+    ssize_t len = base64_decode(text + strspn(text, " "), both, sizeof both);
+    const char *colon = len > 0 ? memchr(both, ':', (size_t)len) : NULL;
+    size_t user = colon ? (size_t)(colon - both) : 0;
+    size_t password = colon ? (size_t)len - user - 1 : 0;
+    int error = -EINVAL;
+    if (colon && user <= API_USER_MAX && password <= API_PASSWORD_MAX &&
+        !memchr(both, '\0', (size_t)len)) {
+        memcpy(ret_user, both, user);
+        ret_user[user] = '\0';
+        memcpy(ret_password, colon + 1, password);
+        ret_password[password] = '\0';
+        error = 0;
+    }
+    explicit_bzero(both, sizeof both);
+    return error;
+}
+
+void head_wipe(struct head *head)
+{
+    if (head->authorization)
+        explicit_bzero((char *)head->authorization, strlen(head->authorization));
+    head->authorization = NULL;
 }

@@ -50,5 +50,9 @@ const char *head_target(struct head *head, const char *target);
 /* 0; -EBADMSG: answer with `ret_refusal`. `socket`: connected, where the request came. */
 int head_check(struct head *head, const struct head_names *names, int socket,
                struct refusal *ret_refusal);
-/* The name in an Authorization field of the Basic scheme. 0 or -EINVAL. */
-int head_basic_user(const char *authorization, char ret_user[static API_USER_MAX + 1]);
+/* Name and password in an Authorization field of the Basic scheme (RFC 7617). The caller wipes the
+ * password. 0 or -EINVAL: not that, or too long, or a NUL in it. */
+int head_basic(const char *authorization, char ret_user[static API_USER_MAX + 1],
+               char ret_password[static API_PASSWORD_MAX + 1]);
+/* Wipes the Authorization field where the HTTP library has it, and forgets it. */
+void head_wipe(struct head *head);

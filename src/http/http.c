@@ -34,6 +34,7 @@
 #define LAST_ANSWERS_MS 2000       /* for what is answered to get out, when stopping */
 #define RAW_ANSWER_MAX  4096
 #define PATH_SHOWN_MAX  200
+#define RETRY_AFTER     5 /* seconds, with 503, where nobody knows better */
 
 struct http {
     /* immutable */
@@ -97,6 +98,7 @@ struct answer {
     char *location; /* or NULL */
     bool close;
     unsigned allow; /* enum http_method, or'ed; for 405 */
+    unsigned retry_after; /* seconds; 0: the status's usual */
 };
 
 struct http_request {
@@ -247,6 +249,7 @@ static void on_completed(void *data, struct MHD_Connection *connection, void **c
     if (!request)
         return;
     visit_of(connection)->begun = NULL;
+    head_wipe(&request->head); /* if nobody got to it */
     enter(request, CONNECTION_IDLE, 0);
     pthread_mutex_lock(&http->lock);
     if (request->counted) {
@@ -377,6 +380,13 @@ static void add_allow(struct MHD_Response *response, unsigned allow)
     MHD_add_response_header(response, "Allow", text);
 }
 
+static void add_retry_after(struct MHD_Response *response, unsigned seconds)
+{
+    char text[16];
+    snprintf(text, sizeof text, "%u", seconds ? seconds : RETRY_AFTER);
+    MHD_add_response_header(response, "Retry-After", text);
+}
+
 static void add_headers(struct MHD_Response *response, const struct answer *answer)
 {
     for (size_t i = 0; i < COMMON_FIELDS; i++)
@@ -390,7 +400,7 @@ static void add_headers(struct MHD_Response *response, const struct answer *answ
     if (answer->status == 405)
         add_allow(response, answer->allow);
     if (answer->status == 503 || answer->status == 429)
-        MHD_add_response_header(response, "Retry-After", "5");
+        add_retry_after(response, answer->retry_after);
     if (answer->close)
         MHD_add_response_header(response, "Connection", "close");
 }
@@ -433,7 +443,8 @@ static void set_refusal(struct http_request *request, const struct refusal *refu
     request->answer = (struct answer){.status = refusal->status,
                                       .body = refusal_body(refusal->code, refusal->message),
                                       .close = refusal->close,
-                                      .allow = refusal->allow};
+                                      .allow = refusal->allow,
+                                      .retry_after = refusal->retry_after};
 }
 
 /* Answers in place of reading on. Without a body to come this waits for the library's last call,
@@ -609,23 +620,16 @@ enum identified {
 };
 
 /* A look-up is not begun any more when the server is stopping: no request may be suspended at its
- * end. One may take two. */
-static enum identified identify(struct http_request *request, struct refusal *ret_refusal)
+ * end. One may take several. */
+static enum identified ask_auth(struct http_request *request, const char *user,
+                                const char *password, struct refusal *ret_refusal)
 {
-    char user[API_USER_MAX + 1], message[256];
-    const char *authorization = request->head.authorization;
-    if (authorization && head_basic_user(authorization, user) < 0) {
-        refusal_say(ret_refusal, 401, "unauthorized",
-                    "the Authorization field is not of the Basic scheme");
-        return REFUSED;
-    }
     for (;;) {
         bool goes_on = hold(request);
-        enum auth_result result = AUTH_UNKNOWN;
+        enum auth_result result = AUTH_REFUSED;
         if (goes_on)
-            result = auth_identify(request->http->options.auth, socket_of(request),
-                                   authorization ? user : NULL, &request->caller, message,
-                                   on_looked_up, request);
+            result = auth_identify(request->http->options.auth, socket_of(request), user, password,
+                                   &request->caller, ret_refusal, on_looked_up, request);
         if (result == AUTH_LOOKING && !woken_or_suspended(request))
             return LOOKING;
         if (result == AUTH_LOOKING)
@@ -633,12 +637,28 @@ static enum identified identify(struct http_request *request, struct refusal *re
         let_go(request);
         if (!goes_on)
             refuse_stopping(ret_refusal);
-        else if (result == AUTH_UNKNOWN)
-            refusal_say(ret_refusal, 401, "unauthorized", "%s", message);
-        else if (result == AUTH_DENIED)
-            refusal_say(ret_refusal, 403, "forbidden", "%s", message);
         return result == AUTH_OK ? IDENTIFIED : REFUSED;
     }
+}
+
+/* The password is here for as long as that takes, and in the library's memory until it is known who
+ * asks. */
+static enum identified identify(struct http_request *request, struct refusal *ret_refusal)
+{
+    char user[API_USER_MAX + 1], password[API_PASSWORD_MAX + 1];
+    const char *authorization = request->head.authorization;
+    enum identified result = REFUSED;
+    if (!authorization)
+        result = ask_auth(request, NULL, NULL, ret_refusal);
+    else if (head_basic(authorization, user, password) == 0)
+        result = ask_auth(request, user, password, ret_refusal);
+    else
+        refusal_say(ret_refusal, 401, "unauthorized",
+                    "the Authorization field is not of the Basic scheme, or is too long");
+    explicit_bzero(password, sizeof password);
+    if (result != LOOKING)
+        head_wipe(&request->head);
+    return result;
 }
 
 /* --- the body --- */
@@ -814,8 +834,10 @@ static enum MHD_Result on_request(void *data, struct MHD_Connection *connection,
     switch (request->step) {
     case STEP_HEAD:
         enter(request, CONNECTION_WORK, 0);
-        if (read_head(request, method, version, &refusal) < 0)
+        if (read_head(request, method, version, &refusal) < 0) {
+            head_wipe(&request->head);
             return refuse(request, &refusal);
+        }
         request->step = STEP_IDENTIFY;
         return go_on_with_head(request);
     case STEP_IDENTIFY:

@@ -15,7 +15,9 @@ src_http_libhttp_a_SOURCES = \
 	src/http/head.c src/http/head.h \
 	src/http/http.c src/http/http.h \
 	src/http/listen.c src/http/listen.h \
+	src/http/logins.c src/http/logins.h \
 	src/http/params.c src/http/params.h \
+	src/http/passwords.c src/http/passwords.h \
 	src/http/peer.c src/http/peer.h \
 	src/http/refusal.c src/http/refusal.h \
 	src/http/routes.c src/http/routes.h \

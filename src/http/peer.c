@@ -87,6 +87,40 @@ static bool is_loopback(const union address *address)
     return address->any.sa_family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&address->v6.sin6_addr);
 }
 
+static union address address_of_peer(int socket)
+{
+    union address peer = {0};
+    socklen_t len = sizeof peer;
+    if (getpeername(socket, &peer.any, &len) < 0)
+        return (union address){0};
+    undress(&peer);
+    return peer;
+}
+
+static void write_address(const union address *address, char ret_text[static PEER_TEXT_SIZE])
+{
+    int family = address->any.sa_family;
+    const void *bytes = family == AF_INET ? (const void *)&address->v4.sin_addr
+                                          : (const void *)&address->v6.sin6_addr;
+    bool has_one = family == AF_INET || family == AF_INET6;
+    if (!has_one || !inet_ntop(family, bytes, ret_text, PEER_TEXT_SIZE))
+        *ret_text = '\0';
+}
+
+void peer_address(int socket, char ret_text[static PEER_TEXT_SIZE])
+{
+    union address peer = address_of_peer(socket);
+    write_address(&peer, ret_text);
+}
+
+void peer_network(int socket, char ret_text[static PEER_TEXT_SIZE])
+{
+    union address peer = address_of_peer(socket);
+    if (peer.any.sa_family == AF_INET6 && !is_loopback(&peer))
+        memset(&peer.v6.sin6_addr.s6_addr[8], 0, 8);
+    write_address(&peer, ret_text);
+}
+
 static void put_address(const union address *address, __be16 *port, __be32 *words)
 {
     if (address->any.sa_family == AF_INET) {
@@ -198,7 +232,7 @@ static int uid_over_tcp(struct peers *peers, int socket, uid_t *ret_uid)
         return error;
     /* A socket that its owner has closed shows uid 0 and no inode; a socket of root's may be a
      * relay that anybody speaks through. */
-    if (answer.idiag_state != TCP_ESTABLISHED || answer.idiag_inode == 0 || answer.idiag_uid == 0)
+    if (answer.idiag_state != TCP_ESTABLISHED || answer.idiag_inode == 0)
         return -ENOENT;
     /* Asked last: while our end is connected, nobody else can have had the addresses that we asked
      * about. A peer that resets the connection, for another to take its port, is not mistaken for
@@ -209,6 +243,8 @@ static int uid_over_tcp(struct peers *peers, int socket, uid_t *ret_uid)
     if (memcmp(&answer.id.idiag_sport, &question.body.id.idiag_sport, sizeof(__be16)) != 0 ||
         memcmp(&answer.id.idiag_dport, &question.body.id.idiag_dport, sizeof(__be16)) != 0)
         return -ENOENT;
+    if (answer.idiag_uid == 0)
+        return -EACCES;
     *ret_uid = answer.idiag_uid;
     return 0;
 }

@@ -8,6 +8,7 @@ struct refusal {
     const char *code;  /* a word for programs */
     bool close;        /* where the next request would begin cannot be told */
     unsigned allow;    /* enum http_method, or'ed; for 405 */
+    unsigned retry_after; /* seconds; 0: the status's usual */
     char message[768]; /* a sentence for people */
 };
 

@@ -119,7 +119,7 @@ static void start(void)
     log_set_level(LOG_LEVEL_ERROR);
     MUST(settings_init(&settings, "/dev/null") == 0);
     MUST(settings_set(&settings, "listen", "none", message) == 0);
-    MUST(auth_create(&settings, true, &routes.auth) == 0);
+    MUST(auth_create(&settings, true, NULL, &routes.auth) == 0);
     struct http_options options = {.settings = &settings,
                                    .socket = path,
                                    .user_mode = true,

@@ -81,9 +81,10 @@ static void check_host(const struct head *head, int socket)
 
 static void check_basic(const char *authorization)
 {
-    char user[API_USER_MAX + 1];
-    if (head_basic_user(authorization, user) == 0)
-        MUST(strlen(user) <= API_USER_MAX && !strchr(user, ':'));
+    char user[API_USER_MAX + 1], password[API_PASSWORD_MAX + 1];
+    if (head_basic(authorization, user, password) == 0)
+        MUST(strlen(user) <= API_USER_MAX && !strchr(user, ':') &&
+             strlen(password) <= API_PASSWORD_MAX);
 }
 
 /* As many fields as there are; an empty name is the end. The texts are freed by free_texts. */
