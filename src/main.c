@@ -392,6 +392,7 @@ int main(int argc, char **argv)
         .data = &line,
         .user_mode = line.user_mode,
         .boot_id = line.environment.boot_id,
+        .watchdog = monitor_watchdog(),
     };
     r = monitor_run(&monitor, service_run, &service);
     settings_release(&settings);

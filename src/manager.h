@@ -111,6 +111,10 @@ void manager_pause(struct manager *manager, uid_t scope, unsigned seconds, manag
                    void *data);
 void manager_resume(struct manager *manager, uid_t scope, manager_done done, void *data);
 
+/* Replies when the queue's lock could be had and the store's writer has come round, whatever the store
+ * could do: for the watchdog. No file system of a user is in that way. */
+void manager_prove_alive(struct manager *manager, manager_done done, void *data);
+
 /* These two answer at once. */
 void manager_stats(struct manager *manager, struct stats_snapshot *ret_snapshot);
 int manager_set_max_tasks(struct manager *manager, unsigned number);

@@ -13,6 +13,7 @@
 #include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
@@ -32,6 +33,7 @@
 struct service {
     const struct service_options *options;
     int stop, reload; /* eventfds */
+    int watchdog;     /* a timerfd, or -1 */
     int lock;         /* the instance's */
     struct privsep *privsep;
     struct manager *manager;
@@ -194,6 +196,20 @@ static int tell_listeners(struct service *service)
     return r < 0 ? r : manager_set_listeners(service->manager, endpoints, count);
 }
 
+/* Twice in the time that systemd gives (sd_watchdog_enabled(3)). */
+static int start_watchdog(struct service *service)
+{
+    int64_t every = service->options->watchdog / 2;
+    struct timespec time = {.tv_sec = every / 1000, .tv_nsec = every % 1000 * 1000000};
+    struct itimerspec times = {.it_value = time, .it_interval = time};
+    if (every == 0)
+        return 0;
+    service->watchdog = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+    if (service->watchdog < 0 || timerfd_settime(service->watchdog, 0, &times, NULL) < 0)
+        return -errno;
+    return 0;
+}
+
 static int start(struct service *service, int control)
 {
     const struct service_options *options = service->options;
@@ -218,6 +234,8 @@ static int start(struct service *service, int control)
     if (r == 0)
         r = manager_start(service->manager);
     if (r == 0)
+        r = start_watchdog(service);
+    if (r == 0)
         r = privsep_ready(service->privsep);
     return r;
 }
@@ -240,20 +258,30 @@ static void reload(struct service *service)
     log_info("reloaded");
 }
 
+static void on_alive(void *data, const struct manager_reply *reply)
+{
+    struct service *service = data;
+    if (reply->error == 0)
+        privsep_alive(service->privsep);
+}
+
 static void serve(struct service *service)
 {
     for (;;) {
         struct pollfd fds[] = {
-            {.fd = service->stop,   .events = POLLIN},
-            {.fd = service->reload, .events = POLLIN}
+            {.fd = service->stop,     .events = POLLIN},
+            {.fd = service->reload,   .events = POLLIN},
+            {.fd = service->watchdog, .events = POLLIN},
         };
-        eventfd_t unused;
-        if (poll(fds, 2, -1) < 0)
+        uint64_t unused;
+        if (poll(fds, 3, -1) < 0)
             continue;
         if (fds[0].revents)
             return;
         if (fds[1].revents && eventfd_read(service->reload, &unused) == 0)
             reload(service);
+        if (fds[2].revents && read(service->watchdog, &unused, sizeof unused) > 0)
+            manager_prove_alive(service->manager, on_alive, service);
     }
 }
 
@@ -297,7 +325,8 @@ static void stop(struct service *service, int status)
 
 int service_run(int control, void *data)
 {
-    struct service service = {.options = data, .stop = -1, .reload = -1, .lock = -1};
+    struct service service = {
+        .options = data, .stop = -1, .reload = -1, .watchdog = -1, .lock = -1};
     log_set_level(service.options->settings->log_level);
     raise_file_limit();
     int r = start(&service, control);

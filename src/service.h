@@ -12,6 +12,7 @@ struct service_options {
     void *data;
     bool user_mode;
     const char *boot_id; /* as the environment says it; NULL: it does not */
+    int64_t watchdog; /* ms, as monitor_watchdog gives it */
 };
 
 /* A monitor_service; `data` is a struct service_options. */

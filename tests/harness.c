@@ -491,6 +491,8 @@ static void read_notifications(struct service *service)
             service->ready = true;
         if (strstr(text, "STOPPING=1"))
             service->stopping = true;
+        if (strstr(text, "WATCHDOG=1"))
+            service->alive++;
     }
 }
 
@@ -510,6 +512,10 @@ static unsigned port_in_log(const struct service *service)
 static void set_environment(struct program *program, const struct service *service)
 {
     program_set(program, textf("NOTIFY_SOCKET=%s", service->notify));
+    if (service->boot_id)
+        program_set(program, textf("AUTODL_BOOT_ID=%s", service->boot_id));
+    if (service->watchdog)
+        program_set(program, textf("WATCHDOG_USEC=%u000", service->watchdog));
     if (service->system_mode) {
         program_set(program, "HOME=/root");
         return;
@@ -652,6 +658,28 @@ void service_wait_log(struct service *service, const char *text, int timeout)
         ck_assert_msg(harness_now() < end, "no \"%s\" in the log:\n%s", text, log);
         pause_briefly();
     }
+}
+
+void service_wait_alive(struct service *service, unsigned times, int timeout)
+{
+    int64_t end = harness_now() + timeout;
+    read_notifications(service);
+    for (service->alive = 0; service->alive < times; read_notifications(service)) {
+        ck_assert_msg(harness_now() < end, "the watchdog heard of the service %u times, not %u",
+                      service->alive, times);
+        pause_briefly();
+    }
+}
+
+unsigned service_heard_alive(struct service *service, int while_ms)
+{
+    struct pollfd fd = {.fd = service->notify_fd, .events = POLLIN};
+    int64_t end = harness_now() + while_ms;
+    read_notifications(service);
+    service->alive = 0;
+    for (int64_t left; (left = end - harness_now()) > 0; read_notifications(service))
+        poll(&fd, 1, (int)left);
+    return service->alive;
 }
 
 static bool is_filer(pid_t pid)

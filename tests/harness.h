@@ -73,10 +73,13 @@ struct service {
     const char *notify; /* the socket that it says READY to */
     bool system_mode; /* started as root, as _autodl; set before the start */
     unsigned file_limit; /* its RLIMIT_NOFILE, 0: the test's own; set before the start */
+    const char *boot_id; /* set before the start; NULL: the machine's */
+    unsigned watchdog; /* ms, as systemd would say it; set before the start, 0: none */
 
     pid_t monitor; /* 0: not running */
     unsigned port; /* on 127.0.0.1 */
     bool ready, stopping; /* said to systemd */
+    unsigned alive; /* how often it said so */
     int notify_fd;
     off_t log_start; /* where this start's lines begin */
 };
@@ -98,6 +101,10 @@ void service_kill(pid_t pid);
 int service_wait(struct service *service, int timeout);
 /* Stops what runs, removes its directory. */
 void service_release(struct service *service);
+/* Waits until it has said to the watchdog that it is alive, so many times from now. */
+void service_wait_alive(struct service *service, unsigned times, int timeout);
+/* How often it says so in that time. */
+unsigned service_heard_alive(struct service *service, int while_ms);
 /* Waits for a line of this start's log that holds `text`. */
 void service_wait_log(struct service *service, const char *text, int timeout);
 /* The process that meets the network. */

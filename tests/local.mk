@@ -276,7 +276,7 @@ tests_test_resume_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) $(CRYPTO_CFLAGS)
 tests_test_resume_LDADD = $(TEST_LIBS)
 
 tests_test_service_SOURCES = tests/test_service.c
-tests_test_service_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) $(JSON_CFLAGS)
+tests_test_service_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) $(JSON_CFLAGS) $(SQLITE_CFLAGS)
 tests_test_service_LDADD = $(TEST_LIBS)
 
 tests_test_tls_SOURCES = tests/test_tls.c tests/pki.c tests/pki.h

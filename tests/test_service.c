@@ -1,6 +1,7 @@
 /* End to end: the real service and the real command line, as people use them. */
 #include <errno.h>
 #include <signal.h>
+#include <sqlite3.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -495,6 +496,40 @@ END_TEST
 
 /* --- pauses --- */
 
+/* A hung file system of a user is none of the watchdog's business; a store that hangs is. */
+START_TEST(the_watchdog)
+{
+    pid_t filers[8];
+    _cleanup_view_ struct task_view task = {0};
+    service.watchdog = 200;
+    service_start(&service, NULL);
+    service_wait_alive(&service, 3, SOON);
+    cli_add(origin_url(origin, "/bytes/10/before"), NULL, &task);
+    wait_state(&service, NULL, task.id, "FINISHED", SOON);
+
+    unsigned count = service_filers(&service, (uid_t)-1, filers, 8);
+    ck_assert_uint_ge(count, 1);
+    for (unsigned i = 0; i < count; i++)
+        ck_assert_int_eq(kill(filers[i], SIGSTOP), 0);
+    task_view_release(&task);
+    cli_add(origin_url(origin, "/bytes/10/after"), NULL, &task); /* in 5 s: nobody answers */
+    service_wait_alive(&service, 3, SOON);
+    for (unsigned i = 0; i < count; i++)
+        kill(filers[i], SIGCONT);
+
+    sqlite3 *other;
+    const char *path = textf("%s/state/autodl/autodl.db", service.dir);
+    ck_assert_int_eq(sqlite3_open(path, &other), SQLITE_OK);
+    ck_assert_int_eq(sqlite3_busy_timeout(other, SOON), SQLITE_OK);
+    ck_assert_int_eq(sqlite3_exec(other, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
+    service_heard_alive(&service, 300); /* what was on its way */
+    ck_assert_uint_eq(service_heard_alive(&service, 1000), 0);
+    ck_assert_int_eq(sqlite3_exec(other, "ROLLBACK", NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(other);
+    service_wait_alive(&service, 3, SOON);
+}
+END_TEST
+
 START_TEST(a_timed_pause_survives_a_restart)
 {
     _cleanup_view_ struct task_view task = {0};
@@ -718,6 +753,7 @@ int main(void)
     tcase_add_test(unstarted, reload);
     tcase_add_test(unstarted, bad_starts);
     tcase_add_test(unstarted, modes);
+    tcase_add_test(unstarted, the_watchdog);
 
     TCase *running = new_case(suite, "running", set_up);
     tcase_add_test(running, pause_add_resume);

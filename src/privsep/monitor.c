@@ -60,6 +60,12 @@ bool monitor_system_mode(void)
     return caps_may_become_others();
 }
 
+int64_t monitor_watchdog(void)
+{
+    uint64_t us;
+    return sd_watchdog_enabled(0, &us) > 0 ? (int64_t)(us / 1000) : 0;
+}
+
 /* --- from root to run_as --- */
 
 static const struct passwd *find_run_as(const char *name)
@@ -365,6 +371,9 @@ static bool obey(struct monitor *monitor, const struct wire_control *message, in
     case WIRE_READY:
         monitor->ready = true;
         tell_systemd(monitor, "READY=1");
+        return true;
+    case WIRE_ALIVE:
+        (void)sd_notify(0, "WATCHDOG=1");
         return true;
     case WIRE_STOPPING:
         tell_systemd(monitor, "STOPPING=1");

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "core/settings.h"
@@ -34,6 +35,10 @@ typedef int (*monitor_service)(int control, void *data);
 
 /* Whether this process may become other users: started by root, or with CAP_SETUID. */
 bool monitor_system_mode(void);
+
+/* Within how many ms systemd wants to hear, each time, that the service is alive
+ * (sd_watchdog_enabled(3)); 0: it does not. */
+int64_t monitor_watchdog(void);
 
 /* Runs until the service has ended; the value is the exit status of the program: 0 after a wanted
  * stop, 1 when the service died or could not start (logged). Call it before there is any thread. The

@@ -120,6 +120,11 @@ int privsep_ready(struct privsep *privsep)
     return tell(privsep, WIRE_READY);
 }
 
+int privsep_alive(struct privsep *privsep)
+{
+    return tell(privsep, WIRE_ALIVE);
+}
+
 int privsep_stopping(struct privsep *privsep)
 {
     return tell(privsep, WIRE_STOPPING);

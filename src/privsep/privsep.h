@@ -19,6 +19,8 @@ int privsep_create(int control, const struct privsep_events *events, struct priv
 void privsep_destroy(struct privsep *privsep);
 
 int privsep_ready(struct privsep *privsep);
+/* The service works: for systemd's watchdog. Thread safe. */
+int privsep_alive(struct privsep *privsep);
 int privsep_stopping(struct privsep *privsep);
 
 /*

@@ -19,6 +19,7 @@
 enum wire_control_kind {
     /* from the service */
     WIRE_READY, /* listeners are up */
+    WIRE_ALIVE, /* the watchdog's question was answered */
     WIRE_STOPPING,
     WIRE_SPAWN_FILER, /* `uid`, `umask`; with one end of the filer's control socket */
     WIRE_CHECK_PASSWORD, /* with one end of a socket: a wire_password waits there, a wire_verdict is

@@ -461,6 +461,15 @@ static int run_nothing(struct database *database, struct op *op)
     return 0;
 }
 
+int store_come_round(struct store *store, store_done done, void *data)
+{
+    struct op *op = create_op(run_nothing, done, data);
+    if (!op)
+        return -ENOMEM;
+    queue_op(store, op, false);
+    return 0;
+}
+
 struct passing {
     pthread_mutex_t lock;
     pthread_cond_t passed;
@@ -480,10 +489,8 @@ static void on_passed(void *data, int result)
 void store_sync(struct store *store)
 {
     struct passing passing = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false};
-    struct op *op = create_op(run_nothing, on_passed, &passing);
-    if (!op)
+    if (store_come_round(store, on_passed, &passing) < 0)
         return; /* nothing is lost: what is not committed was not acknowledged either */
-    queue_op(store, op, false);
     pthread_mutex_lock(&passing.lock);
     while (!passing.has_passed)
         pthread_cond_wait(&passing.passed, &passing.lock);

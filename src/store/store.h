@@ -64,6 +64,10 @@ int store_forget(struct store *store, int64_t row, store_done done, void *data);
 int store_prune(struct store *store, int64_t before, uint64_t keep, unsigned max, store_part part,
                 store_done done, void *data);
 
+/* Writes nothing: `done` comes when the writer thread has come round, after all that was queued
+ * before. */
+int store_come_round(struct store *store, store_done done, void *data);
+
 struct store_pause {
     uid_t uid; /* or STORE_EVERYBODY */
     int64_t until; /* ms since the epoch; 0: until resumed */
