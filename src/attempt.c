@@ -472,6 +472,18 @@ static void conclude_failure(struct attempt *attempt, int result)
     }
 }
 
+/* What came is on disk before it is said to be there: the next start may be one of the machine. */
+static void keep_what_came(struct attempt *attempt)
+{
+    struct task *task = &attempt->task;
+    if (attempt->fd < 0 || task->written <= task->durable)
+        return;
+    transfer_enter_disk(attempt->tools->transfer);
+    if (fdatasync(attempt->fd) == 0)
+        task->durable = task->written;
+    transfer_leave_disk(attempt->tools->transfer);
+}
+
 static void conclude(struct attempt *attempt, int result)
 {
     struct task *task = &attempt->task;
@@ -479,6 +491,8 @@ static void conclude(struct attempt *attempt, int result)
     enum active_wish wish = active_take_wishes(attempt->engine->active, attempt->entry, &waiters);
     if (result != 0 && active_is_broken(attempt->entry) && task->written > task->durable)
         task->written = task->durable;
+    if (result != 0 && result != -ETIMEDOUT && wish != ACTIVE_CANCEL)
+        keep_what_came(attempt);
     task->bytes_done = task->written;
     if (attempt->outcome.download.http_status)
         task->http_status = attempt->outcome.download.http_status;

@@ -145,6 +145,7 @@ enum interruption {
     LOST_CONNECTION,
     HELD,
     STOPPED,
+    REBOOTED,
     KILLED,
     SERVICE_KILLED,
     FILER_KILLED,
@@ -170,6 +171,11 @@ static void interrupt(enum interruption interruption, const char *id)
         break;
     case STOPPED:
         service_stop(&service);
+        start();
+        break;
+    case REBOOTED:
+        service_stop(&service);
+        service.boot_id = "another boot";
         start();
         break;
     case KILLED:
