@@ -292,6 +292,15 @@ void admission_describe(int error, const char *directory, char message[static 51
         snprintf(message, 512, "%s: %s (hidden directories need allow-hidden = yes in autodl.conf)",
                  directory, strerror(EPERM));
         break;
+    case -EACCES:
+        snprintf(message, 512, "%s: %s; the user of the download has to be allowed to write there",
+                 directory, strerror(EACCES));
+        break;
+    case -EROFS:
+        snprintf(message, 512,
+                 "%s is read-only for the service; see EXTRA DIRECTORIES in autodl-service(8)",
+                 directory);
+        break;
     case -EIO:
     case -EUCLEAN:
         snprintf(message, 512, "%s: %s; the system's log says more about that disk", directory,
