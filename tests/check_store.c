@@ -1285,6 +1285,112 @@ START_TEST(brings_version_1_up_to_date)
 }
 END_TEST
 
+/* --- the databases that were made by each version of its time (tests/fixtures) --- */
+
+static int schema_of(const char *path)
+{
+    sqlite3 *connection;
+    sqlite3_stmt *statement;
+    ck_assert_int_eq(sqlite3_open(path, &connection), SQLITE_OK);
+    ck_assert_int_eq(sqlite3_prepare_v2(connection, "PRAGMA user_version", -1, &statement, NULL),
+                     SQLITE_OK);
+    ck_assert_int_eq(sqlite3_step(statement), SQLITE_ROW);
+    int version = sqlite3_column_int(statement, 0);
+    sqlite3_finalize(statement);
+    ck_assert_int_eq(sqlite3_close(connection), SQLITE_OK);
+    return version;
+}
+
+/* False: there is none of this version. */
+static bool put_fixture(int version)
+{
+    static char bytes[1 << 20];
+    char path[PATH_MAX];
+    const char *source = getenv("AUTODL_SOURCE");
+    snprintf(path, sizeof(path), "%s/tests/fixtures/schema-%d.db", source ? source : ".", version);
+    FILE *from = fopen(path, "r"), *to = fopen(path_of("autodl.db"), "w");
+    ck_assert_ptr_nonnull(to);
+    size_t len = from ? fread(bytes, 1, sizeof(bytes), from) : 0;
+    ck_assert_uint_eq(fwrite(bytes, 1, len, to), len);
+    ck_assert_int_eq(fclose(to), 0);
+    return from && fclose(from) == 0;
+}
+
+static void assert_fixture_task(int64_t row, const char *begin, enum task_state state)
+{
+    _cleanup_(task_release) struct task task = {0};
+    ck_assert_int_eq(store_find(store, STORE_EVERYBODY, begin, &task), 0);
+    ck_assert(task.row == row && task.state == state && task.admitted);
+    ck_assert_str_eq(task.url, "https://example.org/a?b=c");
+    ck_assert_str_eq(task.directory, "/home/someone/autodl-storage");
+    ck_assert_str_eq(task.user, task.uid == 1000 ? "alice" : "bob");
+    ck_assert(task.created_at == 1700000000001 && task.retries == -1);
+    ck_assert_int_eq(store_dest_taken(store, task.directory, task.name),
+                     !task_state_ended(task.state));
+}
+
+static void assert_fixture_running(int version)
+{
+    _cleanup_(task_release) struct task task = {0};
+    ck_assert_int_eq(store_find(store, 1000, "bbbbbbbb", &task), 0);
+    ck_assert_str_eq(task.name, "running");
+    ck_assert(task.has_part && task.started_at == 1700000000002);
+    ck_assert(task.bytes_done == 1000 && task.bytes_total == 5000 && task.http_status == 200);
+    if (version < 2)
+        return;
+    ck_assert(task.attempts == 2 && task.written == 1000 && task.durable == 900);
+    ck_assert_str_eq(task.checksum, "md5=d41d8cd98f00b204e9800998ecf8427e");
+    ck_assert_str_eq(task.headers, "X-One: 1\n");
+    ck_assert_str_eq(task.boot_id, "4bd30a17-0a1f-4b4c-b0c7-cbd2d9bdbb1a");
+    ck_assert_str_eq(task.etag, "\"one\"");
+    ck_assert_str_eq(task.last_modified, "Tue, 14 Nov 2023 22:13:20 GMT");
+}
+
+static void assert_fixture(int version)
+{
+    assert_fixture_task(1, "aaaaaaaa", TASK_ENQUEUED);
+    assert_fixture_task(2, "bbbbbbbb", TASK_DOWNLOADING);
+    assert_fixture_task(3, "cccccccc", TASK_FINISHING);
+    assert_fixture_task(4, "dddddddd", TASK_FINISHED);
+    assert_fixture_task(5, "eeeeeeee", TASK_FAILED);
+    assert_fixture_task(6, "ffffffff", TASK_CLEARED);
+    if (version >= 2)
+        assert_fixture_task(7, "abababab", TASK_PAUSED);
+    _cleanup_(task_release) struct task cleared = {0};
+    ck_assert_int_eq(store_fetch(store, 6, &cleared), 0);
+    ck_assert(cleared.drop_part == (version >= 3));
+    assert_fixture_running(version);
+    _cleanup_free_ struct store_pause *pauses = NULL;
+    size_t count = 0;
+    ck_assert_int_eq(store_pauses(store, &pauses, &count), 0);
+    ck_assert(count == 1 && pauses[0].uid == 1001 && pauses[0].until == 1700000060000 &&
+              pauses[0].length == 60000);
+    struct task more = make_task(ALICE, "/d", "n");
+    ck_assert_int_eq(add_now(&more), 0);
+    assert_stored(&more);
+    task_release(&more);
+}
+
+START_TEST(every_version_is_brought_up_to_date)
+{
+    open_store();
+    store_close(TAKE_PTR(store));
+    int present = schema_of(path_of("autodl.db"));
+    ck_assert_int_ge(present, 2);
+    for (int version = 1; version <= present; version++) {
+        if (!put_fixture(version)) {
+            ck_assert_msg(version == present, "there is no tests/fixtures/schema-%d.db", version);
+            break; /* it is made when the schema changes */
+        }
+        ck_assert_int_eq(schema_of(path_of("autodl.db")), version);
+        open_store();
+        assert_fixture(version);
+        store_close(TAKE_PTR(store));
+        ck_assert_int_eq(schema_of(path_of("autodl.db")), present);
+    }
+}
+END_TEST
+
 START_TEST(brings_version_2_up_to_date)
 {
     execute(version_1);
@@ -1948,6 +2054,7 @@ static Suite *suite(void)
     tcase_add_test(closed, makes_a_private_file);
     tcase_add_test(closed, refuses_strange_files);
     tcase_add_test(closed, brings_version_1_up_to_date);
+    tcase_add_test(closed, every_version_is_brought_up_to_date);
     tcase_add_test(closed, brings_version_2_up_to_date);
     tcase_add_test(closed, brings_the_headers_of_version_2_along);
     tcase_add_test(closed, survives_kill);
