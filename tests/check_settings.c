@@ -584,6 +584,68 @@ START_TEST(the_table_is_whole)
 }
 END_TEST
 
+/* --- the file that is installed: every line of it is the default --- */
+
+static char installed[16384];
+
+static void read_installed(void)
+{
+    const char *build = getenv("AUTODL_BUILD");
+    char name[4096];
+    snprintf(name, sizeof(name), "%s/system/autodl.conf", build ? build : ".");
+    FILE *file = fopen(name, "r");
+    ck_assert_msg(file, "%s: %s", name, strerror(errno));
+    size_t len = fread(installed, 1, sizeof(installed) - 1, file);
+    ck_assert(len > 0 && len < sizeof(installed) - 1);
+    installed[len] = '\0';
+    ck_assert_int_eq(fclose(file), 0);
+}
+
+/* The value of the one line "#KEY = VALUE", or of the example "#   KEY = VALUE" where there is no
+ * default; it ends with the line. */
+static const char *installed_value(const struct settings_key *key)
+{
+    bool example = strcmp(key->by_default, "(none)") == 0;
+    char begin[64];
+    snprintf(begin, sizeof(begin), "\n#%s%s = ", example ? "   " : "", key->name);
+    const char *line = strstr(installed, begin);
+    ck_assert_msg(line, "system/autodl.conf.in has no line \"%s%s\"", begin + 1, key->by_default);
+    ck_assert_msg(!strstr(line + 1, begin), "%s stands there twice", key->name);
+    return line + strlen(begin);
+}
+
+START_TEST(the_installed_file_is_the_defaults)
+{
+    char fixed[512] = "";
+    size_t count;
+    const struct settings_key *keys = settings_keys(&count);
+    read_installed();
+    for (size_t i = 0; i < count; i++) {
+        const char *value = installed_value(&keys[i]), *by_default = keys[i].by_default;
+        size_t len = strcspn(value, "\n");
+        if (by_default[0] != '(')
+            ck_assert_msg(strncmp(value, by_default, len) == 0 && by_default[len] == '\0',
+                          "%s = %.*s, but the default is %s", keys[i].name, (int)len, value,
+                          by_default);
+        if (!keys[i].on_reload)
+            snprintf(fixed + strlen(fixed), sizeof(fixed) - strlen(fixed), "%s%s",
+                     fixed[0] ? ", " : "", keys[i].name);
+    }
+    ck_assert_msg(strstr(installed, fixed), "it does not say what takes effect at a restart: %s",
+                  fixed);
+
+    for (char *c = installed; (c = strstr(c, "\n#")); c++)
+        if (c[2] >= 'a' && c[2] <= 'z')
+            memmove(c + 1, c + 2, strlen(c + 2) + 1); /* as an administrator does it */
+    write_file(installed, strlen(installed));
+    char message[512] = "";
+    ck_assert_msg(settings_read_file(&settings, path, false, message) == 0, "%s", message);
+    ck_assert(settings.min_free == -1 && settings.umask == 022);
+    ck_assert_str_eq(settings.socket, "/run/autodl/autodl.sock");
+    ck_assert_str_eq(settings.state_dir, "/var/lib/autodl");
+}
+END_TEST
+
 static Suite *suite(void)
 {
     Suite *suite = suite_create("settings");
@@ -607,6 +669,7 @@ static Suite *suite(void)
     tcase_add_test(tcase, other_machines_need_tls);
     tcase_add_test(tcase, umask_is_that_of_login_defs);
     tcase_add_test(tcase, the_table_is_whole);
+    tcase_add_test(tcase, the_installed_file_is_the_defaults);
     suite_add_tcase(suite, tcase);
     return suite;
 }

@@ -7,7 +7,7 @@ SH_LOG_DRIVER = $(LOG_DRIVER)
 TEST_EXTENSIONS = .sh
 
 dist_check_SCRIPTS = tests/test_completions.sh tests/test_docs.sh tests/test_floors.sh tests/test_frozen.sh \
-	tests/test_nginx.sh tests/test_sftp.sh
+	tests/test_nginx.sh tests/test_sftp.sh tests/test_system.sh
 TESTS += $(dist_check_SCRIPTS)
 EXTRA_DIST += tests/fixtures/make_fixture.c tests/fixtures/schema-1.db tests/fixtures/schema-2.db \
 	tests/fixtures/schema-3.db
