@@ -13,6 +13,15 @@ EXTRA_DIST += tests/fixtures/make_fixture.c tests/fixtures/schema-1.db tests/fix
 	tests/fixtures/schema-3.db
 EXTRA_DIST += tests/tap.sh tests/test_crash.sh tests/power_cut.sh
 
+# The Debian packages: on a booted machine; and as packages. As root, and not part of `make check`.
+EXTRA_DIST += tests/boot/boot_check.sh tests/boot/first_minutes.expected tests/boot/first_minutes.sh \
+	tests/boot/machine.sh tests/boot/package_check.sh tests/boot/packages.sh
+boot-check:
+	$(AM_TESTS_ENVIRONMENT) $(srcdir)/tests/boot/boot_check.sh
+package-check:
+	$(AM_TESTS_ENVIRONMENT) $(srcdir)/tests/boot/package_check.sh
+.PHONY: boot-check package-check soak flood power-cut
+
 if HAVE_CHECK
 UNIT_TESTS = \
 	tests/check_acceptor \
@@ -73,7 +82,6 @@ flood: all tests/test_bad_input tests/test_floods
 	$(AM_TESTS_ENVIRONMENT) tests/test_floods
 power-cut: all tests/power_cut
 	$(AM_TESTS_ENVIRONMENT) $(srcdir)/tests/power_cut.sh
-.PHONY: soak flood power-cut
 endif
 
 check_LIBRARIES = tests/libtesting.a
