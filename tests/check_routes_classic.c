@@ -373,7 +373,7 @@ START_TEST(parameters_that_do_not_fit)
     size_t before = 0;
     for (int i = 0; i < 1100; i++) {
         _cleanup_close_ int fd = connect_to(UNIX);
-        ck_assert(fd >= 0 && send_text(fd, text.data) && shutdown(fd, SHUT_WR) == 0);
+        ck_assert(fd >= 0 && send_text(fd, text.data));
         free(read_all(fd));
         before = i == 99 ? mallinfo2().uordblks : before;
     }

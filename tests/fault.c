@@ -13,8 +13,10 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <link.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -160,10 +162,24 @@ EXPORT int renameat2(int from_fd, const char *from, int to_fd, const char *to, u
     return fails(FAULT_RENAME) ? -1 : NEXT(renameat2)(from_fd, from, to_fd, to, flags);
 }
 
-static bool is_target(const char *path)
+/* A path of the process, or one from an open directory. */
+static void make_absolute(int directory, const char *path, char out[static PATH_MAX])
 {
+    char link[64], parent[PATH_MAX];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", directory);
+    ssize_t length = path[0] == '/' ? 0 : readlink(link, parent, sizeof parent);
+    snprintf(out, PATH_MAX, "%.*s%s%s", length > 0 ? (int)length : 0, parent,
+             length > 0 && parent[length - 1] != '/' ? "/" : "", path);
+}
+
+static bool is_target(int directory, const char *path)
+{
+    char absolute[PATH_MAX];
     int aim = board ? atomic_load(&board->aim) : 0;
-    if (aim == 0 || strncmp(path, board->target, strlen(board->target)) != 0)
+    if (aim == 0)
+        return false;
+    make_absolute(directory, path, absolute);
+    if (strncmp(absolute, board->target, strlen(board->target)) != 0)
         return false;
     errno = aim;
     return true;
@@ -183,7 +199,8 @@ static mode_t mode_of(int flags, va_list arguments)
         va_start(arguments, flags);                                                                \
         mode_t mode = mode_of(flags, arguments);                                                   \
         va_end(arguments);                                                                         \
-        return is_target(path) || fails(FAULT_OPEN) ? -1 : NEXT(name)(path, flags, mode);          \
+        return is_target(AT_FDCWD, path) || fails(FAULT_OPEN) ? -1                                 \
+                                                              : NEXT(name)(path, flags, mode);     \
     }
 
 #define OPENING_AT(name)                                                                           \
@@ -200,3 +217,18 @@ OPENING(open)
 OPENING(open64)
 OPENING_AT(openat)
 OPENING_AT(openat64)
+
+/* The C library has no function for openat2(2). */
+EXPORT long syscall(long number, ...)
+{
+    long given[6];
+    va_list arguments;
+    va_start(arguments, number);
+    for (unsigned i = 0; i < 6; i++)
+        given[i] = va_arg(arguments, long);
+    va_end(arguments);
+    if (number == SYS_openat2 &&
+        (is_target((int)given[0], (const char *)given[1]) || fails(FAULT_OPEN)))
+        return -1;
+    return NEXT(syscall)(number, given[0], given[1], given[2], given[3], given[4], given[5]);
+}

@@ -20,7 +20,7 @@ boot-check:
 	$(AM_TESTS_ENVIRONMENT) $(srcdir)/tests/boot/boot_check.sh
 package-check:
 	$(AM_TESTS_ENVIRONMENT) $(srcdir)/tests/boot/package_check.sh
-.PHONY: boot-check package-check soak flood power-cut
+.PHONY: boot-check flood fuzz fuzz-targets package-check power-cut soak
 
 if HAVE_CHECK
 UNIT_TESTS = \

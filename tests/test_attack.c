@@ -30,7 +30,8 @@
 #include "privsep/wire.h"
 #include "v1.h"
 
-#define SOON 30000 /* ms */
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+#define SOON         30000 /* ms */
 
 static struct service service;
 static struct origin *origin;
@@ -597,17 +598,17 @@ static unsigned kill_filer(int64_t *last)
 
 START_TEST(filers_killed_again_and_again)
 {
-    struct task_view tasks[100] = {0};
+    static struct task_view tasks[2000];
     int64_t last = 0;
-    unsigned killed = 0;
-    for (unsigned i = 0; i < 100; i++) {
-        add(&alice, textf("/bytes/20000/k%u", i), NULL, &tasks[i]);
+    unsigned killed = 0, count = 0;
+    for (; (count < 100 || killed <= 3) && count < COUNT(tasks); count++) {
+        add(&alice, textf("/bytes/20000/k%u", count), NULL, &tasks[count]);
         killed += kill_filer(&last);
     }
     while (!all_ended(NULL))
         killed += killed < 12 ? kill_filer(&last) : 0;
     ck_assert_uint_gt(killed, 3);
-    for (unsigned i = 0; i < 100; i++) {
+    for (unsigned i = 0; i < count; i++) {
         wait_state(&service, &alice, tasks[i].id, "FINISHED", SOON);
         ck_assert_int_eq(origin_expect_file(tasks[i].dest, textf("/bytes/20000/k%u", i)), 0);
         task_view_release(&tasks[i]);

@@ -4,10 +4,12 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/sockios.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 
@@ -15,14 +17,15 @@
 #include "origin.h"
 #include "v1.h"
 
-#define SOON       30000 /* ms */
-#define NEVER_MORE 5000  /* ms, for one in fifty: the machine may have other things to do */
-#define AT_ONCE    1000  /* ms, for a good request */
-#define SLOW       500   /* clients */
-#define HEAD_TIME  10000 /* ms that a head may take, and a small body */
-#define TOLERANCE  4000  /* ms on a machine with other things to do */
-#define BODY       65536 /* bytes: as many as a classic body may have */
-#define BODY_SHARE 512   /* such bodies are what one user may have in hand */
+#define SOON         30000 /* ms */
+#define NEVER_MORE   5000  /* ms, for one in fifty: the machine may have other things to do */
+#define AT_ONCE      1000  /* ms, for a good request */
+#define SLOW         500   /* clients */
+#define HEAD_TIME    10000 /* ms that a head may take, and a small body */
+#define TOLERANCE    4000  /* ms on a machine with other things to do */
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+#define BODY         65536 /* bytes: as many as a classic body may have */
+#define BODY_SHARE   512   /* such bodies are what one user may have in hand */
 
 static struct service service;
 
@@ -276,22 +279,31 @@ static bool no_body_is_taken(void *data)
     return !a_body_is_taken(data);
 }
 
+/* The service has read all that was sent to it. */
+static bool is_read(void *data)
+{
+    int left = 0;
+    return ioctl(*(int *)data, SIOCOUTQ, &left) == 0 && left == 0;
+}
+
 START_TEST(bodies_in_hand_are_bounded)
 {
-    static int fds[BODY_SHARE];
+    static int fds[BODY_SHARE + 2]; /* for each HTTP thread one more, that may come too early */
     raise_own_limit();
     service_start(&service, NULL);
     const char *head = "POST /pause HTTP/1.1\r\nHost: localhost\r\nContent-Length: 65536\r\n"
                        "Content-Type: application/x-www-form-urlencoded\r\n\r\n";
     const char *text = textf("%s%0*d", head, BODY - 1, 0);
     ck_assert(a_body_is_taken(NULL));
-    for (unsigned i = 0; i < BODY_SHARE; i++) {
+    for (unsigned i = 0; i < COUNT(fds); i++) {
         fds[i] = connect_by(false);
         ck_assert_int_eq(send(fds[i], text, strlen(text), MSG_NOSIGNAL), (ssize_t)strlen(text));
     }
+    for (unsigned i = 0; i < COUNT(fds); i++)
+        wait_until(is_read, &fds[i], SOON, "the service reads the bodies");
     wait_until(no_body_is_taken, NULL, SOON, "the service has all that it takes in hand");
     good_request(true, "POST", "/pause?seconds=5"); /* without a body */
-    for (unsigned i = 0; i < BODY_SHARE; i++)
+    for (unsigned i = 0; i < COUNT(fds); i++)
         close(fds[i]);
     wait_until(a_body_is_taken, NULL, SOON, "there is room again");
 }

@@ -29,6 +29,7 @@
 #include "http/refusal.h"
 #include "http/tls.h"
 
+#define PARAMETERS_MAX  128        /* more may not fit, which the library does not always answer */
 #define BODIES_MAX      (64 << 20) /* bytes, of all requests in hand */
 #define DROPPED_MAX     (1 << 20)  /* bytes of a body of unknown length, before giving up */
 #define LAST_ANSWERS_MS 2000       /* for what is answered to get out, when stopping */
@@ -97,7 +98,7 @@ struct answer {
     char *body;
     char *location; /* or NULL */
     bool close;
-    unsigned allow; /* enum http_method, or'ed; for 405 */
+    unsigned allow;       /* enum http_method, or'ed; for 405 */
     unsigned retry_after; /* seconds; 0: the status's usual */
 };
 
@@ -182,9 +183,17 @@ static void request_unref(struct http_request *request)
     free(request);
 }
 
-/* NULL: no memory. */
-static struct visit *visit_begin(struct http *http, struct MHD_Connection *connection, int fd)
+/* The library sees that its peer is gone. */
+static void hang_up(struct MHD_Connection *connection)
 {
+    shutdown(MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd,
+             SHUT_RDWR);
+}
+
+/* NULL: no memory. */
+static struct visit *visit_begin(struct http *http, struct MHD_Connection *connection)
+{
+    int fd = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
     struct visit *visit = calloc(1, sizeof *visit);
     const struct sockaddr *peer =
         MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS)->client_addr;
@@ -215,10 +224,17 @@ static void on_connection(void *data, struct MHD_Connection *connection, void **
         visit_end(data, TAKE_PTR(*context));
         return;
     }
-    int fd = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
-    *context = visit_begin(data, connection, fd);
+    *context = visit_begin(data, connection);
     if (!*context)
-        shutdown(fd, SHUT_RDWR);
+        hang_up(connection);
+}
+
+static size_t count_parameters(const char *uri)
+{
+    size_t count = 1;
+    for (; (uri = strchr(uri, '&')); uri++)
+        count++;
+    return count;
 }
 
 /* The library read a request's first line. Its result is the request of all later calls. */
@@ -237,6 +253,8 @@ static void *on_uri(void *data, const char *uri, struct MHD_Connection *connecti
     pthread_mutex_init(&request->lock, NULL);
     request->uri = strdup(uri ? uri : "");
     enter(request, CONNECTION_HEAD, 0);
+    if (uri && count_parameters(uri) > PARAMETERS_MAX)
+        hang_up(connection);
     return request;
 }
 

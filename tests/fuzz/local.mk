@@ -25,7 +25,6 @@ TESTS += $(FUZZ_TARGETS)
 fuzz:
 	$(AM_TESTS_ENVIRONMENT) $(srcdir)/tests/fuzz/fuzz.sh
 fuzz-targets: $(FUZZ_TARGETS)
-.PHONY: fuzz fuzz-targets
 endif
 
 check_LIBRARIES += tests/fuzz/libfuzz.a
