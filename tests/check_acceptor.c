@@ -22,8 +22,15 @@ static struct sockaddr_un addresses[LISTENERS];
 static struct acceptor *acceptor;
 
 static struct {
+    atomic_uint room; /* connections that may still be taken */
     atomic_uint taken[LISTENERS];
 } server;
+
+static bool has_room(void *data)
+{
+    ck_assert_ptr_eq(data, &server);
+    return server.room > 0;
+}
 
 static void take(void *data, size_t index, int socket, const struct sockaddr *address,
                  socklen_t len)
@@ -32,12 +39,14 @@ static void take(void *data, size_t index, int socket, const struct sockaddr *ad
     ck_assert(address->sa_family == AF_UNIX && len >= sizeof(sa_family_t));
     ck_assert(fcntl(socket, F_GETFL) & O_NONBLOCK);
     ck_assert(fcntl(socket, F_GETFD) & FD_CLOEXEC);
+    server.room--;
     server.taken[index]++;
     close(socket);
 }
 
 static void set_up(void)
 {
+    static const struct acceptor_calls calls = {.has_room = has_room, .take = take};
     for (size_t i = 0; i < LISTENERS; i++) {
         socklen_t len = sizeof addresses[i];
         items[i].socket = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -48,7 +57,8 @@ static void set_up(void)
         ck_assert_int_eq(listen(items[i].socket, 2 * CLIENTS), 0);
         ck_assert_int_eq(getsockname(items[i].socket, (struct sockaddr *)&addresses[i], &len), 0);
     }
-    ck_assert_int_eq(acceptor_create(&listeners, take, &server, &acceptor), 0);
+    server.room = 1000000;
+    ck_assert_int_eq(acceptor_create(&listeners, &calls, &server, &acceptor), 0);
 }
 
 static void tear_down(void)
@@ -88,6 +98,22 @@ START_TEST(all_are_taken)
 }
 END_TEST
 
+START_TEST(without_room_they_wait)
+{
+    server.room = 1;
+    int first = connect_to(0);
+    ck_assert(is_taken(first, 10000));
+    int second = connect_to(0), third = connect_to(1);
+    ck_assert(!is_taken(second, 250));
+    ck_assert(!is_taken(third, 0));
+    server.room = 2;
+    ck_assert(is_taken(second, 10000) && is_taken(third, 10000));
+    close(first);
+    close(second);
+    close(third);
+}
+END_TEST
+
 /* It goes on by itself when there are descriptors again. */
 START_TEST(without_descriptors_they_wait)
 {
@@ -122,6 +148,7 @@ int main(void)
     TCase *tests = tcase_create("acceptor");
     tcase_add_checked_fixture(tests, set_up, tear_down);
     tcase_add_test(tests, all_are_taken);
+    tcase_add_test(tests, without_room_they_wait);
     tcase_add_test(tests, without_descriptors_they_wait);
     tcase_add_test(tests, nothing_is_taken_after_the_end);
     suite_add_tcase(suite, tests);

@@ -315,6 +315,7 @@ START_TEST(those_on_their_way_are_counted)
     connections_expire(connections);
     for (unsigned i = 0; i < count; i++) /* they were lost */
         clients[i] = admitted("unix");
+    ck_assert(!connections_have_room(connections));
     ck_assert(!connections_admit(connections, &address.any));
     for (unsigned i = 0; i < count; i++)
         clients[i].connection = connections_add(connections, clients[i].ours, &address.any);

@@ -274,11 +274,6 @@ static bool a_body_is_taken(void *data)
     return false;
 }
 
-static bool no_body_is_taken(void *data)
-{
-    return !a_body_is_taken(data);
-}
-
 /* The service has read all that was sent to it. */
 static bool is_read(void *data)
 {
@@ -286,24 +281,36 @@ static bool is_read(void *data)
     return ioctl(*(int *)data, SIOCOUTQ, &left) == 0 && left == 0;
 }
 
+/* All but a byte of such a body. */
+static int begin_body(unsigned size)
+{
+    int fd = connect_by(false);
+    const char *text = textf("POST /pause HTTP/1.1\r\nHost: localhost\r\nContent-Length: %u\r\n"
+                             "Content-Type: application/x-www-form-urlencoded\r\n\r\n%0*d",
+                             size, (int)size - 1, 0);
+    ck_assert_int_eq(send(fd, text, strlen(text), MSG_NOSIGNAL), (ssize_t)strlen(text));
+    return fd;
+}
+
 START_TEST(bodies_in_hand_are_bounded)
 {
-    static int fds[BODY_SHARE + 2]; /* for each HTTP thread one more, that may come too early */
+    static int fds[2 * BODY_SHARE];
+    unsigned count = 0;
     raise_own_limit();
     service_start(&service, NULL);
-    const char *head = "POST /pause HTTP/1.1\r\nHost: localhost\r\nContent-Length: 65536\r\n"
-                       "Content-Type: application/x-www-form-urlencoded\r\n\r\n";
-    const char *text = textf("%s%0*d", head, BODY - 1, 0);
     ck_assert(a_body_is_taken(NULL));
-    for (unsigned i = 0; i < COUNT(fds); i++) {
-        fds[i] = connect_by(false);
-        ck_assert_int_eq(send(fds[i], text, strlen(text), MSG_NOSIGNAL), (ssize_t)strlen(text));
-    }
-    for (unsigned i = 0; i < COUNT(fds); i++)
+    while (count < BODY_SHARE)
+        fds[count++] = begin_body(BODY);
+    for (unsigned i = 0; i < count; i++)
         wait_until(is_read, &fds[i], SOON, "the service reads the bodies");
-    wait_until(no_body_is_taken, NULL, SOON, "the service has all that it takes in hand");
+    /* Some may have been refused when all of them grew; smaller ones fill their place. */
+    for (unsigned size = BODY / 2; a_body_is_taken(NULL); size = size > 600 ? size / 2 : BODY / 2) {
+        ck_assert_uint_lt(count, COUNT(fds));
+        fds[count] = begin_body(size);
+        wait_until(is_read, &fds[count++], SOON, "the service reads the bodies");
+    }
     good_request(true, "POST", "/pause?seconds=5"); /* without a body */
-    for (unsigned i = 0; i < COUNT(fds); i++)
+    for (unsigned i = 0; i < count; i++)
         close(fds[i]);
     wait_until(a_body_is_taken, NULL, SOON, "there is room again");
 }

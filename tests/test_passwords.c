@@ -467,6 +467,7 @@ START_TEST(so_many_at_once)
     hold();
     for (unsigned i = 0; i < 4; i++)
         tries[i] = begin(&root, textf("user%u", i), WRONG);
+    wait_asked(4);
     expect(&root, "user4", WRONG, 503, "try again in");
     for (unsigned i = 4; i < 8; i++)
         tries[i] = begin(&bob, textf("user%u", i), WRONG);

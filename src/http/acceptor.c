@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -11,13 +10,14 @@
 
 #include "common/log.h"
 
-#define PAUSE 100 /* ms until what is short now is looked at again */
-#define BURST 64  /* connections of one listener before the others have their turn */
+#define PAUSE      100 /* ms until what is short now is looked at again */
+#define ROOM_PAUSE 5   /* the same of room, which comes sooner */
+#define BURST      64  /* connections of one listener before the others have their turn */
 
 struct acceptor {
     /* immutable */
     const struct listeners *listeners;
-    acceptor_take take;
+    struct acceptor_calls calls;
     void *data;
     int stop; /* an eventfd */
     pthread_t thread;
@@ -36,7 +36,7 @@ static bool accept_one(struct acceptor *acceptor, size_t index, bool *ret_more)
                      SOCK_NONBLOCK | SOCK_CLOEXEC);
     *ret_more = fd >= 0;
     if (fd >= 0) {
-        acceptor->take(acceptor->data, index, fd, (struct sockaddr *)&address, len);
+        acceptor->calls.take(acceptor->data, index, fd, (struct sockaddr *)&address, len);
         acceptor->is_short = false;
         return true;
     }
@@ -51,20 +51,25 @@ static bool accept_one(struct acceptor *acceptor, size_t index, bool *ret_more)
 static bool accept_burst(struct acceptor *acceptor, size_t index)
 {
     bool more = true, well = true;
-    for (int i = 0; i < BURST && more && well; i++)
+    for (int i = 0; i < BURST && more && well; i++) {
+        if (!acceptor->calls.has_room(acceptor->data))
+            break;
         well = accept_one(acceptor, index, &more);
+    }
     return well;
 }
 
-/* Waits for connections, or, when not `well`, for a while; false: it is time to end. */
+/* Waits for connections if there is room, or, when not `well`, for a while; false: it is time to
+ * end. */
 static bool wait_for_some(struct acceptor *acceptor, bool well)
 {
     size_t count = acceptor->listeners->count;
+    bool wanted = well && acceptor->calls.has_room(acceptor->data);
     for (size_t i = 0; i < count; i++)
         acceptor->polled[i] = (struct pollfd){
-            .fd = well ? acceptor->listeners->items[i].socket : -1, .events = POLLIN};
+            .fd = wanted ? acceptor->listeners->items[i].socket : -1, .events = POLLIN};
     acceptor->polled[count] = (struct pollfd){.fd = acceptor->stop, .events = POLLIN};
-    if (poll(acceptor->polled, count + 1, well ? -1 : PAUSE) < 0)
+    if (poll(acceptor->polled, count + 1, wanted ? -1 : well ? ROOM_PAUSE : PAUSE) < 0)
         memset(acceptor->polled, 0, (count + 1) * sizeof *acceptor->polled);
     return !acceptor->polled[count].revents;
 }
@@ -90,14 +95,14 @@ static void release(struct acceptor *acceptor)
     free(acceptor);
 }
 
-int acceptor_create(const struct listeners *listeners, acceptor_take take, void *data,
-                    struct acceptor **ret_acceptor)
+int acceptor_create(const struct listeners *listeners, const struct acceptor_calls *calls,
+                    void *data, struct acceptor **ret_acceptor)
 {
     struct acceptor *acceptor = calloc(1, sizeof *acceptor);
     if (!acceptor)
         return -ENOMEM;
     acceptor->listeners = listeners;
-    acceptor->take = take;
+    acceptor->calls = *calls;
     acceptor->data = data;
     acceptor->polled = calloc(listeners->count + 1, sizeof *acceptor->polled);
     acceptor->stop = eventfd(0, EFD_CLOEXEC);

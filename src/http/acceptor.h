@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/socket.h>
 
@@ -12,13 +13,16 @@
 
 struct acceptor;
 
-/* On the acceptor's thread; `index`: of the listener. Takes the connection over: non-blocking,
- * close-on-exec. */
-typedef void (*acceptor_take)(void *data, size_t index, int socket, const struct sockaddr *address,
-                              socklen_t len);
+struct acceptor_calls { /* on the acceptor's thread */
+    /* Is there room for one more? Else the kernel keeps them waiting, and this is asked again. */
+    bool (*has_room)(void *data);
+    /* Takes the connection over: non-blocking, close-on-exec. `index`: of the listener. */
+    void (*take)(void *data, size_t index, int socket, const struct sockaddr *address,
+                 socklen_t len);
+};
 
 /* `listeners` is borrowed until acceptor_destroy. 0 or a negative errno. */
-int acceptor_create(const struct listeners *listeners, acceptor_take take, void *data,
-                    struct acceptor **ret_acceptor);
+int acceptor_create(const struct listeners *listeners, const struct acceptor_calls *calls,
+                    void *data, struct acceptor **ret_acceptor);
 /* Nothing is accepted, and no call under way, any more. NULL is fine. */
 void acceptor_destroy(struct acceptor *acceptor);

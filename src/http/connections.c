@@ -215,6 +215,20 @@ static bool make_room_locked(struct connections *connections, struct crowd *crow
     return true;
 }
 
+static bool have_room_locked(const struct connections *connections)
+{
+    return connections->all.open + connections->coming <
+           connections->max + beyond(connections->max);
+}
+
+bool connections_have_room(struct connections *connections)
+{
+    pthread_mutex_lock(&connections->lock);
+    bool room = have_room_locked(connections);
+    pthread_mutex_unlock(&connections->lock);
+    return room;
+}
+
 bool connections_admit(struct connections *connections, const struct sockaddr *peer)
 {
     struct in6_addr address;
@@ -222,8 +236,7 @@ bool connections_admit(struct connections *connections, const struct sockaddr *p
     struct crowd *all = &connections->all;
     struct source *source =
         address_of(peer, &address) ? find_source_locked(connections, &address) : NULL;
-    /* who was told to go has a descriptor until the library has seen to it */
-    bool admitted = all->open + connections->coming < connections->max + beyond(connections->max);
+    bool admitted = have_room_locked(connections);
     if (admitted && source)
         admitted = make_room_locked(connections, &source->crowd, CONNECTIONS_PER_ADDRESS);
     if (admitted)

@@ -47,6 +47,9 @@ int connections_watch(struct connections *connections);
 /* Every connection must have been removed. NULL is fine. */
 void connections_destroy(struct connections *connections);
 
+/* Could one more be admitted, without a descriptor too many? Who was told to go has one until the
+ * HTTP library has seen to it: soon. */
+bool connections_have_room(struct connections *connections);
 /* May one more come from this peer? Makes room if need be: first goes who has been the longest
  * without a whole head, or idle; where there is no such one, who has been the longest at a slow
  * body or answer; of the peer's own address, if that has as many as it may. */

@@ -204,6 +204,12 @@ static void retire_locked(struct daemons *daemons, struct daemon *daemon)
 
 /* --- connections --- */
 
+static bool has_room(void *data)
+{
+    struct daemons *daemons = data;
+    return daemons->calls.has_room(daemons->data);
+}
+
 static void take(void *data, size_t index, int socket, const struct sockaddr *address,
                  socklen_t len)
 {
@@ -239,6 +245,7 @@ static struct daemons *allocate(const struct listeners *listeners)
 int daemons_create(const struct listeners *listeners, const struct tls_pair *pair,
                    const struct daemon_calls *calls, void *data, struct daemons **ret_daemons)
 {
+    static const struct acceptor_calls acceptor = {.has_room = has_room, .take = take};
     struct daemons *daemons = allocate(listeners);
     int error = daemons ? 0 : -ENOMEM;
     if (daemons) {
@@ -248,7 +255,7 @@ int daemons_create(const struct listeners *listeners, const struct tls_pair *pai
     for (size_t i = 0; i < listeners->count && !error; i++)
         error = start_daemon(daemons, &listeners->items[i], pair, &daemons->current[i]);
     if (!error)
-        error = acceptor_create(listeners, take, daemons, &daemons->acceptor);
+        error = acceptor_create(listeners, &acceptor, daemons, &daemons->acceptor);
     if (error)
         daemons_destroy(daemons);
     else

@@ -1,8 +1,8 @@
 /*
- * The HTTP library's daemons, one for each listening socket, whose connections are accepted here and
- * handed to it. Their certificate can be replaced: the library takes one at the start only, so a
- * new daemon gets the connections from then on, and the old one lives until the last of its own is
- * closed.
+ * The HTTP library's daemons, one for each listening socket, whose connections are accepted here
+ * and handed to it. Their certificate can be replaced: the library takes one at the start only, so
+ * a new daemon gets the connections from then on, and the old one lives until the last of its own
+ * is closed.
  */
 #pragma once
 
@@ -15,8 +15,9 @@
 struct daemon;
 struct daemons;
 
-struct daemon_calls { /* the library's; `daemon` is the connection's own */
-    MHD_AcceptPolicyCallback on_accept;         /* its `data` is daemons_create's */
+struct daemon_calls {             /* most are the library's; `daemon` is the connection's own */
+    bool (*has_room)(void *data); /* for one more connection; see acceptor.h */
+    MHD_AcceptPolicyCallback on_accept;         /* their `data` is daemons_create's */
     MHD_NotifyConnectionCallback on_connection; /* the same */
     void *(*on_uri)(void *daemon, const char *uri, struct MHD_Connection *connection);
     MHD_AccessHandlerCallback on_request;      /* the same */

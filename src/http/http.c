@@ -141,6 +141,12 @@ struct http_request {
 
 /* --- connections --- */
 
+static bool has_room(void *data)
+{
+    const struct http *http = data;
+    return connections_have_room(http->connections);
+}
+
 static enum MHD_Result on_accept(void *data, const struct sockaddr *peer, socklen_t len)
 {
     static const struct sockaddr unnamed = {.sa_family = AF_UNSPEC};
@@ -899,6 +905,7 @@ static int start_guards(struct http *http)
 static int start(struct http *http)
 {
     static const struct daemon_calls calls = {
+        .has_room = has_room,
         .on_accept = on_accept,
         .on_connection = on_connection,
         .on_uri = on_uri,

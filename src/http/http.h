@@ -40,25 +40,26 @@ struct http_route {
 struct http_options { /* borrowed until http_destroy, but settings: copied */
     const struct settings *settings;
     const char *socket; /* the unix socket's path, or NULL */
-    bool user_mode; /* then a default listener that is in use may be missing too */
+    bool user_mode;     /* then a default listener that is in use may be missing too */
     struct auth *auth;
     const struct http_route *const *tables; /* each ended by a NULL path, all by NULL */
-    void *data; /* for the handlers */
+    void *data;                             /* for the handlers */
 };
 
 /* Makes the listening sockets (a default one that cannot be had is logged and skipped; one that
  * somebody wrote is an error, logged) and starts the threads. A stale unix socket is replaced: the
  * caller holds the instance lock. 0 or a negative errno. */
 int http_create(const struct http_options *options, struct http **ret_http);
-/* What it listens on, as the kernel has it, but for the unix socket. The caller frees the list. 0 or
- * -ENOMEM. */
+/* What it listens on, as the kernel has it, but for the unix socket. The caller frees the list. 0
+ * or -ENOMEM. */
 int http_listeners(const struct http *http, struct address_endpoint **ret_endpoints,
                    size_t *ret_count);
-/* Closes the listeners; what comes on open connections is answered 503. Suspended requests go on. */
+/* Closes the listeners; what comes on open connections is answered 503. Suspended requests go on.
+ */
 void http_quiesce(struct http *http);
-/* After http_quiesce: waits until no request is suspended, at most `timeout` ms: 0. What is left then is
- * answered 503, whoever has it in hand, and that gets out: -ETIMEDOUT, and the process has to end
- * without http_destroy. */
+/* After http_quiesce: waits until no request is suspended, at most `timeout` ms: 0. What is left
+ * then is answered 503, whoever has it in hand, and that gets out: -ETIMEDOUT, and the process has
+ * to end without http_destroy. */
 int http_settle(struct http *http, int64_t timeout);
 /* Ends the threads, once no request is suspended. NULL is fine. */
 void http_destroy(struct http *http);
@@ -69,8 +70,8 @@ void http_reload(struct http *http, const struct settings *settings);
 /* --- for handlers --- */
 
 const struct caller *http_request_caller(const struct http_request *request);
-/* The first value of a parameter, from the query, then from the body; NULL: absent. Percent-decoded,
- * `ret_len` (may be NULL) tells of NULs inside. Lives as long as the request. */
+/* The first value of a parameter, from the query, then from the body; NULL: absent.
+ * Percent-decoded, `ret_len` (may be NULL) tells of NULs inside. Lives as long as the request. */
 const char *http_request_param(const struct http_request *request, const char *name,
                                size_t *ret_len);
 /* The name of the parameter at `index`, counted from 0; NULL: there are no more. */

@@ -373,7 +373,7 @@ static bool obey(struct monitor *monitor, const struct wire_control *message, in
         tell_systemd(monitor, "READY=1");
         return true;
     case WIRE_ALIVE:
-        (void)sd_notify(0, "WATCHDOG=1");
+        tell_systemd(monitor, "WATCHDOG=1");
         return true;
     case WIRE_STOPPING:
         tell_systemd(monitor, "STOPPING=1");

@@ -63,6 +63,9 @@ static char *write_settings(const struct settings *s)
     put_text(&out, "state-dir", s->state_dir, "");
     put_text(&out, "run-as", s->run_as, "");
     buf_printf(&out, "first-uid = %u\n", (unsigned)s->first_uid);
+    buf_printf(&out, "auth = %s%s%s\n", s->auth & SETTINGS_AUTH_PEER ? "peer" : "",
+               s->auth == (SETTINGS_AUTH_PEER | SETTINGS_AUTH_PAM) ? ", " : "",
+               s->auth & SETTINGS_AUTH_PAM ? "pam" : "");
     put_list(&out, "allow-users", &s->allow_users, "all");
     put_text(&out, "operators", s->operators, "");
     buf_printf(&out, "connect-timeout = %jdms\n", (intmax_t)s->connect_timeout);
