@@ -6,7 +6,7 @@
 mask() {
     sed -E -e 's/\r$//' -e 's/[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}/ID/g' \
         -e 's/("duration\\": )[0-9.]+/\1N/' -e 's/(_per_10_min": )[0-9.e-]+/\1N/' \
-        -e 's/ in [0-9.]+ (s|seconds)/ in N s/'
+        -e 's/ in [0-9.]+ (s|seconds)/ in N s/' -e 's,sha256//[A-Za-z0-9+/]+=*,sha256//PIN,'
 }
 
 # Types a command on a terminal of the machine.
@@ -21,6 +21,23 @@ type_as() { # user, command
 type_elsewhere() { # user, command
     printf '\n%s %s\n' "$1@laptop\$" "$2"
     ip netns exec "$lan" chroot "$root" su -l "$1" -c "$2" </dev/null 2>&1 | mask
+}
+
+# As OPENING TO THE NETWORK in autodl-service(8) says.
+open_to_the_network() {
+    type_as root "autodl-service --make-cert /etc/autodl"
+    pin=$(grep -Eo 'sha256//[A-Za-z0-9+/]+=*' "$work/typed")
+    { tr -d '\r' <"$work/typed" | grep '^tls-'; printf 'listen = %s:6736\n' 127.0.0.1 10.77.0.1; } \
+        >>"$root/etc/autodl/autodl.conf"
+    type_as root "systemctl restart autodl-service"
+    run sh -c 'echo alice:correct-horse | chpasswd'
+    type_elsewhere alice "autodl -h https://10.77.0.1 stats"
+    type_elsewhere alice "autodl -h https://10.77.0.1 --pin '$pin' stats"
+    type_elsewhere alice "AUTODL_PASSWORD=wrong autodl -h https://10.77.0.1 --pin '$pin' stats"
+    type_elsewhere alice "AUTODL_PASSWORD=correct-horse autodl -h https://10.77.0.1 --pin '$pin' add '$url/three'"
+    type_elsewhere alice "AUTODL_PASSWORD=correct-horse autodl -h http://10.77.0.1 stats"
+    type_elsewhere bob "AUTODL_PASSWORD=correct-horse autodl -h https://10.77.0.1 --pin '$pin' -u alice stats"
+    type_elsewhere bob "AUTODL_PASSWORD=correct-horse autodl -h https://10.77.0.1 --pin '$pin' -u root stats"
 }
 
 first_minutes() {
@@ -48,6 +65,7 @@ first_minutes() {
     type_as alice "autodl resume"
     type_elsewhere alice "autodl stats"
     type_elsewhere alice "autodl -h 10.77.0.1 stats"
+    open_to_the_network
     run systemctl stop autodl-service
     type_as alice "autodl stats"
     run systemctl start autodl-service
