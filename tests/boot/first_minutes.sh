@@ -19,7 +19,7 @@ type_as() { # user, command
 
 # Types it on another machine of the local network, which has autodl but no service.
 type_elsewhere() { # user, command
-    printf '\n%s %s\n' "$1@laptop\$" "$2"
+    printf '\n%s %s\n' "$1@laptop\$" "$2" | mask
     ip netns exec "$lan" chroot "$root" su -l "$1" -c "$2" </dev/null 2>&1 | mask
 }
 
@@ -32,7 +32,7 @@ open_to_the_network() {
     type_as root "systemctl restart autodl-service"
     run sh -c 'echo alice:correct-horse | chpasswd'
     type_elsewhere alice "autodl -h https://10.77.0.1 stats"
-    type_elsewhere alice "autodl -h https://10.77.0.1 --pin '$pin' stats"
+    type_elsewhere alice "AUTODL_PASSWORD=correct-horse autodl -h https://10.77.0.1 stats"
     type_elsewhere alice "AUTODL_PASSWORD=wrong autodl -h https://10.77.0.1 --pin '$pin' stats"
     type_elsewhere alice "AUTODL_PASSWORD=correct-horse autodl -h https://10.77.0.1 --pin '$pin' add '$url/three'"
     type_elsewhere alice "AUTODL_PASSWORD=correct-horse autodl -h http://10.77.0.1 stats"
