@@ -283,9 +283,15 @@ static bool explain_tls(struct client *client, CURLcode code)
                   address->name);
     else if (code == CURLE_PEER_FAILED_VERIFICATION)
         explain_certificate(client);
-    else if (code == CURLE_SSL_CACERT_BADFILE)
+    else if (code == CURLE_SSL_CACERT_BADFILE && address->cacert)
         set_error(client, "--cacert %s: there is no certificate in PEM form in it",
-                  address->cacert ? address->cacert : "");
+                  address->cacert);
+    else if (code == CURLE_SSL_CACERT_BADFILE)
+        set_error(client,
+                  "this machine knows no authorities to check %s by (apt install ca-certificates); "
+                  "or name the service's own: --pin sha256//... as it logs it when it starts, or "
+                  "--cacert FILE",
+                  address->name);
     else if (code == CURLE_SSL_CONNECT_ERROR)
         set_error(client, "there is no TLS with %s (%s); look at the host and the port",
                   address->name, client->reason);

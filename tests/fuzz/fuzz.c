@@ -94,8 +94,9 @@ bool is_utf8(const char *text)
 
 bool is_fit_name(const char *name, size_t max, bool allow_hidden)
 {
-    static const wchar_t bidi[] = L"\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e"
-                                  L"\u2066\u2067\u2068\u2069";
+    /* what turns the direction of text, and two line breaks */
+    static const wchar_t layout[] = L"\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e"
+                                    L"\u2066\u2067\u2068\u2069\u2028\u2029";
     size_t size = strlen(name);
     if (!size || size > max || strcmp(name, ".") == 0 || strcmp(name, "..") == 0 || *name == '-' ||
         (*name == '.' && !allow_hidden))
@@ -104,7 +105,7 @@ bool is_fit_name(const char *name, size_t max, bool allow_hidden)
     for (size_t len; *name; name += len) {
         len = read_character((const unsigned char *)name, &code);
         if (!len || code == '/' || code < 0x20 || (code >= 0x7f && code < 0xa0) ||
-            wcschr(bidi, (wchar_t)code))
+            wcschr(layout, (wchar_t)code))
             return false;
     }
     return true;
