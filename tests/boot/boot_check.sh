@@ -399,6 +399,16 @@ part_remove() {
     check "purge: so do the files of users" cmp "$work/www/big" "$root/home/alice/autodl-storage/remove.bin"
 }
 
+# As autopkgtest runs them, in their order; the last one purges.
+part_autopkgtests() {
+    cp -r "$work/test-debs" "$AUTODL_SOURCE/debian/tests" "$root"
+    check "the packages and what their tests need are installed" \
+        run sh -c 'apt-get install -y /debs/*.deb /test-debs/*.deb'
+    for name in cli pam purge; do
+        check "autopkgtest: $name" run "/tests/$name"
+    done
+}
+
 part_first_minutes() {
     . "$boot/first_minutes.sh"
     first_minutes >"$work/first_minutes" 2>&1
@@ -417,12 +427,14 @@ packages=$AUTODL_BUILD/packages
 packages=$(cd "$packages" && pwd)
 machine_make_tree || bail_out "the tree is made" "see above"
 rm -f "$packages"/*dbgsym*
-machine_fetch_dependencies "$work/debs" "$packages"/autodl*.deb || bail_out "dependencies are fetched" "see above"
+machine_fetch "$work/debs" "$packages"/autodl*.deb || bail_out "dependencies are fetched" "see above"
+machine_fetch "$work/test-debs" nginx-light || bail_out "what autopkgtests need is fetched" "see above"
 machine_create || bail_out "the machine is set up"
 machine_boot || bail_out "the machine boots"
 start_web || bail_out "nginx starts" "$(cat "$work/nginx.log")"
 install_packages
-for part in ${ONLY:-boot first_minutes ready places kill stop reboot journal strict watchdog user_unit upgrade remove}; do
+for part in ${ONLY:-boot first_minutes ready places kill stop reboot journal strict watchdog user_unit upgrade remove \
+    autopkgtests}; do
     part_began=$(now_ms)
     part_$part
     echo "# $part: $(($(now_ms) - part_began)) ms"

@@ -41,15 +41,17 @@ machine_make_tree() {
     touch "$machine_tree/.complete"
 }
 
-# The packages that these depend on and the tree lacks, into a directory.
-machine_fetch_dependencies() { # directory, packages
+# These packages, and those that they depend on and the tree lacks, into a directory.
+machine_fetch() { # directory, packages (files, or names)
     directory=$1
     shift
     mkdir -p "$directory/partial"
     apt-get -qq -y --no-install-recommends -o Dir::State::status="$machine_tree/var/lib/dpkg/status" \
         -o Dir::Cache::archives="$directory" -o APT::Sandbox::User=root --download-only \
         install "$@" >"$work/fetch.log" 2>&1 || { cat "$work/fetch.log" >&2; return 1; }
-    cp "$@" "$directory"
+    for package in "$@"; do
+        [ ! -e "$package" ] || cp "$package" "$directory"
+    done
     rm -rf "$directory/partial" "$directory/lock"
 }
 
