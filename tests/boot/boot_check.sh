@@ -405,7 +405,7 @@ part_autopkgtests() {
     check "the packages and what their tests need are installed" \
         run sh -c 'apt-get install -y /debs/*.deb /test-debs/*.deb'
     for name in cli pam purge; do
-        check "autopkgtest: $name" run "/tests/$name"
+        check "autopkgtest: $name" run sh -x "/tests/$name"
     done
 }
 
