@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/socket.h>
@@ -13,6 +14,8 @@
 #include "common/cleanup.h"
 #include "common/units.h"
 #include "output.h"
+
+#define FIRST_UID 1000 /* of people */
 
 void address_release(struct address *address)
 {
@@ -91,7 +94,7 @@ static bool split_host(const char *text, char **ret_host, char **ret_port)
     return true;
 }
 
-struct place { /* what -h says; owned strings, freed by its user */
+struct place {         /* what -h says; owned strings, freed by its user */
     char *host, *port; /* port NULL: not said */
     bool is_https;
 };
@@ -247,8 +250,29 @@ static enum api_exit find_own(char **ret_path, bool *ret_accepts)
     return API_EXIT_DONE;
 }
 
+/* Does another user of this machine listen there (proc(5))? They would be told what the service is
+ * told, passwords of origins too. */
+static bool is_squatted(const char *table, unsigned *ret_uid)
+{
+    char line[512];
+    unsigned port = (unsigned)strtoul(API_PORT, NULL, 10);
+    unsigned at, state, uid;
+    bool found = false;
+    FILE *file = fopen(table, "re");
+    while (file && !found && fgets(line, sizeof(line), file))
+        found = sscanf(line, " %*u: %*[0-9A-F]:%x %*[0-9A-F]:%*x %x %*s %*s %*s %u", &at, &state,
+                       &uid) == 3 &&
+                at == port && state == 0x0a && uid >= FIRST_UID && uid != geteuid();
+    if (file)
+        fclose(file);
+    if (found)
+        *ret_uid = uid;
+    return found;
+}
+
 static enum api_exit find_default(struct address *ret_address)
 {
+    unsigned squatter;
     _cleanup_free_ char *own = NULL;
     bool own_accepts = false;
     uid_t owner;
@@ -262,6 +286,11 @@ static enum api_exit find_default(struct address *ret_address)
     if (has_system && accepts(API_SYSTEM_SOCKET, owner))
         return set_unix("", API_SYSTEM_SOCKET, ret_address);
 
+    if (is_squatted("/proc/net/tcp", &squatter) || is_squatted("/proc/net/tcp6", &squatter))
+        return output_fail(API_EXIT_UNREACHABLE,
+                           "at localhost:%s user %u listens, who is not the service; nothing was "
+                           "sent. If that is right: -h localhost",
+                           API_PORT, squatter);
     struct address address = {0};
     status = set_tcp("localhost", API_PORT, false, &address);
     if (status != API_EXIT_DONE)

@@ -182,7 +182,6 @@ static int start_http(struct service *service)
         .auth = service->auth,
         .tables = routes_tables,
         .data = &service->routes,
-        .user_mode = options->user_mode,
     };
     return http_create(&http, &service->http);
 }

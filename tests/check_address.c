@@ -420,6 +420,20 @@ START_TEST(verdicts)
 }
 END_TEST
 
+/* Nothing leads to this machine's own services but what was typed, be the address global. */
+START_TEST(own_global_addresses)
+{
+    const struct address_policy policy = {0};
+    struct ip_address address = parse("9.9.9.9");
+    struct address_question question = {.address = &address, .port = 9200, .is_here = true};
+    ck_assert_int_eq(address_judge(&policy, &question), ADDRESS_NOT_TYPED);
+    question.as_typed = true;
+    ck_assert_int_eq(address_judge(&policy, &question), ADDRESS_ALLOWED);
+    question.as_typed = question.is_here = false;
+    ck_assert_int_eq(address_judge(&policy, &question), ADDRESS_ALLOWED);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("address");
@@ -431,6 +445,7 @@ int main(void)
     tcase_add_test(tests, what_is_no_network_is_refused);
     tcase_add_loop_test(tests, typed_is_host_and_port, 0, COUNT(targets));
     tcase_add_loop_test(tests, verdicts, 0, COUNT(questions));
+    tcase_add_test(tests, own_global_addresses);
     suite_add_tcase(suite, tests);
     return tap_main(suite);
 }

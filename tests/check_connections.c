@@ -16,9 +16,11 @@
 #include "http/connections.h"
 #include "tap.h"
 
-#define MAX   8 /* connections; beyond it, some that are told to go may be there */
-#define MANY  (CONNECTIONS_PER_ADDRESS + 16)
-#define WAITS 20000 /* ms */
+#define MAX       8 /* connections; beyond it, some that are told to go may be there */
+#define HALF      (MAX / 2 + 1)
+#define MANY      (CONNECTIONS_PER_ADDRESS + 16)
+#define WAITS     20000         /* ms */
+#define ELSEWHERE "2001:db8::1" /* whose share is larger than MAX */
 
 static _Atomic int64_t now;
 static struct connections *connections;
@@ -144,7 +146,7 @@ START_TEST(each_phase_has_its_deadline)
     };
     struct client client;
     ck_assert_int_eq(connections_expire(connections), -1);
-    ck_assert(comes(&client, "127.0.0.1"));
+    ck_assert(comes(&client, ELSEWHERE));
     ck_assert_int_eq(connections_expire(connections), CONNECTION_HEAD_MS);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         goes_on(&client, CONNECTION_WORK, 0);
@@ -165,7 +167,7 @@ END_TEST
 START_TEST(over_its_time_it_is_cut)
 {
     struct client clients[3];
-    all_come(clients, 3, "127.0.0.1"); /* 1 ms between two */
+    all_come(clients, 3, ELSEWHERE); /* 1 ms between two */
     goes_on(&clients[1], CONNECTION_WORK, 0);
     now += CONNECTION_HEAD_MS - 4;
     ck_assert_int_eq(connections_expire(connections), 1);
@@ -199,13 +201,13 @@ START_TEST(the_thread_sees_to_it)
 {
     struct client clients[2];
     ck_assert_int_eq(connections_watch(connections), 0);
-    all_come(clients, 2, "127.0.0.1");
+    all_come(clients, 2, ELSEWHERE);
     goes_on(&clients[1], CONNECTION_WORK, 0);
     now += CONNECTION_HEAD_MS;
     ck_assert(cut_by_the_thread(&clients[0]));
     ck_assert(!was_cut(&clients[1]));
     all_leave(clients, 2);
-    ck_assert(comes(&clients[0], "127.0.0.1")); /* after a time without any */
+    ck_assert(comes(&clients[0], ELSEWHERE)); /* after a time without any */
     now += CONNECTION_HEAD_MS;
     ck_assert(cut_by_the_thread(&clients[0]));
     all_leave(clients, 1);
@@ -217,23 +219,23 @@ END_TEST
 START_TEST(the_oldest_slow_one_makes_room)
 {
     struct client clients[MAX], more[3];
-    all_come(clients, MAX, "127.0.0.1");
+    all_come(clients, MAX, ELSEWHERE);
     goes_on(&clients[0], CONNECTION_WORK, 0);
     goes_on(&clients[1], CONNECTION_BODY, 100);
     goes_on(&clients[2], CONNECTION_WORK, 0);
     goes_on(&clients[2], CONNECTION_IDLE, 0); /* the youngest of the slow ones */
     goes_on(&clients[3], CONNECTION_ANSWER, 100);
-    ck_assert(comes(&more[0], "unix"));
+    ck_assert(comes(&more[0], ELSEWHERE));
     expect_cut(clients, MAX, 4, 4);
     leaves(&clients[4]);
-    ck_assert(comes(&more[1], "::1"));
+    ck_assert(comes(&more[1], ELSEWHERE));
     expect_cut(clients, MAX, 5, 5);
     leaves(&clients[5]);
     goes_on(&more[0], CONNECTION_WORK, 0);
     goes_on(&more[1], CONNECTION_WORK, 0);
     goes_on(&clients[6], CONNECTION_WORK, 0);
     goes_on(&clients[7], CONNECTION_WORK, 0);
-    ck_assert(comes(&more[2], "127.0.0.1"));
+    ck_assert(comes(&more[2], ELSEWHERE));
     expect_cut(clients, MAX, 2, 2);
     for (unsigned i = 0; i < 3; i++)
         leaves(&more[i]);
@@ -244,16 +246,16 @@ END_TEST
 START_TEST(bodies_and_answers_go_when_they_are_slow)
 {
     struct client clients[MAX], more;
-    all_come(clients, MAX, "127.0.0.1");
+    all_come(clients, MAX, ELSEWHERE);
     for (unsigned i = 0; i < MAX; i++)
         goes_on(&clients[i], CONNECTION_WORK, 0);
-    ck_assert(!comes(&more, "127.0.0.1")); /* all have to stay */
+    ck_assert(!comes(&more, ELSEWHERE)); /* all have to stay */
     goes_on(&clients[3], CONNECTION_ANSWER, 100);
     now += CONNECTION_SLOW_MS - 1;
     goes_on(&clients[1], CONNECTION_BODY, 100);
-    ck_assert(!comes(&more, "unix")); /* it may be a quick one */
+    ck_assert(!comes(&more, ELSEWHERE)); /* it may be a quick one */
     now += 1;
-    ck_assert(comes(&more, "unix"));
+    ck_assert(comes(&more, ELSEWHERE));
     expect_cut(clients, MAX, 3, 3);
     leaves(&more);
     all_leave(clients, MAX);
@@ -263,15 +265,15 @@ END_TEST
 /* Who was told to go has a descriptor still: of those there are few at once. */
 START_TEST(descriptors_are_bounded)
 {
-    enum { FULL = 64, BEYOND = FULL + FULL / 2 + 1 };
+    enum { FULL = 40, BEYOND = FULL + FULL / 2 + 1 };
     struct client clients[BEYOND + 1];
     connections_destroy(connections);
     ck_assert_int_eq(connections_create(FULL, clock_now, &connections), 0);
-    all_come(clients, BEYOND, "127.0.0.1");
+    all_come(clients, BEYOND, ELSEWHERE);
     expect_cut(clients, BEYOND, 0, BEYOND - FULL - 1);
-    ck_assert(!comes(&clients[BEYOND], "127.0.0.1"));
+    ck_assert(!comes(&clients[BEYOND], ELSEWHERE));
     leaves(&clients[0]);
-    ck_assert(comes(&clients[BEYOND], "127.0.0.1"));
+    ck_assert(comes(&clients[BEYOND], ELSEWHERE));
     expect_cut(clients, BEYOND + 1, 1, BEYOND - FULL);
     all_leave(clients, BEYOND + 1);
 }
@@ -306,7 +308,7 @@ static struct client admitted(const char *from)
 START_TEST(those_on_their_way_are_counted)
 {
     struct client clients[2 * MAX];
-    union address address = address_of("unix");
+    union address address = address_of(ELSEWHERE);
     unsigned count = 0;
     for (; count < 2 * MAX && connections_admit(connections, &address.any); count++)
         ;
@@ -314,7 +316,7 @@ START_TEST(those_on_their_way_are_counted)
     ck_assert_uint_lt(count, 2 * MAX);
     connections_expire(connections);
     for (unsigned i = 0; i < count; i++) /* they were lost */
-        clients[i] = admitted("unix");
+        clients[i] = admitted(ELSEWHERE);
     ck_assert(!connections_have_room(connections));
     ck_assert(!connections_admit(connections, &address.any));
     for (unsigned i = 0; i < count; i++)
@@ -366,17 +368,31 @@ START_TEST(an_address_has_its_share)
 }
 END_TEST
 
-START_TEST(addresses_of_this_machine_have_no_share)
+/* Of many they have more than an address elsewhere; but nobody here takes all. */
+START_TEST(users_of_this_machine_have_half)
 {
-    static const char *const addresses[] = {"127.0.0.1", "127.1.2.3", "::1", "::ffff:127.0.0.1",
-                                            "unix"};
-    struct client clients[MANY];
+    static const char *const peers[] = {"127.0.0.1", "127.1.2.3", "::1", "::ffff:127.0.0.1",
+                                        "unix"};
+    struct client clients[MANY], other;
     connections_destroy(connections);
     ck_assert_int_eq(connections_create(4096, clock_now, &connections), 0);
-    for (size_t i = 0; i < sizeof addresses / sizeof *addresses; i++) {
-        all_come(clients, MANY, addresses[i]);
+    for (size_t i = 0; i < sizeof peers / sizeof *peers; i++) {
+        all_come(clients, MANY, peers[i]);
         expect_cut(clients, MANY, NONE);
         all_leave(clients, MANY);
+    }
+    tear_down();
+    ck_assert_int_eq(connections_create(MAX, clock_now, &connections), 0);
+    for (size_t i = 0; i < sizeof peers / sizeof *peers; i++) {
+        all_come(clients, HALF, peers[i]);
+        for (unsigned n = 0; n < HALF; n++)
+            goes_on(&clients[n], CONNECTION_WORK, 0); /* none of these has to go */
+        bool in = comes(&clients[HALF], peers[i]);
+        ck_assert_msg(!in || was_cut(&clients[HALF]), "one too many from %s", peers[i]);
+        ck_assert(comes(&other, i < 4 ? "unix" : "::1"));
+        ck_assert(!was_cut(&other));
+        leaves(&other);
+        all_leave(clients, HALF + 1);
     }
 }
 END_TEST
@@ -464,7 +480,7 @@ static Suite *suite(void)
     tcase_add_test(tcase, those_on_their_way_are_counted);
     tcase_add_test(tcase, an_address_has_its_share);
     tcase_add_test(tcase, an_address_that_hurries_has_its_share);
-    tcase_add_test(tcase, addresses_of_this_machine_have_no_share);
+    tcase_add_test(tcase, users_of_this_machine_have_half);
     tcase_add_test(tcase, many_addresses_come_and_go);
     tcase_add_test(tcase, bodies_are_shared_out);
     suite_add_tcase(suite, tcase);

@@ -202,6 +202,8 @@ static pid_t start_filer(bool old_kernel, int *ret_control)
         become_nobody();
         if (old_kernel)
             forget_openat2();
+        if (chdir("/") < 0) /* where /proc/self/cwd leads */
+            _exit(98);
         umask(022);
         filer_run(ends[1], home, false);
     }

@@ -172,6 +172,14 @@ START_TEST(test_retry_after_is_kept)
         ck_assert_int_eq(decision.wait, 7001);
     }
 
+    /* Where a redirect led, it is not the typed host that wants to be left alone. */
+    struct download_result led_away = failure("http", 503);
+    led_away.retry_after = 7001;
+    led_away.elsewhere = true;
+    struct retry_decision elsewhere = retry_decide(&led_away, &policy, &history, 12345);
+    ck_assert(elsewhere.again && !elsewhere.host);
+    ck_assert_int_eq(elsewhere.wait, 7001);
+
     /* It holds nobody back when this task is not tried again anyhow. */
     struct download_result given_up = failure("http", 503);
     given_up.retry_after = 7001;

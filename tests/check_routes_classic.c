@@ -24,6 +24,7 @@
 #include "common/cleanup.h"
 #include "fake_manager.h"
 #include "http/accounts.h"
+#include "http/listen.h"
 #include "http_bench.h"
 
 #define ID        FAKE_ID
@@ -127,17 +128,17 @@ START_TEST(answers_carry_the_headers)
         const char *line, *extra;
         int status;
     } cases[] = {
-        {"GET /stats",                "",                                200},
-        {"HEAD /stats",               "",                                200},
-        {"GET /none",                 "",                                404},
-        {"POST /stats",               "",                                405},
-        {"POST /add?url=%zz",         "",                                400},
-        {"POST /clear",               "Origin: http://evil.example\r\n", 403},
+        {"GET /stats",              "",                                200},
+        {"HEAD /stats",             "",                                200},
+        {"GET /none",               "",                                404},
+        {"POST /stats",             "",                                405},
+        {"POST /add?url=%zz",       "",                                400},
+        {"POST /clear",             "Origin: http://evil.example\r\n", 403},
         {"OPTIONS /v1/tasks",
          "Origin: http://evil.example\r\nAccess-Control-Request-Method: POST\r\n"
-         "Access-Control-Request-Headers: content-type\r\n",             403},
-        {"OPTIONS /v1/tasks",         "",                                405},
-        {"GET /status?task_id=" ID,   "Content-Length: 0\r\n",           200},
+         "Access-Control-Request-Headers: content-type\r\n",           403},
+        {"OPTIONS /v1/tasks",       "",                                405},
+        {"GET /status?task_id=" ID, "Content-Length: 0\r\n",           200},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         _cleanup_free_ char *answer = ask(UNIX, cases[i].line, NULL, cases[i].extra, NULL);
@@ -328,8 +329,8 @@ START_TEST(broken_heads)
     expect_raw(POST "Host: a\r\nContent-Length: -1\r\n\r\n", 400, NULL);
     expect_raw(POST "Host: a\r\nTransfer-Encoding: gzip\r\n\r\n", 400, NULL);
     expect_raw(POST "Host: a\r\nTransfer-Encoding: chunked, chunked\r\n\r\n", 400, NULL);
-    expect_raw(POST "Host: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: gzip\r\n\r\n",
-               400, NULL);
+    expect_raw(POST "Host: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: gzip\r\n\r\n", 400,
+               NULL);
     expect_raw(POST "Host: a\r\nContent-Length: +5\r\n\r\nabcde", 400, NULL);
     expect_raw(POST "Host: a\r\nContent-Length: 5 5\r\n\r\nabcde", 400, NULL);
     expect_raw(POST "Host: a\r\nContent-Length: 0x5\r\n\r\nabcde", 400, NULL);
@@ -353,8 +354,8 @@ START_TEST(broken_heads)
     check_answer(smuggled, 400, NULL, "two in one");
     ck_assert_ptr_null(strstr(strchr(smuggled, ' '), "HTTP/1.1"));
     ck_assert_uint_eq(calls(), before);
-    expect_raw(POST "Host: a\r\nX-Odd!#$%&'*+-.^_`|~9: \tvalue\xff\t\r\nConnection: close\r\n\r\n", 200,
-               ADDED);
+    expect_raw(POST "Host: a\r\nX-Odd!#$%&'*+-.^_`|~9: \tvalue\xff\t\r\nConnection: close\r\n\r\n",
+               200, ADDED);
     expect_raw("POST /add?url=http://h/ HTTP/1.0\r\n\r\n", 200, ADDED);
 }
 END_TEST
@@ -569,8 +570,7 @@ START_TEST(refused_before_the_body)
              "65536\r\n\r\n");
     check_answer(waits, 401, NULL, "no name, and 100-continue");
     _cleanup_free_ char *filler = padded("", 65536);
-    _cleanup_free_ char *sends =
-        ask(TCP, "POST /add?url=http://h/", "no-such-user", "", filler);
+    _cleanup_free_ char *sends = ask(TCP, "POST /add?url=http://h/", "no-such-user", "", filler);
     check_answer(sends, 401, NULL, "no such user, and a body");
     ck_assert_ptr_null(strstr(sends, "100 Continue"));
     ck_assert_ptr_nonnull(strstr(answer, "\r\nWWW-Authenticate: Basic realm=\"autodl\"\r\n"));
@@ -593,7 +593,7 @@ START_TEST(errors_of_the_manager)
         {-ENOTDIR,      NULL,                       403, NULL                                                               },
         {-ENAMETOOLONG, NULL,                       403, NULL                                                               },
         {-EDQUOT,       "you have enough",          429,
-         "{\"code\": \"too_many\", \"message\": \"you have enough\"}"                                                   },
+         "{\"code\": \"too_many\", \"message\": \"you have enough\"}"                                                       },
         {-ENOSPC,       "the disk is full",         503,
          "{\"code\": \"unavailable\", \"message\": \"the disk is full\"}"                                                   },
         {-EIO,          NULL,                       503, NULL                                                               },
@@ -921,6 +921,33 @@ START_TEST(listeners_that_cannot_be_had)
 }
 END_TEST
 
+/* Whoever was first at the default port stops nobody's downloads; but nowhere is too little. */
+START_TEST(default_listeners_in_use)
+{
+    struct settings defaults;
+    struct listeners listeners;
+    char path[200];
+    struct sockaddr_in v4 = {.sin_family = AF_INET, .sin_port = htons(6736)};
+    struct sockaddr_in6 v6 = {.sin6_family = AF_INET6, .sin6_port = htons(6736)};
+    v4.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    v6.sin6_addr = in6addr_loopback;
+    _cleanup_close_ int first = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    _cleanup_close_ int second = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    (void)!bind(first, (struct sockaddr *)&v4, sizeof v4); /* or another process has it */
+    (void)!bind(second, (struct sockaddr *)&v6, sizeof v6);
+    (void)!listen(first, 1);
+    (void)!listen(second, 1);
+    ck_assert_int_eq(settings_init(&defaults, "/dev/null"), 0);
+    snprintf(path, sizeof path, "%s/beside", directory);
+    ck_assert_int_eq(listeners_open(&defaults, path, NULL, &listeners), 0);
+    ck_assert_uint_eq(listeners.count, 1);
+    listeners_stop(&listeners);
+    listeners_close(&listeners);
+    ck_assert_int_eq(listeners_open(&defaults, NULL, NULL, &listeners), -EADDRINUSE);
+    settings_release(&defaults);
+}
+END_TEST
+
 /* The next start takes the place of a socket that was left behind; others may connect to it. */
 START_TEST(stale_unix_socket)
 {
@@ -1110,6 +1137,7 @@ static Suite *suite(void)
                                 names_in_user_mode,
                                 send_and_close,
                                 listeners_that_cannot_be_had,
+                                default_listeners_in_use,
                                 stale_unix_socket,
                                 NULL};
     const TTest *const system[] = {users_on_the_unix_socket,

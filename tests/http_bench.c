@@ -34,7 +34,6 @@ struct http_options bench_options(void)
 {
     return (struct http_options){.settings = &settings,
                                  .socket = socket_path,
-                                 .user_mode = true,
                                  .auth = auth,
                                  .tables = routes_tables,
                                  .data = &routes};
@@ -85,7 +84,6 @@ static void start_server(bool user_mode)
     ck_assert_int_eq(auth_create(&settings, user_mode, NULL, &auth), 0);
     routes.auth = auth;
     struct http_options options = bench_options();
-    options.user_mode = user_mode;
     int log[2];
     _cleanup_close_ int saved = dup(STDERR_FILENO);
     ck_assert_int_eq(pipe2(log, O_CLOEXEC), 0);

@@ -248,6 +248,10 @@ START_TEST(proxies)
     ck_assert(was_asked("GET http://far.invalid/through-the-proxy HTTP/1.1\r\n"));
     ck_assert(was_asked("Proxy-Authorization: Basic dXNlcjpzZXNhbWU=\r\n"));
     expect_refused("http://169.254.169.254/", "a cloud's metadata");
+    /* what a proxy may understand as that */
+    expect_refused("http://169\u3002254\u3002169\u3002254/", "a cloud's metadata");
+    expect_refused("http://\u2460\u2465\u2468.254.169.254/", "a cloud's metadata");
+    expect_refused("http://%31%36%39.254.43518/", "a cloud's metadata");
     expect_refused(textf("http://127.0.0.1:%u/stats", service.port), "this service itself");
     service_stop(&service);
     _cleanup_free_ char *log = file_read(service.log);

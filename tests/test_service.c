@@ -530,6 +530,21 @@ START_TEST(the_watchdog)
 }
 END_TEST
 
+/* A terminal that root started it on is not theirs to type on. */
+START_TEST(children_have_sessions_of_their_own)
+{
+    pid_t filers[8], process = service_process(&service);
+    _cleanup_view_ struct task_view task = {0};
+    cli_add(origin_url(origin, "/gate/session"), NULL, &task);
+    wait_state(&service, NULL, task.id, "DOWNLOADING", SOON);
+    ck_assert_int_eq(getsid(process), process);
+    ck_assert_uint_eq(service_filers(&service, (uid_t)-1, filers, 8), 1);
+    ck_assert_int_eq(getsid(filers[0]), filers[0]);
+    origin_open_gate(origin, "session");
+    wait_state(&service, NULL, task.id, "FINISHED", SOON);
+}
+END_TEST
+
 START_TEST(a_timed_pause_survives_a_restart)
 {
     _cleanup_view_ struct task_view task = {0};
@@ -767,6 +782,7 @@ int main(void)
     tcase_add_test(running, second_sigterm);
     tcase_add_test(running, one_instance);
     tcase_add_test(running, a_start_takes_over_a_stale_socket);
+    tcase_add_test(running, children_have_sessions_of_their_own);
     tcase_add_test(running, kill_the_service_process);
     tcase_add_test(running, kill_the_monitor);
     tcase_add_test(running, kill_a_filer);

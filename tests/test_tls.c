@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <microhttpd.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
 #include <pty.h>
@@ -726,6 +727,24 @@ START_TEST(the_client_from_another_machine)
 }
 END_TEST
 
+/* Without a service the default port may be anybody's. */
+START_TEST(a_squatter_is_told_nothing)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(6736)};
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    ck_assert_int_eq(setresuid(4711, 4711, 0), 0);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0); /* it is its maker's */
+    ck_assert_int_eq(setresuid(0, 0, 0), 0);
+    ck_assert_int_eq(bind(fd, (struct sockaddr *)&address, sizeof address), 0);
+    ck_assert_int_eq(listen(fd, 8), 0);
+    ck_assert_int_eq(run(&plainly, AUTODL, "add", "http://u:secret@example.org/", NULL), 5);
+    expect_in(err, "at localhost:6736 user 4711 listens");
+    ck_assert_int_eq(fcntl(fd, F_SETFL, O_NONBLOCK), 0);
+    ck_assert_int_eq(accept(fd, NULL, NULL), -1);
+    close(fd);
+}
+END_TEST
+
 /* --- a service that only records --- */
 
 static struct {
@@ -1057,6 +1076,7 @@ int main(void)
     tcase_add_test(tcase, make_cert);
     tcase_add_test(tcase, make_cert_as_root);
     tcase_add_test(tcase, the_client_over_tls);
+    tcase_add_test(tcase, a_squatter_is_told_nothing);
     tcase_add_test(tcase, the_client_from_another_machine);
     tcase_add_test(tcase, a_password_only_over_tls);
     tcase_add_test(tcase, whom_the_client_does_not_trust);

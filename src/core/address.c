@@ -360,7 +360,7 @@ enum address_verdict address_judge(const struct address_policy *policy,
         return ADDRESS_OWN;
     if (is_denied(policy, question->address))
         return ADDRESS_DENIED;
-    if (kind == ADDRESS_GLOBAL)
+    if (kind == ADDRESS_GLOBAL && !question->is_here)
         return ADDRESS_ALLOWED;
     if (!question->as_typed)
         return ADDRESS_NOT_TYPED;

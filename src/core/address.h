@@ -81,7 +81,8 @@ bool address_as_typed(const struct address_target *typed, const struct address_t
 struct address_question {
     const struct ip_address *address;
     uint16_t port;
-    bool is_ours;    /* an address of this machine */
+    bool is_ours;    /* an address of this machine; asked for ports of listeners alone */
+    bool is_here;    /* an address of this machine; asked for global ones alone */
     bool as_typed;   /* address_as_typed */
     bool was_global; /* the typed host had a global address before */
 };

@@ -48,7 +48,7 @@ struct connection {
     int64_t since;    /* it is in this phase */
     int64_t deadline; /* INT64_MAX: none */
     bool going;
-    struct source *source; /* NULL: loopback, or a unix socket */
+    struct source *source; /* NULL: not known */
     struct link in_all, in_source;
 };
 
@@ -101,21 +101,34 @@ static void crowd_init(struct crowd *crowd)
 
 /* --- where they come from --- */
 
-/* The address as an IPv6 one. False: nobody counts by it. */
-static bool address_of(const struct sockaddr *peer, struct in6_addr *ret_address)
+/* The address as an IPv6 one; a unix socket's peer is its user. False: nobody counts by it. */
+static bool address_of(const struct sockaddr *peer, int socket, struct in6_addr *ret_address)
 {
     struct in6_addr address = {0};
+    struct ucred user;
+    socklen_t len = sizeof user;
     if (peer->sa_family == AF_INET6) {
         memcpy(&address, &((const struct sockaddr_in6 *)peer)->sin6_addr, sizeof address);
     } else if (peer->sa_family == AF_INET) {
         address.s6_addr[10] = address.s6_addr[11] = 0xff; /* RFC 4291, 2.5.5.2 */
         memcpy(&address.s6_addr[12], &((const struct sockaddr_in *)peer)->sin_addr, 4);
+    } else if (socket >= 0 && getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &user, &len) == 0) {
+        address.s6_addr[0] = 0xff; /* nobody connects from a multicast address */
+        memcpy(&address.s6_addr[12], &user.uid, 4);
     } else {
         return false;
     }
-    bool is_v4 = IN6_IS_ADDR_V4MAPPED(&address);
+    if (IN6_IS_ADDR_V4MAPPED(&address) && address.s6_addr[12] == IN_LOOPBACKNET)
+        address = in6addr_loopback;
     *ret_address = address;
-    return !(is_v4 ? address.s6_addr[12] == IN_LOOPBACKNET : IN6_IS_ADDR_LOOPBACK(&address));
+    return true;
+}
+
+/* No user of this machine takes all. */
+static unsigned max_of(const struct connections *connections, const struct in6_addr *address)
+{
+    bool is_here = IN6_IS_ADDR_LOOPBACK(address) || address->s6_addr[0] == 0xff;
+    return is_here ? connections->max / 2 + 1 : CONNECTIONS_PER_ADDRESS;
 }
 
 static struct source **bucket_locked(struct connections *connections,
@@ -235,10 +248,10 @@ bool connections_admit(struct connections *connections, const struct sockaddr *p
     pthread_mutex_lock(&connections->lock);
     struct crowd *all = &connections->all;
     struct source *source =
-        address_of(peer, &address) ? find_source_locked(connections, &address) : NULL;
+        address_of(peer, -1, &address) ? find_source_locked(connections, &address) : NULL;
     bool admitted = have_room_locked(connections);
     if (admitted && source)
-        admitted = make_room_locked(connections, &source->crowd, CONNECTIONS_PER_ADDRESS);
+        admitted = make_room_locked(connections, &source->crowd, max_of(connections, &address));
     if (admitted)
         admitted = make_room_locked(connections, all, connections->max);
     connections->coming += admitted;
@@ -288,7 +301,7 @@ static void enter_locked(struct connections *connections, struct connection *con
 static void trim_locked(struct connections *connections, struct source *source)
 {
     if (source)
-        make_room_locked(connections, &source->crowd, CONNECTIONS_PER_ADDRESS + 1);
+        make_room_locked(connections, &source->crowd, max_of(connections, &source->address) + 1);
     make_room_locked(connections, &connections->all, connections->max + 1);
 }
 
@@ -296,7 +309,7 @@ struct connection *connections_add(struct connections *connections, int socket,
                                    const struct sockaddr *peer)
 {
     struct in6_addr address;
-    bool counted = address_of(peer, &address);
+    bool counted = address_of(peer, socket, &address);
     struct connection *connection = calloc(1, sizeof *connection);
     if (!connection)
         return NULL;

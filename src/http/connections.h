@@ -14,8 +14,10 @@
 #include <stdint.h>
 #include <sys/socket.h>
 
-#define CONNECTIONS_MAX         4096 /* in all */
-#define CONNECTIONS_PER_ADDRESS 64   /* of one address that is not loopback */
+#define CONNECTIONS_MAX 4096 /* in all */
+#define CONNECTIONS_PER_ADDRESS                                                                    \
+    64 /* of one address elsewhere; loopback, and each user of the unix                            \
+        * socket, have half of all */
 #define CONNECTION_HEAD_MS      10000
 #define CONNECTION_IDLE_MS      30000
 #define CONNECTION_BODY_MS      10000 /* and the time that its bytes take */
@@ -52,7 +54,7 @@ void connections_destroy(struct connections *connections);
 bool connections_have_room(struct connections *connections);
 /* May one more come from this peer? Makes room if need be: first goes who has been the longest
  * without a whole head, or idle; where there is no such one, who has been the longest at a slow
- * body or answer; of the peer's own address, if that has as many as it may. */
+ * body or answer; of the peer's own address or user, if that has as many as it may. */
 bool connections_admit(struct connections *connections, const struct sockaddr *peer);
 /* Adds one that was admitted, perhaps on another thread and some time ago, in CONNECTION_HEAD.
  * `socket` stays the caller's. NULL: no memory. */

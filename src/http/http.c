@@ -920,8 +920,8 @@ static int start(struct http *http)
         error = read_pair(settings, &http->pair);
     bool has_pair = http->pair.cert;
     if (!error)
-        error = listeners_open(settings, http->options.socket, http->options.user_mode,
-                               has_pair ? http->pair.pin : NULL, &http->listeners);
+        error = listeners_open(settings, http->options.socket, has_pair ? http->pair.pin : NULL,
+                               &http->listeners);
     if (!error)
         error = daemons_create(&http->listeners, has_pair ? &http->pair : NULL, &calls, http,
                                &http->daemons);

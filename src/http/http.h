@@ -40,7 +40,6 @@ struct http_route {
 struct http_options { /* borrowed until http_destroy, but settings: copied */
     const struct settings *settings;
     const char *socket; /* the unix socket's path, or NULL */
-    bool user_mode;     /* then a default listener that is in use may be missing too */
     struct auth *auth;
     const struct http_route *const *tables; /* each ended by a NULL path, all by NULL */
     void *data;                             /* for the handlers */

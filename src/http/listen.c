@@ -137,15 +137,17 @@ static void announce(const char *text, const char *address, bool is_public, cons
                 text);
 }
 
-static int add_tcp(struct listeners *listeners, const char *text, bool by_default, bool user_mode,
-                   const char *pin)
+static int add_tcp(struct listeners *listeners, const char *text, bool by_default, const char *pin)
 {
     _cleanup_close_ int fd = -1;
     int error = open_tcp(text, &fd);
-    bool missing =
-        error == -EADDRNOTAVAIL || error == -EAFNOSUPPORT || (error == -EADDRINUSE && user_mode);
-    if (error && by_default && missing) {
+    if (by_default && (error == -EADDRNOTAVAIL || error == -EAFNOSUPPORT)) {
         log_info("not listening on %s: %s", text, strerror(-error));
+        return 0;
+    }
+    if (by_default && error == -EADDRINUSE) {
+        /* anybody may have taken it first: that is to stop nobody's downloads */
+        log_warning("not listening on %s: another process does; autodl uses the unix socket", text);
         return 0;
     }
     if (error) {
@@ -244,8 +246,8 @@ static int add_unix(struct listeners *listeners, const char *path, mode_t mode)
 
 /* --- all of them --- */
 
-int listeners_open(const struct settings *settings, const char *socket_path, bool user_mode,
-                   const char *pin, struct listeners *ret_listeners)
+int listeners_open(const struct settings *settings, const char *socket_path, const char *pin,
+                   struct listeners *ret_listeners)
 {
     static const char *const defaults[] = {"127.0.0.1:" API_PORT, "[::1]:" API_PORT};
     struct listeners listeners = {0};
@@ -254,7 +256,11 @@ int listeners_open(const struct settings *settings, const char *socket_path, boo
     int error = socket_path ? add_unix(&listeners, socket_path, settings->socket_mode) : 0;
     for (size_t i = 0; i < count && !error; i++)
         error = add_tcp(&listeners, by_default ? defaults[i] : settings->listen.items[i],
-                        by_default, user_mode, pin);
+                        by_default, pin);
+    if (!error && by_default && !listeners.count) {
+        log_error("there is nowhere to listen; set socket, or listen to another port");
+        error = -EADDRINUSE;
+    }
     if (error) {
         listeners_stop(&listeners);
         listeners_close(&listeners);

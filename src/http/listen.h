@@ -24,8 +24,8 @@ struct listeners {
 /* Opens what the settings say, and the unix socket at `socket_path` (NULL: none); each is logged as
  * "listening on ...". `pin`: of the key that public ones will show; NULL: they speak plain HTTP,
  * which is warned of. 0 or a negative errno (logged, everything closed again). */
-int listeners_open(const struct settings *settings, const char *socket_path, bool user_mode,
-                   const char *pin, struct listeners *ret_listeners);
+int listeners_open(const struct settings *settings, const char *socket_path, const char *pin,
+                   struct listeners *ret_listeners);
 /* Where the TCP ones are, as the kernel has it. The caller frees the list. 0 or -ENOMEM. */
 int listeners_endpoints(const struct listeners *listeners, struct address_endpoint **ret_endpoints,
                         size_t *ret_count);

@@ -258,13 +258,11 @@ static bool has_aside_locked(const struct files *files, const struct user *user)
 }
 
 /* The late answer, or the end. True when it was that and no other is outstanding: what was asked
- * before must not be done after what is asked then; `ret_late` is a descriptor that came with it,
- * or -1. */
-static bool aside_event_locked(struct files *files, struct files_channel *channel, int *ret_late)
+ * before must not be done after what is asked then. The answer is not received: to close(2) a
+ * descriptor that came with it asks the user's file system, which may not answer; what nobody took
+ * out of a socket the kernel lets go of without. */
+static bool aside_event_locked(struct files *files, struct files_channel *channel)
 {
-    struct wire_reply reply;
-    if (wire_receive(channel->fd, &reply, sizeof(reply), ret_late, 0) == -ETIMEDOUT)
-        return false;
     struct user *user = channel->user;
     channel_unlink(channel);
     unwatch_locked(files, &channel->fd);
@@ -273,7 +271,7 @@ static bool aside_event_locked(struct files *files, struct files_channel *channe
 }
 
 /* Whose event this is; it may be nobody's any more. True: `ret_uid` answered at last. */
-static bool event_locked(struct files *files, uint64_t id, uid_t *ret_uid, int *ret_late)
+static bool event_locked(struct files *files, uint64_t id, uid_t *ret_uid)
 {
     eventfd_t unused;
     if (id == WAKE_ID) {
@@ -289,7 +287,7 @@ static bool event_locked(struct files *files, uint64_t id, uid_t *ret_uid, int *
     for (struct files_channel *channel = files->aside; channel; channel = channel->next) {
         if (channel->id == id) {
             *ret_uid = channel->user->uid;
-            return aside_event_locked(files, channel, ret_late);
+            return aside_event_locked(files, channel);
         }
     }
     return false;
@@ -327,15 +325,12 @@ static void *watcher_thread(void *data)
         struct epoll_event event = {.data.u64 = WAKE_ID};
         int n = epoll_wait(files->epoll, &event, 1, timeout);
         uid_t uid = 0;
-        int late = -1;
         pthread_mutex_lock(&files->lock);
         bool ending = files->ending;
         bool answered =
-            n > 0 && !ending && event_locked(files, event.data.u64, &uid, &late) && !files->shut;
+            n > 0 && !ending && event_locked(files, event.data.u64, &uid) && !files->shut;
         timeout = reap_locked(files);
         pthread_mutex_unlock(&files->lock);
-        if (late >= 0)
-            close(late);
         if (ending)
             return NULL;
         if (answered)

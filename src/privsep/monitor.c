@@ -157,6 +157,10 @@ static int begin_child(const struct monitor *monitor, const char *name, int fd)
     if (null < 0 || dup2(null, STDIN_FILENO) < 0)
         _exit(1);
     close(null);
+    /* Not in the session of a terminal that we were started on: who is in it can type there
+     * (TIOCSTI, ioctl_tty(2)). */
+    if (setsid() < 0)
+        _exit(1);
     for (size_t i = 0; i < sizeof(ignored) / sizeof(ignored[0]); i++)
         signal(ignored[i], SIG_IGN);
     if (sigprocmask(SIG_SETMASK, &monitor->old_mask, NULL) < 0 ||

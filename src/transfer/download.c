@@ -1,8 +1,10 @@
 #include "transfer/download.h"
 
+#include <arpa/inet.h>
 #include <assert.h>
 #include <curl/curl.h>
 #include <errno.h>
+#include <ifaddrs.h>
 #include <inttypes.h>
 #include <locale.h>
 #include <pthread.h>
@@ -235,7 +237,7 @@ static void place_release(struct place *place)
 static bool place_of(CURLU *url, struct place *place, struct address_target *ret_target)
 {
     if (curl_url_get(url, CURLUPART_SCHEME, &place->scheme, 0) != CURLUE_OK ||
-        curl_url_get(url, CURLUPART_HOST, &place->host, 0) != CURLUE_OK ||
+        curl_url_get(url, CURLUPART_HOST, &place->host, CURLU_PUNYCODE) != CURLUE_OK ||
         curl_url_get(url, CURLUPART_PORT, &place->port, CURLU_DEFAULT_PORT) != CURLUE_OK)
         return false;
     uint64_t port;
@@ -262,6 +264,23 @@ static bool is_own_address(const struct ip_address *address)
     return fd >= 0 && bind(fd, (struct sockaddr *)&name, len) == 0;
 }
 
+/* An interface has it, though it be global: no firewall is in front of what listens there. bind(2)
+ * may let us have any (net.ipv4.ip_nonlocal_bind). */
+static bool is_here(const struct ip_address *address)
+{
+    struct ifaddrs *list;
+    struct ip_address own;
+    uint16_t port;
+    bool found = false;
+    if (getifaddrs(&list) < 0)
+        return true;
+    for (const struct ifaddrs *one = list; one && !found; one = one->ifa_next)
+        found = one->ifa_addr && address_from_socket(one->ifa_addr, &own, &port) &&
+                address_equal(&own, address);
+    freeifaddrs(list);
+    return found;
+}
+
 static bool is_listening_port(const struct address_policy *policy, uint16_t port)
 {
     for (size_t i = 0; i < policy->listener_count; i++)
@@ -278,6 +297,7 @@ static enum address_verdict judge_address(const struct attempt *attempt,
         .address = address,
         .port = port,
         .is_ours = is_listening_port(policy, port) && is_own_address(address),
+        .is_here = address_kind(address) == ADDRESS_GLOBAL && is_here(address),
         .as_typed = attempt->as_typed,
         .was_global = attempt->options->was_global || attempt->result->was_global,
     };
@@ -365,7 +385,8 @@ static bool may_use_connection(struct attempt *attempt, const char *remote_ip, i
         char message[MESSAGE_MAX];
         explain_refusal(attempt, verdict, &attempt->peer, message);
         fail(attempt, "address", "%s", message);
-    } else if (attempt->as_typed && address_kind(&attempt->peer) == ADDRESS_GLOBAL) {
+    } else if (attempt->as_typed && address_kind(&attempt->peer) == ADDRESS_GLOBAL &&
+               !is_here(&attempt->peer)) {
         attempt->result->was_global = true;
     }
     return verdict == ADDRESS_ALLOWED;
@@ -392,7 +413,15 @@ static bool check_literal(struct attempt *attempt)
     size_t len = strlen(place.host);
     if (len > 1 && place.host[len - 1] == '.')
         place.host[len - 1] = '\0';
-    if (!address_parse(is_localhost(place.host) ? "127.0.0.1" : place.host, &address))
+    /* What comes of percent-encoding or another script may be an address of few numbers, which a
+     * proxy understands (inet_aton(3)). */
+    struct in_addr v4;
+    char text[INET_ADDRSTRLEN];
+    bool is_v4 = inet_aton(place.host, &v4) && inet_ntop(AF_INET, &v4, text, sizeof text);
+    if (!address_parse(is_localhost(place.host) ? "127.0.0.1"
+                       : is_v4                  ? text
+                                                : place.host,
+                       &address))
         return true;
     enum address_verdict verdict = judge_address(attempt, &address, target.port);
     if (verdict == ADDRESS_ALLOWED)
@@ -580,6 +609,7 @@ static bool judge_response(struct attempt *attempt)
     attempt->answered = true;
     result->http_status = (int)status;
     result->retry_after = asked_patience(curl);
+    result->elsewhere = !same_part(attempt->typed, attempt->here, CURLUPART_HOST);
     attempt->callbacks->on_response(attempt->callbacks->data, (int)status);
     if (!promised_length(curl, &length)) {
         fail(attempt, "protocol", "the server sent lengths that are no numbers or not the same");

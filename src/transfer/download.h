@@ -70,6 +70,7 @@ struct download_result {
     int64_t bytes_done; /* of this attempt's body */
     int64_t bytes_total; /* of this attempt's body; -1: not known; always known of a whole one */
     int64_t retry_after; /* ms, as the server asked (clamped, retry.h); -1: it did not */
+    bool elsewhere; /* that came from another host than the URL's */
     bool was_global; /* the URL's host has a global address, and was reached there */
     int disk_error; /* the negative errno behind the code "disk", or 0 */
     const char *error_code; /* a word of the API, static; NULL on success or -ECANCELED */

@@ -90,9 +90,9 @@ struct retry_decision retry_decide(const struct download_result *result,
     decision.again = true;
     /* 0, or a date that is over, does not say how long: eight attempts at once would help nobody.
      */
-    decision.host = strcmp(result->error_code, "http") == 0 && result->retry_after > 0;
-    decision.wait =
-        decision.host ? result->retry_after : back_off(policy, history->failures, random);
+    bool asked = strcmp(result->error_code, "http") == 0 && result->retry_after > 0;
+    decision.host = asked && !result->elsewhere;
+    decision.wait = asked ? result->retry_after : back_off(policy, history->failures, random);
     return decision;
 }
 

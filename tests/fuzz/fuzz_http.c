@@ -122,7 +122,6 @@ static void start(void)
     MUST(auth_create(&settings, true, NULL, &routes.auth) == 0);
     struct http_options options = {.settings = &settings,
                                    .socket = path,
-                                   .user_mode = true,
                                    .auth = routes.auth,
                                    .tables = tables,
                                    .data = &routes};

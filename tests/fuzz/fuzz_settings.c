@@ -14,14 +14,15 @@
 
 static void put_text(struct buf *out, const char *name, const char *text, const char *empty)
 {
-    if (text)
-        buf_printf(out, "%s = %s\n", name, *text ? text : empty);
+    if (text) /* a '#' after a space begins a comment */
+        buf_printf(out, "%s =%s%s\n", name, *text == '#' ? "" : " ", *text ? text : empty);
 }
 
 static void put_list(struct buf *out, const char *name, const struct settings_list *list,
                      const char *empty)
 {
-    buf_printf(out, "%s = %s", name, list->count ? "" : empty);
+    bool hash = list->count && list->items[0][0] == '#';
+    buf_printf(out, "%s =%s%s", name, hash ? "" : " ", list->count ? "" : empty);
     for (size_t i = 0; i < list->count; i++)
         buf_printf(out, "%s%s", i ? ", " : "", list->items[i]);
     buf_add_char(out, '\n');
