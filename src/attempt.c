@@ -472,15 +472,19 @@ static void conclude_failure(struct attempt *attempt, int result)
     }
 }
 
-/* What came is on disk before it is said to be there: the next start may be one of the machine. */
+/* What came is on disk before it is said to be there: the next start may be one of the machine. An
+ * error is told once (fsync(2)): what was not synced then is not there, whatever later syncs say.
+ * Of an attempt that did not start, `written` may be of another boot. */
 static void keep_what_came(struct attempt *attempt)
 {
     struct task *task = &attempt->task;
-    if (attempt->fd < 0 || task->written <= task->durable)
+    if (attempt->fd < 0 || attempt->recorded_at == 0 || task->written <= task->durable)
         return;
     transfer_enter_disk(attempt->tools->transfer);
-    if (fdatasync(attempt->fd) == 0)
+    if (fdatasync(attempt->fd) == 0 && !active_is_broken(attempt->entry))
         task->durable = task->written;
+    else
+        task->written = task->durable;
     transfer_leave_disk(attempt->tools->transfer);
 }
 

@@ -27,5 +27,6 @@ SERVICE_LIBS = \
 sbin_PROGRAMS += autodl-service
 autodl_service_SOURCES = \
 	src/main.c \
+	src/names.c src/names.h \
 	src/service.c src/service.h
 autodl_service_LDADD = $(SERVICE_LIBS)

@@ -27,8 +27,9 @@
 #define WATCH_EVERY   1000   /* ms, while something runs */
 #define PRUNE_EVERY   600000 /* ms */
 #define PRUNE_AT_ONCE 10000  /* tasks */
-#define STOP_PATIENCE 3000   /* ms for what is in hand when the service stops */
-#define LAST_PATIENCE 1000   /* ms for what is in nobody's hand but the kernel's by then */
+#define STOP_PATIENCE 5000 /* ms for what is in hand when the service stops, a last sync included  \
+                            */
+#define LAST_PATIENCE 1000 /* ms for what is in nobody's hand but the kernel's by then */
 
 static_assert(MANAGER_EVERYBODY == QUEUE_EVERYBODY && MANAGER_EVERYBODY == STORE_EVERYBODY,
               "scopes are handed through");

@@ -2,9 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
 #include <poll.h>
-#include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,6 +21,7 @@
 #include "http/http.h"
 #include "http/routes.h"
 #include "manager.h"
+#include "names.h"
 #include "privsep/privsep.h"
 
 #define LOCK_PATIENCE  15000 /* ms to wait for another instance to end */
@@ -125,32 +124,6 @@ static void raise_file_limit(void)
     }
 }
 
-/* --- names that mean nothing: no error, since they may come to be, but nobody shall wonder --- */
-
-static void warn_of_file(const char *key, const char *path, const char *consequence)
-{
-    if (access(path, R_OK) < 0)
-        log_warning("%s = %s: the service cannot read it (%s): %s", key, path, strerror(errno),
-                    consequence);
-}
-
-static void warn_of_names(const struct settings *settings, bool user_mode)
-{
-    if (settings->ca_file)
-        warn_of_file("ca-file", settings->ca_file, "no https download will work");
-    if (strcmp(settings->known_hosts, SETTINGS_KNOWN_HOSTS) != 0)
-        warn_of_file("known-hosts", settings->known_hosts, "no sftp download will work");
-    if (user_mode)
-        return;
-    if (!getgrnam(settings->operators))
-        log_warning("operators = %s: there is no such group, so root alone is an operator: "
-                    "groupadd --system %s",
-                    settings->operators, settings->operators);
-    for (size_t i = 0; i < settings->allow_users.count; i++)
-        if (!getpwnam(settings->allow_users.items[i]))
-            log_warning("allow-users = %s: there is no such user", settings->allow_users.items[i]);
-}
-
 /* --- start, reload, stop --- */
 
 /* AUTODL_BOOT_ID is for units that hide /proc/sys (ProcSubset=pid). */
@@ -221,7 +194,7 @@ static int start(struct service *service, int control)
     if (r == 0)
         r = lock_instance(service);
     if (r == 0)
-        warn_of_names(options->settings, options->user_mode);
+        names_warn(options->settings, options->user_mode);
     if (r == 0)
         r = start_manager(service);
     if (r == 0)
@@ -251,7 +224,7 @@ static void reload(struct service *service)
     log_set_level(fresh.log_level);
     manager_reload(service->manager, &fresh);
     auth_reload(service->auth, &fresh);
-    warn_of_names(&fresh, options->user_mode);
+    names_warn(&fresh, options->user_mode);
     http_reload(service->http, &fresh);
     settings_release(&fresh);
     log_info("reloaded");

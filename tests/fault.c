@@ -142,9 +142,26 @@ EXPORT int fsync(int fd)
     return fails(FAULT_SYNC) ? -1 : NEXT(fsync)(fd);
 }
 
+static bool is_part(int fd)
+{
+    char link[64], path[PATH_MAX];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t length = readlink(link, path, sizeof path);
+    return length > 5 && memcmp(path + length - 5, ".part", 5) == 0;
+}
+
+static bool part_is_lost(int fd)
+{
+    if (!board || !atomic_load(&board->sync_error) || !is_part(fd))
+        return false;
+    int error = atomic_exchange(&board->sync_error, 0);
+    errno = error;
+    return error != 0;
+}
+
 EXPORT int fdatasync(int fd)
 {
-    return fails(FAULT_SYNC) ? -1 : NEXT(fdatasync)(fd);
+    return part_is_lost(fd) || fails(FAULT_SYNC) ? -1 : NEXT(fdatasync)(fd);
 }
 
 EXPORT int ftruncate(int fd, off_t size)

@@ -361,6 +361,30 @@ START_TEST(directory_that_fails)
 }
 END_TEST
 
+/* The kernel tells once that what was written is lost: nobody may trust it after that. */
+START_TEST(lost_on_the_way_to_the_disk)
+{
+    const char *path = "/gate/lost?size=1000000";
+    begin();
+    set_faults(false);
+    const char *id = v1_add(&service, origin_url(origin, path), downloads, NULL);
+    v1_wait(&service, id, "DOWNLOADING", SOON);
+    while (v1_number(&service, id, "bytes_done") < 500000)
+        poll(NULL, 0, 10);
+    atomic_store(&board->sync_error, EIO);
+    v1_verb(&service, id, "hold", 200);
+    v1_wait(&service, id, "PAUSED", SOON);
+    ck_assert_int_eq(atomic_load(&board->sync_error), 0);
+    v1_verb(&service, id, "release", 200);
+    service_wait_log(&service, "attempt=2 from=0", SOON);
+    origin_open_gate(origin, "lost");
+    v1_wait(&service, id, "FINISHED", SOON);
+    ck_assert_int_eq(origin_expect_file(v1_get(&service, id, "dest"), path), 0);
+    service_release(&service);
+    origin_stop(origin);
+}
+END_TEST
+
 int main(void)
 {
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
@@ -371,6 +395,7 @@ int main(void)
     tcase_set_timeout(tcase, 120);
     tcase_add_test(tcase, one_in_a_thousand);
     tcase_add_test(tcase, directory_that_fails);
+    tcase_add_test(tcase, lost_on_the_way_to_the_disk);
     suite_add_tcase(suite, tcase);
     return harness_main(suite);
 }

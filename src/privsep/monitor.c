@@ -315,8 +315,7 @@ static void run_pam_child(const struct monitor *monitor, int fd) __attribute__((
 static void run_pam_child(const struct monitor *monitor, int fd)
 {
     fd = begin_child(monitor, "autodl-pam", fd);
-    signal(SIGALRM, SIG_DFL);
-    alarm(PAM_SECONDS);
+    limit_time(PAM_SECONDS);
     umask(077);
     if (chdir("/") < 0 || setgroups(0, NULL) < 0 || setresgid(0, 0, 0) < 0 ||
         setresuid(0, 0, 0) < 0 || forbid_cores(monitor) < 0) {
