@@ -2,6 +2,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <ifaddrs.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
@@ -543,7 +544,7 @@ static const struct address_policy nothing_denied;
 
 /* Redirects that lead to other places of this machine, where the rules for that are not the
  * matter. */
-static bool anywhere, everything_global;
+static bool anywhere, everything_global, everything_elsewhere;
 
 enum address_verdict __real_address_judge(const struct address_policy *policy,
                                           const struct address_question *question);
@@ -564,9 +565,18 @@ enum address_kind __wrap_address_kind(const struct ip_address *address)
     return everything_global ? ADDRESS_GLOBAL : __real_address_kind(address);
 }
 
+int __real_getifaddrs(struct ifaddrs **list);
+int __wrap_getifaddrs(struct ifaddrs **list);
+
+int __wrap_getifaddrs(struct ifaddrs **list)
+{
+    *list = NULL;
+    return everything_elsewhere ? 0 : __real_getifaddrs(list);
+}
+
 static void start(void)
 {
-    anywhere = everything_global = false;
+    anywhere = everything_global = everything_elsewhere = false;
     signal(SIGPIPE, SIG_IGN);
     for (int i = 0; i < CONNECTIONS_MAX; i++)
         server.fds[i] = -1;
@@ -1765,8 +1775,7 @@ static struct {
 
 static void *serve_ftp(void *arg)
 {
-    struct ftp ftp = {.data_listener = ftp_server.data_listener,
-                      .data_port = ftp_server.data_port};
+    struct ftp ftp = {.data_listener = ftp_server.data_listener, .data_port = ftp_server.data_port};
     while ((ftp.control = accept(*(int *)arg, NULL, NULL)) >= 0) {
         char line[256];
         bool stays = send_all(ftp.control, "220 hello\r\n", 11);
@@ -1780,7 +1789,6 @@ static void *serve_ftp(void *arg)
     close(ftp.data_listener);
     return NULL;
 }
-
 
 static void start_ftp(void)
 {
@@ -1887,7 +1895,7 @@ START_TEST(test_never)
 {
     static const char *const urls[] = {
         "http://169.254.169.254/x?secret",
-        "http://2852039166/",            /* the same in other ways */
+        "http://2852039166/", /* the same in other ways */
         "http://0xa9fea9fe/",
         "http://0251.0376.0251.0376/",
         "http://169.254.43518/",
@@ -2015,6 +2023,9 @@ START_TEST(test_moved_inside)
 
     options.was_global = false;
     everything_global = true;
+    ck_assert_int_eq(fetch("/length"), 0);
+    ck_assert(!result->was_global); /* it is this machine's own */
+    everything_elsewhere = true;
     ck_assert_int_eq(fetch("/length"), 0);
     ck_assert(result->was_global);
     anywhere = true; /* where a redirect leads does not count */

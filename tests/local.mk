@@ -227,7 +227,8 @@ tests_check_task_LDADD = $(TEST_LIBS)
 
 tests_check_transfer_SOURCES = tests/check_transfer.c
 tests_check_transfer_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
-tests_check_transfer_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=address_judge,--wrap=address_kind
+tests_check_transfer_LDFLAGS = $(AM_LDFLAGS) \
+	-Wl,--wrap=address_judge,--wrap=address_kind,--wrap=getifaddrs
 tests_check_transfer_LDADD = $(TEST_LIBS)
 
 tests_check_url_SOURCES = tests/check_url.c

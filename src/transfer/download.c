@@ -308,7 +308,8 @@ static void explain_refusal(struct attempt *attempt, enum address_verdict verdic
                             const struct ip_address *address, char message[static MESSAGE_MAX])
 {
     char peer[160], text[ADDRESS_TEXT_MAX];
-    const char *adjective = address_adjective(address);
+    bool is_own = address_kind(address) == ADDRESS_GLOBAL; /* others of these are not refused so */
+    const char *adjective = is_own ? "this machine's own" : address_adjective(address);
     name_peer(attempt, peer);
     address_print(address, text);
     switch (verdict) {
