@@ -212,8 +212,8 @@ static const char *wait_outcome(const char *id)
 {
     int64_t end = harness_now() + SOON;
     for (;;) {
-        const char *state = v1_get(&service, id, "status");
         const char *reason = v1_get(&service, id, "waiting_for.reason");
+        const char *state = v1_get(&service, id, "status"); /* after it, and so of that time */
         if (v1_ended(state) || (reason && strcmp(reason, "disk") == 0))
             return state;
         ck_assert_msg(harness_now() < end, "it has not ended: %s", describe(id));
