@@ -212,6 +212,32 @@ static int start(struct service *service, int control)
     return r;
 }
 
+static bool is_same_list(const struct settings_list *a, const struct settings_list *b)
+{
+    bool same = a->count == b->count;
+    for (size_t i = 0; i < a->count && same; i++)
+        same = strcmp(a->items[i], b->items[i]) == 0;
+    return same;
+}
+
+/* Who closes a socket by a reload is not to believe that it is closed. */
+static void warn_of_restart(const struct settings *old, const struct settings *fresh)
+{
+    const struct {
+        const char *key;
+        bool same;
+    } keys[] = {
+        {"listen",               is_same_list(&old->listen,              &fresh->listen)    },
+        {"socket",               strcmp(old->socket,                     fresh->socket) == 0},
+        {"socket-mode",          old->socket_mode == fresh->socket_mode},
+        {"state-dir", strcmp(old->state_dir,                 fresh->state_dir) == 0                   },
+        {"run-as",    strcmp(old->run_as,                    fresh->run_as) == 0},
+    };
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+        if (!keys[i].same)
+            log_warning("%s has changed, which takes effect at a restart only", keys[i].key);
+}
+
 static void reload(struct service *service)
 {
     const struct service_options *options = service->options;
@@ -225,6 +251,7 @@ static void reload(struct service *service)
     manager_reload(service->manager, &fresh);
     auth_reload(service->auth, &fresh);
     names_warn(&fresh, options->user_mode);
+    warn_of_restart(options->settings, &fresh);
     http_reload(service->http, &fresh);
     settings_release(&fresh);
     log_info("reloaded");

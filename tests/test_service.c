@@ -340,9 +340,10 @@ START_TEST(reload)
     wait_count(&service, "DOWNLOADING", 1, SOON);
     ck_assert_int_eq(read_count(&service, "ENQUEUED"), 4);
 
-    file_write(service.config, "# how many\nmax-tasks-num = 3\n");
+    file_write(service.config, "# how many\nmax-tasks-num = 3\nsocket-mode = 0600\n");
     ck_assert_int_eq(kill(service.monitor, SIGHUP), 0);
     wait_count(&service, "DOWNLOADING", 3, SOON);
+    service_wait_log(&service, "socket-mode has changed, which takes effect at a restart", SOON);
 
     file_write(service.config, "# how many\nmax-tasks-num = lots\n");
     ck_assert_int_eq(kill(service.monitor, SIGHUP), 0);
