@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/random.h>
 #include <unistd.h>
 
@@ -94,8 +95,10 @@ static int open_part(struct attempt *attempt, bool truncate)
                                                attempt->part, FILER_TIMEOUT, &attempt->fd);
     if (r < 0 || !truncate)
         return r;
+    struct stat there;
     transfer_enter_disk(transfer);
-    r = ftruncate(attempt->fd, 0) < 0 ? file_error(-errno) : 0;
+    bool is_empty = fstat(attempt->fd, &there) == 0 && there.st_size == 0; /* as most are */
+    r = !is_empty && ftruncate(attempt->fd, 0) < 0 ? file_error(-errno) : 0;
     transfer_leave_disk(transfer);
     return r;
 }

@@ -952,10 +952,10 @@ static int read_only_task(struct database *database, sqlite3_stmt *statement, st
         return finish(statement, result < 0 ? result : -ENOENT);
     result = read_task(statement, &task);
     if (result == 0)
+        result = read_secrets(database, &task); /* of the same moment: `statement` goes on */
+    if (result == 0)
         result = step(database, statement);
     finish(statement, 0);
-    if (result == 0)
-        result = read_secrets(database, &task);
     if (result != 0)
         return result < 0 ? result : -EMLINK;
     *ret_task = task;
