@@ -252,10 +252,11 @@ static void walk(const struct who_may *row, enum who who)
     static const struct identity *const people[PEOPLE] = {&bob, &alice, &bob, &dora, &root};
     _cleanup_answer_ struct answer answer = {0};
     call(&service, &root, "POST", "/pause");
-    wait_count(&service, "DOWNLOADING", 0, SOON); /* what a resume let start */
     const char *id = ready_task(row), *before = what_alice_sees(id);
     int fd = who == NOBODY ? connect_tcp(service.port, people[who])
                            : connect_unix(service.socket, people[who]);
+    /* what a resume let start; after some requests, since a worker may just have taken one */
+    wait_count(&service, "DOWNLOADING", 0, SOON);
     _cleanup_free_ char *stats = read_stats(&service);
     const char *request = request_of(row, id);
     http_exchange(fd, request, strlen(request), &answer);
