@@ -64,12 +64,6 @@ static char *join_path(const char *directory, const char *path)
     return TAKE_PTR(joined);
 }
 
-/* Not a URL, nor one that lost its scheme: 127.0.0.1:80/x, or http:/h/x. */
-static bool is_directory(const char *text)
-{
-    return strspn(text, "~/.") > 0 || !strchr(text, ':');
-}
-
 /* What the service is told for PATH as it was typed. */
 static enum api_exit resolve_path(const struct command_call *call, const char *path,
                                   char **ret_path)
@@ -141,7 +135,7 @@ enum api_exit cmd_add(const struct command_call *call)
     enum api_exit worst = API_EXIT_DONE;
     int urls = call->argc;
 
-    if (urls == 2 && is_directory(call->argv[1]))
+    if (urls == 2 && !strstr(call->argv[1], "://") && !is_magnet(call->argv[1]))
         urls = 1;
     if (urls > 2 && strspn(call->argv[urls - 1], "~/.") > 0)
         return output_fail(API_EXIT_USAGE,

@@ -20,7 +20,7 @@
 const struct command commands[] = {
     {"add", NULL, "URL... [PATH]", "download URLs into the directory PATH",
      "Asks the service to download each URL and prints its task: where the file will be, and\n"
-     "the task's id. With two arguments, a second one without a colon is PATH, a directory on the\n"
+     "the task's id. With two arguments, a second one without :// is PATH, a directory on the\n"
      "service's machine, made if missing; without it files go to your default directory,\n"
      "~/autodl-storage. A relative PATH counts from the current directory, if the service is\n"
      "on this machine. Put URLs in quotes, and '~/...' too where the service is elsewhere.\n",

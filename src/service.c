@@ -223,15 +223,20 @@ static bool is_same_list(const struct settings_list *a, const struct settings_li
 /* Who closes a socket by a reload is not to believe that it is closed. */
 static void warn_of_restart(const struct settings *old, const struct settings *fresh)
 {
+    const bool listen = is_same_list(&old->listen, &fresh->listen);
+    const bool socket = strcmp(old->socket, fresh->socket) == 0;
+    const bool mode = old->socket_mode == fresh->socket_mode;
+    const bool state_dir = strcmp(old->state_dir, fresh->state_dir) == 0;
+    const bool run_as = strcmp(old->run_as, fresh->run_as) == 0;
     const struct {
         const char *key;
         bool same;
     } keys[] = {
-        {"listen",               is_same_list(&old->listen,              &fresh->listen)    },
-        {"socket",               strcmp(old->socket,                     fresh->socket) == 0},
-        {"socket-mode",          old->socket_mode == fresh->socket_mode},
-        {"state-dir", strcmp(old->state_dir,                 fresh->state_dir) == 0                   },
-        {"run-as",    strcmp(old->run_as,                    fresh->run_as) == 0},
+        {"listen",      listen   },
+        {"socket",      socket   },
+        {"socket-mode", mode     },
+        {"state-dir",   state_dir},
+        {"run-as",      run_as   },
     };
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
         if (!keys[i].same)

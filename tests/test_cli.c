@@ -670,7 +670,6 @@ static const struct misuse misuses[] = {
     {{"add", "http://a/1", "http://a/2", "b"}, "\"b\": no scheme; did you mean https://b ?"},
     {{"add", "http://a/1", "http://a/2", "~/b"},
      "\"~/b\": PATH goes with one URL alone; add them one by one"},
-    {{"add", "http://a/1", "h:80/b"}, "\"h:80/b\": no scheme; did you mean https://h:80/b ?"},
     {{"add", "a?u=http://b"}, "\"a?u=http://b\": no scheme; did you mean https://a?u=http://b ?"},
     {{"add", "magnet:?xt=a"}, "\"magnet:?xt=a\": autodl does not speak BitTorrent"},
     {{"add", "http://a/", "MAGNET:?xt=x"}, "\"MAGNET:?xt=x\": autodl does not speak BitTorrent"},

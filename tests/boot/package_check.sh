@@ -4,7 +4,7 @@
 # must give the same bytes; lintian and blhc have nothing to say; piuparts installs, upgrades, removes and
 # purges them. As root; what cannot be done is skipped, with the reason.
 #
-# TESTS=no    do not run the tests in the build
+# NOCHECK=yes do not run the tests in the build
 set -u
 : "${AUTODL_SOURCE:=$(cd "$(dirname "$0")/../.." && pwd)}"
 : "${AUTODL_BUILD:=.}"
@@ -45,7 +45,7 @@ silent() { # description, what was said
 }
 
 nocheck=
-[ "${TESTS:-}" != no ] || nocheck=nocheck
+[ "${NOCHECK:-}" != yes ] || nocheck=nocheck
 first=$work/first
 second=$work/a/longer/way/to/the/second
 
