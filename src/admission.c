@@ -12,6 +12,7 @@
 #include "common/log.h"
 #include "common/units.h"
 #include "core/url.h"
+#include "hosts.h"
 #include "lanes.h"
 #include "transfer/naming.h"
 
@@ -395,7 +396,7 @@ static void enter_queue(struct engine *engine, const struct task *task)
     if (task->state == TASK_PAUSED)
         engine_count_paused(engine, task);
     if (task->state == TASK_ENQUEUED)
-        engine_enqueue(engine, task->uid, task->row, false);
+        engine_enqueue(engine, task, false);
 }
 
 /* Once more from the start: somebody came between. */
@@ -563,6 +564,9 @@ static int fill_task(struct admission *admission, const struct manager_add *add,
     task->if_exists = add->if_exists;
     task->name_is_final = add->classic || add->name || options->unique_names;
     task->retries = add->retries;
+    task->priority = add->priority;
+    task->not_before = add->not_before;
+    task->wait = add->not_before ? TASK_WAIT_START : TASK_WAIT_NONE;
     task->name = first_name(add, options);
     int r = task->name ? 0 : -ENOMEM;
     if (r == 0)
@@ -574,6 +578,8 @@ static int fill_task(struct admission *admission, const struct manager_add *add,
     if (r == 0)
         r = copy_text(add->directory ? add->directory : options->default_directory,
                       &task->directory);
+    if (r == 0)
+        r = (task->host = hosts_number(admission->engine->host_key, task->url)) ? 0 : -ENOMEM;
     if (r == 0)
         r = copy_text(add->checksum, &task->checksum);
     if (r == 0)

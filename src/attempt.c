@@ -25,6 +25,7 @@
 #define FLUSH_BYTES  ((int64_t)16 << 20) /* of dirty data before the disk is set to work */
 #define DISK_WAIT    10000               /* ms until a full disk is looked at again, ... */
 #define QUOTA_WAIT   60000               /* ... and a used up quota */
+#define EARLY_MAX    100                 /* ms */
 
 struct attempt {
     struct attempt_rooms *rooms;
@@ -32,11 +33,11 @@ struct attempt {
     struct engine_options *options;
     struct worker_tools *tools;
     struct task task;
+    bool out_of_turn;
     struct active_entry *entry;
     struct finish_job *place; /* in the finisher; NULL: it has been taken */
-    char *host;
-    char *part; /* the part file's name */
-    int fd;     /* the part file, or -1 */
+    char *part;               /* the part file's name */
+    int fd;                   /* the part file, or -1 */
     struct disk_claim *claim;
     bool disk_full; /* found as it goes */
     struct transfer_outcome outcome;
@@ -230,20 +231,9 @@ static bool is_cancelled(void *data)
 
 /* --- how it ends: it waits again --- */
 
-/* Beside the line until `at` (0: in front of it now); without memory for that, in front too. */
-static void push(struct attempt_rooms *rooms, uid_t uid, int64_t row, int64_t at,
-                 enum queue_reason reason)
-{
-    struct queue *queue = rooms->engine->queue;
-    if (at == 0 || queue_push_later(queue, uid, row, at, reason) == -ENOMEM)
-        engine_enqueue(rooms->engine, uid, row, true);
-    rooms->kick(rooms->kick_data);
-}
-
 struct put_back {
-    struct attempt_rooms *rooms;
-    uid_t uid;
-    int64_t row;
+    struct engine *engine;
+    struct queue_task task;
     int64_t at;
     enum queue_reason reason;
 };
@@ -253,9 +243,9 @@ static void on_put_back_stored(void *data, int result)
 {
     struct put_back *back = data;
     if (result < 0)
-        log_error("uid=%u a task that waits again cannot be stored: %s", back->uid,
+        log_error("uid=%u a task that waits again cannot be stored: %s", back->task.uid,
                   strerror(-result));
-    push(back->rooms, back->uid, back->row, back->at, back->reason);
+    engine_put_back(back->engine, &back->task, back->at, back->reason);
     free(back);
 }
 
@@ -266,12 +256,13 @@ static void put_back(struct attempt *attempt, int64_t at, enum queue_reason reas
     task->drop_part = false;
     engine_move(engine, attempt->entry, task, TASK_PUT_BACK);
     active_leave(engine->active, TAKE_PTR(attempt->entry));
+    struct queue_task queued = engine_queued(engine, task);
     struct put_back *back = malloc(sizeof *back);
     if (back)
-        *back = (struct put_back){attempt->rooms, task->uid, task->row, at, reason};
+        *back = (struct put_back){engine, queued, at, reason};
     if (!back || store_update(engine->store, task, on_put_back_stored, back) < 0) {
         free(back);
-        push(attempt->rooms, task->uid, task->row, at, reason);
+        engine_put_back(engine, &queued, at, reason);
     }
 }
 
@@ -397,8 +388,9 @@ static void fail_or_retry(struct attempt *attempt)
     log_info("task=%s user=%s tries again in %lld ms: %s: %s", task->id, task->user,
              (long long)decision.wait, result->error_code, result->error_message);
     engine_set_error(task, result->error_code, result->error_message);
-    if (decision.host && attempt->host)
-        hosts_hold(attempt->engine->hosts, attempt->host, units_now_boottime() + decision.wait);
+    if (decision.host) /* without memory this task alone waits */
+        queue_hold_host(attempt->engine->queue, engine_queued(attempt->engine, task).host,
+                        units_now_boottime() + decision.wait);
     put_aside(attempt, decision.wait, decision.host ? TASK_WAIT_HOST : TASK_WAIT_RETRY,
               decision.host ? QUEUE_HOST : QUEUE_RETRY);
 }
@@ -638,6 +630,20 @@ static void start(struct attempt *attempt)
              task->attempts, (long long)known.have);
 }
 
+/* Before there is a part file: a crash in between leaves one that is known of. The next start looks
+ * for such among the first of each line; who starts out of turn is not found there, and so is
+ * recorded at once. */
+static int record_start(struct attempt *attempt)
+{
+    struct task *task = &attempt->task;
+    bool had_part = task->has_part;
+    task->has_part = true;
+    if (!had_part && attempt->out_of_turn)
+        return engine_store_update(attempt->engine, task) < 0 ? -ENOMEM : 0; /* it is tried again */
+    store_update_lazily(attempt->engine->store, task);
+    return 0;
+}
+
 static void run(struct attempt *attempt)
 {
     struct task *task = &attempt->task;
@@ -646,36 +652,19 @@ static void run(struct attempt *attempt)
     int r = prepare(attempt);
     if (r == 0) {
         start(attempt);
-        task->has_part = true; /* before it is: a crash in between leaves one that is known of */
-        store_update_lazily(attempt->engine->store, task);
-        r = transfer(attempt);
+        r = record_start(attempt);
     }
+    if (r == 0)
+        r = transfer(attempt);
     conclude(attempt, r);
 }
 
-/* Its own time has not come (it was popped after a restart, which knows no times), or its host
- * asked for patience meanwhile. */
-static bool has_to_wait(struct attempt *attempt)
+/* ms until its start time, or until that is to be looked at again: the queue goes by the boot's
+ * clock, and the two drift apart a little before it follows the other. 0: it may start. */
+static int64_t earliness(const struct task *task)
 {
-    struct engine *engine = attempt->engine;
-    struct task *task = &attempt->task;
-    static const enum queue_reason reasons[] = {
-        [TASK_WAIT_NONE] = QUEUE_RETRY,
-        [TASK_WAIT_RETRY] = QUEUE_RETRY,
-        [TASK_WAIT_HOST] = QUEUE_HOST,
-        [TASK_WAIT_DISK] = QUEUE_DISK,
-    };
-    int64_t now = units_now_boottime();
-    int64_t until = attempt->host ? hosts_held_until(engine->hosts, attempt->host, now) : 0;
-    enum queue_reason reason = QUEUE_HOST;
-    if (until == 0 && task->not_before > units_now_realtime()) {
-        until = engine_boot_time(task->not_before, RETRY_AFTER_MAX);
-        reason = reasons[task->wait];
-    }
-    if (until == 0)
-        return false;
-    push(attempt->rooms, task->uid, task->row, until, reason);
-    return true;
+    int64_t left = task->wait == TASK_WAIT_START ? task->not_before - units_now_realtime() : 0;
+    return left <= 0 ? 0 : left < EARLY_MAX ? left + 1 : EARLY_MAX;
 }
 
 static void release(struct attempt *attempt, uid_t uid)
@@ -688,31 +677,32 @@ static void release(struct attempt *attempt, uid_t uid)
         close(attempt->fd);
     transfer_leave_disk(attempt->tools->transfer);
     free(attempt->part);
-    free(attempt->host);
     task_release(&attempt->task);
     engine_options_unref(attempt->engine, attempt->options);
 }
 
-void attempt_run(struct attempt_rooms *rooms, struct worker_tools *tools, uid_t uid, int64_t row)
+void attempt_run(struct attempt_rooms *rooms, struct worker_tools *tools,
+                 const struct queue_task *queued)
 {
     struct engine *engine = rooms->engine;
     struct attempt attempt = {.rooms = rooms, .engine = engine, .tools = tools, .fd = -1};
 
-    int r = store_fetch(engine->store, row, &attempt.task);
+    int r = store_fetch(engine->store, queued->row, &attempt.task);
     if (r < 0) {
-        log_error("uid=%u a task cannot be read from the store; it is tried again: %s", uid,
+        log_error("uid=%u a task cannot be read from the store; it is tried again: %s", queued->uid,
                   strerror(-r));
-        push(rooms, uid, row, units_now_boottime() + DISK_WAIT, QUEUE_RETRY);
+        engine_put_back(engine, queued, units_now_boottime() + DISK_WAIT, QUEUE_RETRY);
         return;
     }
     attempt.options = engine_options_ref(engine);
-    attempt.host = hosts_of_url(attempt.task.url);
-    if (!has_to_wait(&attempt)) {
-        if (finisher_reserve(rooms->finisher, uid, &attempt.place) == 0 &&
-            active_enter(engine->active, row, TASK_ENQUEUED, &attempt.entry) == 0)
-            run(&attempt);
-        else
-            push(rooms, uid, row, units_now_boottime() + DISK_WAIT, QUEUE_RETRY);
-    }
-    release(&attempt, uid);
+    attempt.out_of_turn = queued->out_of_turn || attempt.task.wait == TASK_WAIT_START;
+    int64_t early = earliness(&attempt.task);
+    if (early > 0)
+        engine_put_back(engine, queued, units_now_boottime() + early, QUEUE_START_TIME);
+    else if (finisher_reserve(rooms->finisher, queued->uid, &attempt.place) == 0 &&
+             active_enter(engine->active, queued->row, TASK_ENQUEUED, &attempt.entry) == 0)
+        run(&attempt);
+    else
+        engine_put_back(engine, queued, units_now_boottime() + DISK_WAIT, QUEUE_RETRY);
+    release(&attempt, queued->uid);
 }

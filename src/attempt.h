@@ -10,9 +10,8 @@ struct attempt_rooms {
     struct engine *engine;
     struct admission *admission;
     struct finisher *finisher;
-    void (*kick)(void *data); /* there is an earlier time to wake at */
-    void *kick_data;
 };
 
 /* On a worker's thread; blocks until the task has ended, or is handed on, or put back. */
-void attempt_run(struct attempt_rooms *rooms, struct worker_tools *tools, uid_t uid, int64_t row);
+void attempt_run(struct attempt_rooms *rooms, struct worker_tools *tools,
+                 const struct queue_task *queued);

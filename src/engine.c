@@ -9,6 +9,7 @@
 
 #include "common/log.h"
 #include "common/units.h"
+#include "hosts.h"
 
 #define PUSH_TIMES 100
 #define PUSH_PAUSE 10000 /* us */
@@ -85,6 +86,7 @@ int engine_init(struct engine *engine, const struct settings *settings)
     if (!engine->options)
         return -ENOMEM;
     engine->started_at = units_now_realtime();
+    engine->wall_ahead = engine->started_at - units_now_boottime();
     pthread_mutex_init(&engine->lock, NULL);
     return 0;
 }
@@ -175,16 +177,88 @@ void engine_move(struct engine *engine, struct active_entry *entry, struct task 
     engine_moved(engine, from, task);
 }
 
-void engine_enqueue(struct engine *engine, uid_t uid, int64_t row, bool in_front)
+struct queue_task engine_queued(const struct engine *engine, const struct task *task)
 {
-    int (*push)(struct queue *, uid_t, int64_t) = in_front ? queue_push_front : queue_push;
-    int r = push(engine->queue, uid, row);
+    return (struct queue_task){
+        .row = task->row,
+        .host = task->host ? task->host : hosts_number(engine->host_key, task->url),
+        .uid = task->uid,
+        .priority = (int8_t)task->priority,
+    };
+}
+
+/* Where a task comes into the queue: at `at` because of `reason`, or, `at` being 0, now. */
+struct entrance {
+    int64_t at;
+    enum queue_reason reason;
+    bool in_front;
+};
+
+/* By the time that the store has for a task. */
+static struct entrance entrance_at(const struct engine *engine, int64_t not_before,
+                                   enum task_wait wait, bool in_front)
+{
+    static const enum queue_reason reasons[TASK_WAITS] = {
+        [TASK_WAIT_NONE] = QUEUE_RETRY,       [TASK_WAIT_RETRY] = QUEUE_RETRY,
+        [TASK_WAIT_HOST] = QUEUE_HOST,        [TASK_WAIT_DISK] = QUEUE_DISK,
+        [TASK_WAIT_START] = QUEUE_START_TIME,
+    };
+    if (not_before <= units_now_realtime())
+        return (struct entrance){.in_front = in_front};
+    int64_t at = wait == TASK_WAIT_START ? not_before - engine->wall_ahead
+                                         : engine_boot_time(not_before, RETRY_AFTER_MAX);
+    return (struct entrance){at, reasons[wait], false};
+}
+
+static int enter(struct engine *engine, const struct queue_task *task,
+                 const struct entrance *entrance)
+{
+    if (entrance->at != 0)
+        return queue_push_later(engine->queue, task, entrance->at, entrance->reason);
+    return entrance->in_front ? queue_push_front(engine->queue, task)
+                              : queue_push(engine->queue, task);
+}
+
+static void enter_with_patience(struct engine *engine, const struct queue_task *task,
+                                const struct entrance *entrance)
+{
+    int r = enter(engine, task, entrance);
     for (int times = 1; r == -ENOMEM && times < PUSH_TIMES; times++) {
         usleep(PUSH_PAUSE);
-        r = push(engine->queue, uid, row);
+        r = enter(engine, task, entrance);
     }
     if (r == -ENOMEM)
-        log_error("uid=%u no memory to queue a task; it waits for the next start", uid);
+        log_error("uid=%u no memory to queue a task; it waits for the next start", task->uid);
+    if (entrance->at != 0)
+        engine->kick(engine->kick_data);
+}
+
+int engine_take_up(struct engine *engine, const struct store_listed *listed)
+{
+    struct queue_task task = {
+        .row = listed->row,
+        .host = listed->host,
+        .uid = listed->uid,
+        .priority = (int8_t)listed->priority,
+    };
+    struct entrance entrance = entrance_at(engine, listed->not_before, listed->wait, false);
+    int r = 0;
+    if (entrance.at != 0 && listed->wait == TASK_WAIT_HOST) /* what it asked for stands */
+        r = queue_hold_host(engine->queue, listed->host, entrance.at);
+    return r < 0 ? r : enter(engine, &task, &entrance);
+}
+
+void engine_enqueue(struct engine *engine, const struct task *task, bool in_front)
+{
+    struct queue_task queued = engine_queued(engine, task);
+    struct entrance entrance = entrance_at(engine, task->not_before, task->wait, in_front);
+    enter_with_patience(engine, &queued, &entrance);
+}
+
+void engine_put_back(struct engine *engine, const struct queue_task *task, int64_t at,
+                     enum queue_reason reason)
+{
+    enter_with_patience(engine, task, &(struct entrance){at, reason, at == 0});
 }
 
 void engine_set_error(struct task *task, const char *code, const char *message)
@@ -232,7 +306,7 @@ struct manager_view engine_view(struct engine *engine, struct task *task)
             view.bytes_done = now.bytes_done;
             view.bytes_per_second = now.bytes_per_second;
         }
-    } else if (queue_why(engine->queue, task->uid, task->row, &view.reason, &until) == 0) {
+    } else if (queue_why(engine->queue, task->row, &view.reason, &until) == 0) {
         task->state = TASK_ENQUEUED;
         view.waits = true;
         view.until = until ? units_now_realtime() + until - units_now_boottime() : 0;

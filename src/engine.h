@@ -16,7 +16,6 @@
 #include "core/stats.h"
 #include "core/task.h"
 #include "disk.h"
-#include "hosts.h"
 #include "privsep/files.h"
 #include "store/store.h"
 #include "transfer/retry.h"
@@ -54,13 +53,17 @@ struct engine {
     struct stats *stats;
     struct files *files;
     struct active *active;
-    struct hosts *hosts;
     struct disk *disk;
     int64_t started_at; /* ms since the epoch: tasks that ended before are not in the counters */
     struct address_endpoint *listeners; /* the service's own */
     size_t listener_count;
+    uint8_t host_key[STORE_HOST_KEY_SIZE]; /* hosts_number's */
+    void (*kick)(void *data); /* there may be an earlier time to wake at */
+    void *kick_data;
     char boot_id[ENGINE_BOOT_ID_MAX]; /* "": not known, and nothing is trusted that is not on disk */
 
+    _Atomic int64_t wall_ahead; /* ms by which the wall clock is ahead of the boot's, as start times in
+                                 * the queue have it */
     atomic_bool stopping; /* running downloads are left to the next start */
     atomic_uint names_freed; /* counts the times that a dest became free again */
 
@@ -96,9 +99,18 @@ void engine_moved(struct engine *engine, enum task_state from, const struct task
  * negative errno: that could not be stored, and so has not happened (logged). */
 int engine_fail(struct engine *engine, struct active_entry *entry, struct task *task,
                  const char *code, const char *message);
-/* Has a task wait for its turn, at the end of its user's line or at its head. Where there is no memory
- * for that, it is tried again for a second; then, as once the queue is closed, the next start finds it. */
-void engine_enqueue(struct engine *engine, uid_t uid, int64_t row, bool in_front);
+/* The task as the queue knows it. */
+struct queue_task engine_queued(const struct engine *engine, const struct task *task);
+/* Puts a task into the queue as the last run left it: to wait for its time, if that has not come. 0,
+ * -ENOMEM, or -ESHUTDOWN. */
+int engine_take_up(struct engine *engine, const struct store_listed *listed);
+/* Has a task wait for its time, if that has not come, then for its turn, at the end of its user's line
+ * or at its head. Where there is no memory for that, it is tried again for a second; then, as once the
+ * queue is closed, the next start finds it. */
+void engine_enqueue(struct engine *engine, const struct task *task, bool in_front);
+/* The same for a task at the head of its line, now; or beside it until `at` (boot time, not 0). */
+void engine_put_back(struct engine *engine, const struct queue_task *task, int64_t at,
+                     enum queue_reason reason);
 /* What went wrong last, as people see it; NULL, NULL: nothing. */
 void engine_set_error(struct task *task, const char *code, const char *message);
 /* Answers those who wished something of a task that is ending now, by what it became. */

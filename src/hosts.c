@@ -1,53 +1,15 @@
 #include "hosts.h"
 
+#include <assert.h>
 #include <ctype.h>
-#include <errno.h>
-#include <pthread.h>
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
+#include "common/cleanup.h"
 #include "core/url.h"
-
-struct held {
-    struct held *next;
-    char *host;
-    int64_t until;
-};
-
-struct hosts {
-    pthread_mutex_t lock;
-    /* protected by lock */
-    struct held *held; /* those whose time is over go when somebody looks */
-};
-
-int hosts_create(struct hosts **ret_hosts)
-{
-    struct hosts *hosts = calloc(1, sizeof *hosts);
-    if (!hosts)
-        return -ENOMEM;
-    pthread_mutex_init(&hosts->lock, NULL);
-    *ret_hosts = hosts;
-    return 0;
-}
-
-static void free_first(struct held **link)
-{
-    struct held *held = *link;
-    *link = held->next;
-    free(held->host);
-    free(held);
-}
-
-void hosts_destroy(struct hosts *hosts)
-{
-    if (!hosts)
-        return;
-    while (hosts->held)
-        free_first(&hosts->held);
-    pthread_mutex_destroy(&hosts->lock);
-    free(hosts);
-}
 
 /* A port that goes without saying is not part of it. */
 static size_t without_default_port(const char *scheme, const char *host, size_t len)
@@ -82,45 +44,17 @@ char *hosts_of_url(const char *url)
     return copy;
 }
 
-/* Also forgets those whose time is over. */
-static struct held *find_locked(struct hosts *hosts, const char *host, int64_t now)
+uint64_t hosts_number(const uint8_t key[static STORE_HOST_KEY_SIZE], const char *url)
 {
-    struct held **link = &hosts->held;
-    while (*link) {
-        if ((*link)->until <= now)
-            free_first(link);
-        else if (strcmp((*link)->host, host) == 0)
-            return *link;
-        else
-            link = &(*link)->next;
-    }
-    return NULL;
-}
-
-void hosts_hold(struct hosts *hosts, const char *host, int64_t until)
-{
-    pthread_mutex_lock(&hosts->lock);
-    struct held *held = find_locked(hosts, host, 0);
-    if (held) {
-        if (held->until < until)
-            held->until = until;
-    } else if ((held = calloc(1, sizeof *held))) {
-        held->host = strdup(host);
-        held->until = until;
-        held->next = hosts->held;
-        if (held->host)
-            hosts->held = held;
-        else
-            free(held);
-    }
-    pthread_mutex_unlock(&hosts->lock);
-}
-
-int64_t hosts_held_until(struct hosts *hosts, const char *host, int64_t now)
-{
-    pthread_mutex_lock(&hosts->lock);
-    struct held *held = find_locked(hosts, host, now);
-    int64_t until = held ? held->until : 0;
-    pthread_mutex_unlock(&hosts->lock);
-    return until;
+    unsigned char mac[EVP_MAX_MD_SIZE];
+    unsigned mac_len = 0;
+    uint64_t number = 0;
+    _cleanup_free_ char *host = hosts_of_url(url);
+    const char *text = host ? host : "";
+    if (!HMAC(EVP_sha256(), key, STORE_HOST_KEY_SIZE, (const unsigned char *)text, strlen(text),
+              mac, &mac_len))
+        return 0;
+    assert(mac_len >= sizeof number);
+    memcpy(&number, mac, sizeof number);
+    return number ? number : 1;
 }

@@ -1,18 +1,13 @@
-/* Hosts that asked for patience (Retry-After): until when none of anybody's tasks goes there. Thread
- * safe. */
+/* What a host is to the queue: a URL's host and port, as a number. Pure. */
 #pragma once
 
 #include <stdint.h>
 
-struct hosts;
+#include "store/store.h"
 
-int hosts_create(struct hosts **ret_hosts); /* 0 or -ENOMEM */
-void hosts_destroy(struct hosts *hosts);
-
-/* The URL's host and port, without userinfo, in lower case: what a host is here. NULL: no memory, or
- * there is none; the caller frees it. */
+/* The URL's host and port, without userinfo, in lower case, without the scheme's own port. NULL: no
+ * memory, or there is none; the caller frees it. */
 char *hosts_of_url(const char *url);
-/* `until`: boot time (ms). A later one replaces an earlier one. Without memory nobody is held back. */
-void hosts_hold(struct hosts *hosts, const char *host, int64_t until);
-/* Until when it is held back; 0: it is not. */
-int64_t hosts_held_until(struct hosts *hosts, const char *host, int64_t now);
+/* The number of the URL's host: a keyed hash, so that nobody finds hosts that share one. Never 0,
+ * which stands for "not known" where it is stored, but for want of memory. */
+uint64_t hosts_number(const uint8_t key[static STORE_HOST_KEY_SIZE], const char *url);

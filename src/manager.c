@@ -27,6 +27,7 @@
 #define WATCH_EVERY   1000   /* ms, while something runs */
 #define PRUNE_EVERY   600000 /* ms */
 #define PRUNE_AT_ONCE 10000  /* tasks */
+#define CLOCK_SET_BY  100    /* ms; less is what two clocks differ by that are read in turn */
 #define STOP_PATIENCE 5000 /* ms for what is in hand when the service stops, a last sync included  \
                             */
 #define LAST_PATIENCE 1000 /* ms for what is in nobody's hand but the kernel's by then */
@@ -151,6 +152,12 @@ static void on_cleared_part(void *data, const struct task *task)
         finisher_remove_part(verb->manager->finisher, &copy);
 }
 
+static int compare_rows(const void *left, const void *right)
+{
+    int64_t a = *(const int64_t *)left, b = *(const int64_t *)right;
+    return a < b ? -1 : a > b;
+}
+
 static void on_cleared(void *data, int result)
 {
     struct verb *verb = data;
@@ -158,11 +165,13 @@ static void on_cleared(void *data, int result)
     if (result == 0) {
         stats_move(engine->stats, TASK_ENQUEUED, TASK_CLEARED, verb->count);
         atomic_fetch_add(&engine->names_freed, 1);
-    } else { /* they still wait, then */
+    } else { /* they still wait, then, as they came */
         struct task task;
+        if (verb->count > 0)
+            qsort(verb->rows, verb->count, sizeof *verb->rows, compare_rows);
         for (size_t i = 0; i < verb->count; i++)
             if (store_fetch(engine->store, verb->rows[i], &task) == 0) {
-                engine_enqueue(engine, task.uid, task.row, false);
+                engine_enqueue(engine, &task, false);
                 task_release(&task);
             }
     }
@@ -276,6 +285,7 @@ void manager_reload(struct manager *manager, const struct settings *settings)
         log_error("no memory for the new settings; the old ones stay");
     files_renew(manager->engine.files, settings->umask);
     manager_set_max_tasks(manager, settings->max_tasks_num);
+    queue_set_host_max(manager->engine.queue, settings->max_per_host);
     atomic_store(&manager->prune_at, 0);
     timer_kick(manager->timer);
 }
@@ -285,7 +295,7 @@ void manager_reload(struct manager *manager, const struct settings *settings)
 struct recovered_user {
     struct recovered_user *next;
     uid_t uid;
-    unsigned seen; /* of their waiting tasks */
+    unsigned seen[TASK_PRIORITY_MAX - TASK_PRIORITY_MIN + 1]; /* waiting tasks of a priority */
 };
 
 struct recovery {
@@ -294,9 +304,9 @@ struct recovery {
     uint64_t waiting, interrupted, finishing;
 };
 
-/* Among the first of a user's line, some may have begun without the store knowing: that is written
- * behind. */
-static bool may_have_begun(struct recovery *recovery, uid_t uid)
+/* Among the first of a user's line, of each priority, some may have begun without the store
+ * knowing: that is written behind (attempt.c). */
+static bool may_have_begun(struct recovery *recovery, uid_t uid, int priority)
 {
     struct recovered_user *user = recovery->users;
     while (user && user->uid != uid)
@@ -308,68 +318,73 @@ static bool may_have_begun(struct recovery *recovery, uid_t uid)
         *user = (struct recovered_user){.next = recovery->users, .uid = uid};
         recovery->users = user;
     }
-    return user->seen++ < API_MAX_TASKS_MAX;
+    return user->seen[priority - TASK_PRIORITY_MIN]++ < API_MAX_TASKS_MAX;
 }
 
-static int recover_waiting(struct recovery *recovery, const struct task *task)
+static int recover_waiting(struct recovery *recovery, const struct task *task, bool begun,
+                           uint64_t *ret_host)
 {
     struct engine *engine = &recovery->manager->engine;
     struct task changed = *task;
     changed.state = TASK_ENQUEUED;
-    changed.has_part = task->has_part || task->admitted;
+    changed.has_part = task->has_part || (begun && task->admitted);
+    changed.host = engine_queued(engine, task).host;
+    *ret_host = changed.host;
     if (task->state == TASK_DOWNLOADING)
         recovery->interrupted++;
-    if (changed.state == task->state && changed.has_part == task->has_part)
+    if (changed.state == task->state && changed.has_part == task->has_part &&
+        changed.host == task->host)
         return 0;
     return store_update(engine->store, &changed, NULL, NULL);
 }
 
-/* A task that a worker or a finisher may have had in hand. */
-static int recover_in_hand(struct recovery *recovery, int64_t row, enum task_state state)
+/* A task that a worker or a finisher may have had in hand (`begun`), or one from before hosts had
+ * numbers. */
+static int recover_in_hand(struct recovery *recovery, struct store_listed *listed, bool begun)
 {
     struct engine *engine = &recovery->manager->engine;
     struct task task;
-    int r = store_fetch(engine->store, row, &task);
+    int r = store_fetch(engine->store, listed->row, &task);
     if (r < 0)
         return r;
-    if (state == TASK_FINISHING) {
+    if (listed->state == TASK_FINISHING) {
         recovery->finishing++;
         stats_enter(engine->stats, TASK_FINISHING, 1);
         return finisher_resume(recovery->manager->finisher, &task);
     }
-    r = recover_waiting(recovery, &task);
+    r = recover_waiting(recovery, &task, begun, &listed->host);
     task_release(&task);
     return r;
 }
 
-static int recover(void *data, int64_t row, uid_t uid, enum task_state state)
+static int recover(void *data, const struct store_listed *listed)
 {
     struct recovery *recovery = data;
     struct engine *engine = &recovery->manager->engine;
-    if (state == TASK_FINISHING)
-        return recover_in_hand(recovery, row, state);
-    if (state == TASK_PAUSED) {
+    struct store_listed task = *listed;
+    if (task.state == TASK_FINISHING)
+        return recover_in_hand(recovery, &task, true);
+    if (task.state == TASK_PAUSED) {
         stats_enter(engine->stats, TASK_PAUSED, 1);
-        return queue_book(engine->queue, uid, 1, SIZE_MAX);
+        return queue_book(engine->queue, task.uid, 1, SIZE_MAX);
     }
     int r = 0;
-    if (may_have_begun(recovery, uid) || state == TASK_DOWNLOADING)
-        r = recover_in_hand(recovery, row, state);
+    bool begun = may_have_begun(recovery, task.uid, task.priority) || task.state == TASK_DOWNLOADING;
+    if (begun || task.host == 0)
+        r = recover_in_hand(recovery, &task, begun);
     if (r < 0)
         return r;
     recovery->waiting++;
     stats_enter(engine->stats, TASK_ENQUEUED, 1);
-    return queue_push(engine->queue, uid, row);
+    return engine_take_up(engine, &task);
 }
 
 /* A task whose part file was to be removed, and was not any more. */
-static int recover_stray(void *data, int64_t row, uid_t uid, enum task_state state)
+static int recover_stray(void *data, const struct store_listed *listed)
 {
     struct manager *manager = data;
     struct task task;
-    (void)uid;
-    (void)state;
-    int r = store_fetch(manager->engine.store, row, &task);
+    int r = store_fetch(manager->engine.store, listed->row, &task);
     if (r == 0)
         finisher_remove_part(manager->finisher, &task);
     return r == -ENOENT ? 0 : r;
@@ -464,9 +479,21 @@ static void on_found_worker(void *data, uid_t uid)
     on_storage_answers(data, uid);
 }
 
+/* Start times are the wall clock's, the queue's times are the boot's. */
+static void follow_wall_clock(struct manager *manager)
+{
+    int64_t ahead = units_now_realtime() - units_now_boottime();
+    int64_t by = manager->engine.wall_ahead - ahead;
+    if (llabs(by) < CLOCK_SET_BY)
+        return;
+    manager->engine.wall_ahead = ahead;
+    queue_shift_starts(manager->engine.queue, by);
+}
+
 static int64_t do_what_is_due(struct manager *manager)
 {
     int64_t now = units_now_boottime();
+    follow_wall_clock(manager);
     int64_t watch_at = workers_watch(manager->workers, STUCK_AFTER) ? now + WATCH_EVERY : INT64_MAX;
     int64_t next = queue_tick(manager->engine.queue);
     if (now >= atomic_load(&manager->prune_at)) {
@@ -500,13 +527,14 @@ static int create_parts(struct manager *manager, const struct settings *settings
         log_error("%s", message);
         return r;
     }
-    r = queue_create(settings->max_tasks_num, units_now_boottime, &engine->queue);
+    r = queue_create(settings->max_tasks_num, settings->max_per_host, units_now_boottime,
+                     &engine->queue);
+    if (r == 0)
+        r = store_host_key(engine->store, engine->host_key);
     if (r == 0)
         r = stats_create(&engine->stats);
     if (r == 0)
         r = active_create(&engine->active);
-    if (r == 0)
-        r = hosts_create(&engine->hosts);
     if (r == 0)
         r = disk_create(&engine->disk);
     if (r == 0)
@@ -521,10 +549,10 @@ static void kick_timer(void *data)
     timer_kick(manager->timer);
 }
 
-static void run_attempt(void *data, struct worker_tools *tools, uid_t uid, int64_t row)
+static void run_attempt(void *data, struct worker_tools *tools, const struct queue_task *task)
 {
     struct manager *manager = data;
-    attempt_run(&manager->rooms, tools, uid, row);
+    attempt_run(&manager->rooms, tools, task);
 }
 
 static int create_workers(struct manager *manager)
@@ -551,8 +579,6 @@ static int create_rooms(struct manager *manager)
         .engine = engine,
         .admission = manager->admission,
         .finisher = manager->finisher,
-        .kick = kick_timer,
-        .kick_data = manager,
     };
     if (r == 0)
         r = create_workers(manager);
@@ -568,6 +594,8 @@ int manager_create(const struct settings *settings, const char *boot_id, struct 
     pthread_rwlock_init(&manager->gate, NULL);
     manager->max_tasks = settings->max_tasks_num;
     int r = engine_init(&manager->engine, settings);
+    manager->engine.kick = kick_timer;
+    manager->engine.kick_data = manager;
     snprintf(manager->engine.boot_id, sizeof manager->engine.boot_id, "%s", boot_id);
     if (r == 0)
         r = create_parts(manager, settings, privsep);
@@ -650,7 +678,6 @@ void manager_destroy(struct manager *manager)
     admission_destroy(manager->admission);
     files_destroy(manager->engine.files);
     disk_destroy(manager->engine.disk);
-    hosts_destroy(manager->engine.hosts);
     active_destroy(manager->engine.active);
     stats_destroy(manager->engine.stats);
     queue_destroy(manager->engine.queue);

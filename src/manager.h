@@ -76,6 +76,8 @@ struct manager_add { /* borrowed for the call */
     const char *username; /* to log in with at the origin, or NULL: what the URL says */
     const char *password;
     int retries; /* -1: as configured */
+    int priority;
+    int64_t not_before; /* ms since the epoch; 0: as soon as it can */
     bool paused; /* begins PAUSED */
 };
 

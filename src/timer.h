@@ -6,7 +6,8 @@
 
 struct timer;
 
-/* Does what is due, on the timer's thread; gives the next time (ms since the boot), 0: none. */
+/* Does what is due, on the timer's thread, also when the wall clock was set; gives the next time
+ * (ms since the boot), 0: none. */
 typedef int64_t (*timer_due)(void *data);
 
 /* 0 or a negative errno. */

@@ -151,14 +151,14 @@ static void on_changed(void *data, int result)
     struct task *task = &job->task;
     if (result < 0) {
         if (job->before == TASK_ENQUEUED) /* it was taken out of the queue */
-            engine_enqueue(engine, task->uid, task->row, true);
+            engine_enqueue(engine, task, true);
         refuse_error(job, result);
         return;
     }
     count(engine, job);
     log_verb(task);
     if (task->state == TASK_ENQUEUED)
-        engine_enqueue(engine, task->uid, task->row, false);
+        engine_enqueue(engine, task, false);
     struct task copy;
     if (task->state == TASK_CANCELLED && task->drop_part && task_copy(task, &copy) == 0)
         finisher_remove_part(job->verbs->finisher, &copy); /* it could not be just now */
@@ -274,7 +274,7 @@ static bool try_stop(struct verb_job *job)
         cancel_waiting(job);
     } else if (task->state == TASK_PAUSED) {
         refuse_state(job, "release lets it go on");
-    } else if (queue_remove(engine->queue, task->uid, task->row) == 0) {
+    } else if (queue_remove(engine->queue, task->row) == 0) {
         take_waiting(job);
     } else if (!wish(job)) {
         return false;
@@ -309,8 +309,10 @@ static void release(struct verb_job *job)
         refuse_state(job, "only a PAUSED task can be released");
         return;
     }
-    task->wait = TASK_WAIT_NONE;
-    task->not_before = 0;
+    if (task->wait != TASK_WAIT_START) {
+        task->wait = TASK_WAIT_NONE;
+        task->not_before = 0;
+    }
     change(job, TASK_RELEASE);
 }
 

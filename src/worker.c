@@ -19,7 +19,7 @@ struct worker {
     bool ended; /* to be joined */
     bool lost;  /* nobody joins it: it frees itself */
     bool busy;
-    uid_t uid; /* whose task it runs */
+    struct queue_task task; /* that it runs */
 
     /* worker thread only, but for `lost` */
     struct worker_tools tools;
@@ -74,12 +74,12 @@ static void worker_free(struct worker *worker)
 
 /* --- a worker's thread --- */
 
-static void begin(struct worker *worker, uid_t uid)
+static void begin(struct worker *worker, const struct queue_task *task)
 {
     struct workers *workers = worker->workers;
     pthread_mutex_lock(&workers->lock);
     worker->busy = true;
-    worker->uid = uid;
+    worker->task = *task;
     pthread_mutex_unlock(&workers->lock);
     if (!atomic_exchange(&workers->watched, true))
         workers->events.on_busy(workers->events.data);
@@ -95,7 +95,7 @@ static bool end(struct worker *worker)
     pthread_mutex_unlock(&workers->lock);
     if (lost)
         return false;
-    queue_release(workers->queue, worker->uid);
+    queue_release(workers->queue, &worker->task);
     /* An idle worker keeps nobody's filer from ending. */
     if (queue_length(workers->queue, QUEUE_EVERYBODY) == 0)
         files_close(TAKE_PTR(worker->tools.channel));
@@ -118,7 +118,7 @@ static bool leave(struct worker *worker, int reason)
 static void come_back(struct worker *worker)
 {
     struct workers *workers = worker->workers;
-    workers->events.on_found(workers->events.data, worker->uid);
+    workers->events.on_found(workers->events.data, worker->task.uid);
     worker_free(worker);
     pthread_mutex_lock(&workers->lock);
     workers->lost--;
@@ -130,16 +130,15 @@ static void *worker_thread(void *data)
 {
     struct worker *worker = data;
     struct workers *workers = worker->workers;
-    uid_t uid;
-    int64_t row;
+    struct queue_task task;
     for (;;) {
-        int r = queue_pop(workers->queue, worker->number, &uid, &row);
+        int r = queue_pop(workers->queue, worker->number, &task);
         if (r < 0 && leave(worker, r))
             return NULL;
         if (r < 0)
             continue;
-        begin(worker, uid);
-        workers->events.run(workers->events.data, &worker->tools, uid, row);
+        begin(worker, &task);
+        workers->events.run(workers->events.data, &worker->tools, &task);
         if (!end(worker)) {
             come_back(worker);
             return NULL;
@@ -202,9 +201,10 @@ static bool replace_one(struct workers *workers, int64_t patience, bool *ret_bus
         if (worker && worker->busy && is_stuck(worker, patience))
             stuck = worker;
     }
-    uid_t uid = stuck ? stuck->uid : 0;
+    struct queue_task task = {0};
     if (stuck) {
-        workers->events.on_lost(workers->events.data, uid);
+        task = stuck->task;
+        workers->events.on_lost(workers->events.data, task.uid);
         stuck->lost = true;
         atomic_store(&stuck->tools.lost, true);
         workers->lost++;
@@ -217,7 +217,7 @@ static bool replace_one(struct workers *workers, int64_t patience, bool *ret_bus
     *ret_busy = busy;
     if (!stuck)
         return false;
-    queue_release(workers->queue, uid);
+    queue_release(workers->queue, &task);
     return true;
 }
 

@@ -24,7 +24,7 @@ struct worker_tools { /* one worker's own */
 
 struct worker_events { /* `data` is passed through; no lock is held but where it is said */
     /* Runs one task, on the worker's thread; blocks until it has ended, or is handed on, or put back. */
-    void (*run)(void *data, struct worker_tools *tools, uid_t uid, int64_t row);
+    void (*run)(void *data, struct worker_tools *tools, const struct queue_task *task);
     /* Workers run again: workers_watch is wanted from now on. */
     void (*on_busy)(void *data);
     /* A worker of this user's is replaced (the pool is locked: touch the queue alone), so that this

@@ -360,16 +360,18 @@ static int use_a_queue(void)
     int first = 0;
     queue_time = 1;
     begin_faults(ALLOCATION);
-    int r = queue_create(4, queue_now, &queue);
+    int r = queue_create(4, 4, queue_now, &queue);
     if (r < 0) {
         CALMLY(ck_assert_ptr_null(queue));
         return r;
     }
     for (int i = 1; i <= 40; i++) {
         uid_t uid = (uid_t)(ALICE + i % 10); /* more users than there is room for at first */
-        r = i % 3 == 0   ? queue_push_later(queue, uid, i, 10 * i, QUEUE_RETRY)
-            : i % 3 == 1 ? queue_push(queue, uid, i)
-                         : queue_push_front(queue, uid, i);
+        const struct queue_task task = {
+            .row = i, .host = (uint64_t)i % 20, .uid = uid, .priority = (int8_t)(i % 2)};
+        r = i % 3 == 0   ? queue_push_later(queue, &task, 10 * i, QUEUE_RETRY)
+            : i % 3 == 1 ? queue_push(queue, &task)
+                         : queue_push_front(queue, &task);
         in[i] = r == 0;
         count += r == 0;
         first = first < 0 ? first : r;
@@ -382,16 +384,18 @@ static int use_a_queue(void)
     first = first < 0 ? first : r;
     CALMLY(ck_assert_int_eq(queue_held(queue, BOB + 51, QUEUE_HOLD_STORAGE), r == 0));
 
-    uid_t uid;
-    int64_t row;
+    r = queue_hold_host(queue, 21, 199);
+    first = first < 0 ? first : r;
+
+    struct queue_task task = {0};
     queue_time = 200; /* half of those that wait */
     queue_tick(queue);
     for (int i = 0; i < 5 && queue_length(queue, QUEUE_EVERYBODY) > 30; i++) {
-        CALMLY(ck_assert_int_eq(queue_pop(queue, 0, &uid, &row), 0));
-        CALMLY(ck_assert(in[row]));
-        in[row] = false;
+        CALMLY(ck_assert_int_eq(queue_pop(queue, 0, &task), 0));
+        CALMLY(ck_assert(in[task.row]));
+        in[task.row] = false;
         count--;
-        queue_release(queue, uid);
+        queue_release(queue, &task);
     }
     r = queue_clear(queue, QUEUE_EVERYBODY, &rows, &cleared);
     end_faults();
@@ -407,10 +411,10 @@ static int use_a_queue(void)
         in[rows[i]] = false;
     }
     free(rows);
-    ck_assert_int_eq(queue_push(queue, ALICE, 99), 0);
-    ck_assert_int_eq(queue_pop(queue, 0, &uid, &row), 0);
-    ck_assert_int_eq(row, 99);
-    queue_release(queue, uid);
+    ck_assert_int_eq(queue_push(queue, &(struct queue_task){.row = 99, .uid = ALICE}), 0);
+    ck_assert_int_eq(queue_pop(queue, 0, &task), 0);
+    ck_assert_int_eq(task.row, 99);
+    queue_release(queue, &task);
     queue_destroy(queue);
     return first;
 }

@@ -30,32 +30,16 @@ START_TEST(a_host_is_name_and_port)
 }
 END_TEST
 
-START_TEST(held_until_its_time)
+START_TEST(a_number_is_of_the_host_and_the_key)
 {
-    struct hosts *hosts;
-    ck_assert_int_eq(hosts_create(&hosts), 0);
-    ck_assert_int_eq(hosts_held_until(hosts, "a", 0), 0);
-    hosts_hold(hosts, "a", 1000);
-    hosts_hold(hosts, "b", 2000);
-    ck_assert_int_eq(hosts_held_until(hosts, "a", 999), 1000);
-    ck_assert_int_eq(hosts_held_until(hosts, "c", 999), 0);
-    ck_assert_int_eq(hosts_held_until(hosts, "a", 1000), 0);
-    ck_assert_int_eq(hosts_held_until(hosts, "b", 1000), 2000);
-    hosts_destroy(hosts);
-    hosts_destroy(NULL);
-}
-END_TEST
-
-START_TEST(the_longest_patience_counts)
-{
-    struct hosts *hosts;
-    ck_assert_int_eq(hosts_create(&hosts), 0);
-    hosts_hold(hosts, "a", 2000);
-    hosts_hold(hosts, "a", 1000);
-    ck_assert_int_eq(hosts_held_until(hosts, "a", 0), 2000);
-    hosts_hold(hosts, "a", 3000);
-    ck_assert_int_eq(hosts_held_until(hosts, "a", 0), 3000);
-    hosts_destroy(hosts);
+    static const uint8_t key[STORE_HOST_KEY_SIZE] = {1}, other[STORE_HOST_KEY_SIZE] = {2};
+    uint64_t number = hosts_number(key, "http://Example.org:80/a");
+    ck_assert_uint_ne(number, 0);
+    ck_assert_uint_eq(number, hosts_number(key, "https://u:p@example.ORG/b"));
+    ck_assert_uint_ne(number, hosts_number(key, "http://example.org:81/a"));
+    ck_assert_uint_ne(number, hosts_number(key, "http://example.net/a"));
+    ck_assert_uint_ne(number, hosts_number(other, "http://example.org/a"));
+    ck_assert_uint_ne(hosts_number(key, "no url"), 0);
 }
 END_TEST
 
@@ -65,8 +49,7 @@ static Suite *suite(void)
     TCase *tcase = tcase_create("hosts");
     tcase_add_loop_test(tcase, a_host_is_name_and_port, 0,
                         sizeof hosts_of_urls / sizeof *hosts_of_urls);
-    tcase_add_test(tcase, held_until_its_time);
-    tcase_add_test(tcase, the_longest_patience_counts);
+    tcase_add_test(tcase, a_number_is_of_the_host_and_the_key);
     suite_add_tcase(hosts, tcase);
     return hosts;
 }

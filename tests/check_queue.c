@@ -23,7 +23,7 @@ static int64_t clock_now(void)
 static void set_up(void)
 {
     now = 1000;
-    ck_assert_int_eq(queue_create(1000, clock_now, &queue), 0);
+    ck_assert_int_eq(queue_create(1000, 1000, clock_now, &queue), 0);
 }
 
 static void tear_down(void)
@@ -41,21 +41,35 @@ static unsigned print_seed(void)
     return seed;
 }
 
+/* Each user's tasks come from a host of their own. */
+static const struct queue_task *task_of(uid_t uid, int64_t row)
+{
+    static _Thread_local struct queue_task task;
+    task = (struct queue_task){.row = row, .host = uid, .uid = uid};
+    return &task;
+}
+
 static void push(uid_t uid, int64_t row)
 {
-    ck_assert_int_eq(queue_push(queue, uid, row), 0);
+    ck_assert_int_eq(queue_push(queue, task_of(uid, row)), 0);
 }
 
 /* Only where something may start: it would wait otherwise. */
 static void pops(uid_t uid, int64_t row)
 {
-    uid_t got_uid = 0;
-    int64_t got_row = 0;
-    ck_assert_int_eq(queue_pop(queue, 0, &got_uid, &got_row), 0);
-    ck_assert_int_eq(got_row, row);
-    ck_assert_uint_eq(got_uid, uid);
+    struct queue_task got = {0};
+    ck_assert_int_eq(queue_pop(queue, 0, &got), 0);
+    ck_assert_int_eq(got.row, row);
+    ck_assert_uint_eq(got.uid, uid);
 }
 
+static int compare_rows(const void *left, const void *right)
+{
+    int64_t a = *(const int64_t *)left, b = *(const int64_t *)right;
+    return a < b ? -1 : a > b;
+}
+
+/* `rows` ascending: they come in no order. */
 static void clears(uid_t uid, const int64_t *rows, size_t count)
 {
     int64_t *got = (int64_t *)1;
@@ -65,6 +79,8 @@ static void clears(uid_t uid, const int64_t *rows, size_t count)
     if (count == 0)
         ck_assert_ptr_null(got);
     else
+        qsort(got, count, sizeof(*got), compare_rows);
+    if (count > 0)
         ck_assert_mem_eq(got, rows, count * sizeof(*rows));
     free(got);
 }
@@ -74,14 +90,13 @@ static struct waiter {
     pthread_t thread;
     unsigned worker;
     int r;
-    uid_t uid;
-    int64_t row;
+    struct queue_task task;
 } waiters[8];
 
 static void *wait_for_a_task(void *data)
 {
     struct waiter *waiter = data;
-    waiter->r = queue_pop(queue, waiter->worker, &waiter->uid, &waiter->row);
+    waiter->r = queue_pop(queue, waiter->worker, &waiter->task);
     return NULL;
 }
 
@@ -97,7 +112,7 @@ static void waiter_ends(unsigned worker, int r, int64_t row)
     ck_assert_int_eq(pthread_join(waiters[worker].thread, NULL), 0);
     ck_assert_int_eq(waiters[worker].r, r);
     if (r == 0)
-        ck_assert_int_eq(waiters[worker].row, row);
+        ck_assert_int_eq(waiters[worker].task.row, row);
 }
 
 START_TEST(first_in_first_out)
@@ -118,15 +133,15 @@ START_TEST(put_back_goes_to_the_head)
     push(ALICE, 1);
     push(ALICE, 2);
     pops(ALICE, 1);
-    ck_assert_int_eq(queue_push_front(queue, ALICE, 1), 0);
-    queue_release(queue, ALICE);
+    ck_assert_int_eq(queue_push_front(queue, task_of(ALICE, 1)), 0);
+    queue_release(queue, task_of(ALICE, 0));
     pops(ALICE, 1);
     pops(ALICE, 2);
-    queue_release(queue, ALICE);
-    queue_release(queue, ALICE);
-    ck_assert_int_eq(queue_push_front(queue, ALICE, 3), 0);
+    queue_release(queue, task_of(ALICE, 0));
+    queue_release(queue, task_of(ALICE, 0));
+    ck_assert_int_eq(queue_push_front(queue, task_of(ALICE, 3)), 0);
     for (int64_t row = 4; row < 100; row++)
-        ck_assert_int_eq(queue_push_front(queue, ALICE, row), 0);
+        ck_assert_int_eq(queue_push_front(queue, task_of(ALICE, row)), 0);
     for (int64_t row = 99; row >= 3; row--)
         pops(ALICE, row);
 }
@@ -158,11 +173,11 @@ START_TEST(turns_go_round)
     }
     for (int64_t row = 0; row < 3; row++) {
         pops(ALICE, 10 + row);
-        queue_release(queue, ALICE);
+        queue_release(queue, task_of(ALICE, 0));
         pops(BOB, 20 + row);
-        queue_release(queue, BOB);
+        queue_release(queue, task_of(BOB, 0));
         pops(CAROL, 30 + row);
-        queue_release(queue, CAROL);
+        queue_release(queue, task_of(CAROL, 0));
     }
 }
 END_TEST
@@ -175,9 +190,9 @@ START_TEST(one_at_a_time_neither_waits_long_nor_starves_others)
     for (int64_t row = 1; row <= 20; row++) {
         pops(ALICE, row);
         push(BOB, 100 + row); /* bob comes while alice has the slot */
-        queue_release(queue, ALICE);
+        queue_release(queue, task_of(ALICE, 0));
         pops(BOB, 100 + row);
-        queue_release(queue, BOB);
+        queue_release(queue, task_of(BOB, 0));
     }
 }
 END_TEST
@@ -186,13 +201,13 @@ START_TEST(idle_users_are_forgotten)
 {
     push(ALICE, 1);
     pops(ALICE, 1);
-    queue_release(queue, ALICE);
+    queue_release(queue, task_of(ALICE, 0));
     push(BOB, 2);
     push(ALICE, 3); /* with the old record alice's turn would be before bob's */
     pops(BOB, 2);
     pops(ALICE, 3);
-    queue_release(queue, BOB);
-    queue_release(queue, ALICE);
+    queue_release(queue, task_of(BOB, 0));
+    queue_release(queue, task_of(ALICE, 0));
 
     push(ALICE, 4);
     clears(ALICE, (int64_t[]){4}, 1);
@@ -243,7 +258,7 @@ START_TEST(pause_of_everybody)
     ck_assert(queue_resume(queue, BOB));
     pthread_join(waiters[1].thread, NULL);
     pthread_join(waiters[2].thread, NULL);
-    ck_assert_int_eq(waiters[1].row + waiters[2].row, 1 + 2);
+    ck_assert_int_eq(waiters[1].task.row + waiters[2].task.row, 1 + 2);
 }
 END_TEST
 
@@ -323,7 +338,7 @@ START_TEST(each_reason_holds_for_itself)
 }
 END_TEST
 
-START_TEST(clear_gives_the_rows_in_order)
+START_TEST(clear_gives_the_rows)
 {
     clears(ALICE, NULL, 0);
     clears(QUEUE_EVERYBODY, NULL, 0);
@@ -343,7 +358,7 @@ START_TEST(clear_gives_the_rows_in_order)
     pops(BOB, 20);
     clears(QUEUE_EVERYBODY, (int64_t[]){13}, 1);
     for (int i = 0; i < 5; i++)
-        queue_release(queue, ALICE);
+        queue_release(queue, task_of(ALICE, 0));
 
     int64_t *rows;
     size_t count;
@@ -353,8 +368,6 @@ START_TEST(clear_gives_the_rows_in_order)
     }
     ck_assert_int_eq(queue_clear(queue, QUEUE_EVERYBODY, &rows, &count), 0);
     ck_assert_uint_eq(count, 100);
-    for (size_t i = 0; i < count; i += 2)
-        ck_assert_int_eq(rows[i + 1], rows[i] + 1);
     free(rows);
     ck_assert_uint_eq(queue_length(queue, QUEUE_EVERYBODY), 0);
 }
@@ -362,8 +375,7 @@ END_TEST
 
 START_TEST(close_wakes_everybody)
 {
-    uid_t uid = 7;
-    int64_t row = 7;
+    struct queue_task task = {.row = 7};
     ck_assert_int_eq(queue_pause(queue, ALICE, 0), 0);
     push(ALICE, 1);
     for (unsigned i = 0; i < 8; i++)
@@ -371,10 +383,10 @@ START_TEST(close_wakes_everybody)
     queue_close(queue);
     for (unsigned i = 0; i < 8; i++)
         waiter_ends(i, -ESHUTDOWN, 0);
-    ck_assert_int_eq(queue_push(queue, BOB, 1), -ESHUTDOWN);
-    ck_assert_int_eq(queue_push_front(queue, BOB, 1), -ESHUTDOWN);
-    ck_assert_int_eq(queue_pop(queue, 5000, &uid, &row), -ESHUTDOWN);
-    ck_assert(uid == 7 && row == 7);
+    ck_assert_int_eq(queue_push(queue, task_of(BOB, 1)), -ESHUTDOWN);
+    ck_assert_int_eq(queue_push_front(queue, task_of(BOB, 1)), -ESHUTDOWN);
+    ck_assert_int_eq(queue_pop(queue, 5000, &task), -ESHUTDOWN);
+    ck_assert_int_eq(task.row, 7);
     clears(ALICE, (int64_t[]){1}, 1);
 }
 END_TEST
@@ -391,11 +403,11 @@ START_TEST(fewer_slots_send_workers_away)
         push(ALICE, row);
     for (unsigned i = 0; i < 3; i++)
         pthread_join(waiters[i].thread, NULL);
-    ck_assert_int_eq(waiters[0].row + waiters[1].row + waiters[2].row, 6);
+    ck_assert_int_eq(waiters[0].task.row + waiters[1].task.row + waiters[2].task.row, 6);
 
     push(ALICE, 4); /* all slots taken: it waits for one to come back, or for more slots */
     start_waiter(0);
-    queue_release(queue, ALICE);
+    queue_release(queue, task_of(ALICE, 0));
     waiter_ends(0, 0, 4);
     push(ALICE, 5);
     start_waiter(3);
@@ -408,25 +420,25 @@ END_TEST
 
 static void push_later(uid_t uid, int64_t row, int64_t at, enum queue_reason reason)
 {
-    ck_assert_int_eq(queue_push_later(queue, uid, row, at, reason), 0);
+    ck_assert_int_eq(queue_push_later(queue, task_of(uid, row), at, reason), 0);
 }
 
-static void why_is(uid_t uid, int64_t row, enum queue_reason reason, int64_t until)
+static void why_is(int64_t row, enum queue_reason reason, int64_t until)
 {
     enum queue_reason got_reason = (enum queue_reason)77;
     int64_t got_until = 77;
-    ck_assert_int_eq(queue_why(queue, uid, row, &got_reason, &got_until), 0);
+    ck_assert_int_eq(queue_why(queue, row, &got_reason, &got_until), 0);
     ck_assert_int_eq(got_reason, reason);
     ck_assert_int_eq(got_until, until);
 }
 
-static void waits_not(uid_t uid, int64_t row)
+static void waits_not(int64_t row)
 {
     enum queue_reason reason = (enum queue_reason)77;
     int64_t until = 77;
-    ck_assert_int_eq(queue_why(queue, uid, row, &reason, &until), -ENOENT);
+    ck_assert_int_eq(queue_why(queue, row, &reason, &until), -ENOENT);
     ck_assert(reason == (enum queue_reason)77 && until == 77);
-    ck_assert_int_eq(queue_remove(queue, uid, row), -ENOENT);
+    ck_assert_int_eq(queue_remove(queue, row), -ENOENT);
 }
 
 START_TEST(later_ones_wait_for_their_time)
@@ -483,8 +495,8 @@ START_TEST(pop_looks_at_the_time_itself)
     now = 2000;
     pops(ALICE, 1);
     waiter_ends(1, 0, 2);
-    queue_release(queue, ALICE);
-    queue_release(queue, ALICE);
+    queue_release(queue, task_of(ALICE, 0));
+    queue_release(queue, task_of(ALICE, 0));
     start_waiter(1);
     push_later(BOB, 3, 2000, QUEUE_DISK);
     waiter_ends(1, 0, 3);
@@ -511,7 +523,7 @@ START_TEST(pop_looks_at_one_moment)
 {
     pthread_t popper_thread;
     struct queue *usual = queue;
-    ck_assert_int_eq(queue_create(1, jumping_clock, &queue), 0);
+    ck_assert_int_eq(queue_create(1, 1, jumping_clock, &queue), 0);
     atomic_store(&askings, 1);
     ck_assert_int_eq(queue_pause(queue, ALICE, 2001), 0);
     push(ALICE, 1);
@@ -549,7 +561,7 @@ END_TEST
 
 START_TEST(removed_ones_do_not_come)
 {
-    waits_not(ALICE, 1);
+    waits_not(1);
     for (int64_t row = 1; row <= 8; row++)
         push(ALICE, row);
     for (int64_t row = 1; row <= 3; row++)
@@ -560,17 +572,15 @@ START_TEST(removed_ones_do_not_come)
         push_later(BOB, row, row * 100, QUEUE_RETRY);
     static const int64_t removed[] = {4, 11, 8, 9, 6};
     for (size_t i = 0; i < 5; i++) {
-        ck_assert_int_eq(queue_remove(queue, ALICE, removed[i]), 0);
-        waits_not(ALICE, removed[i]);
-        waits_not(BOB, removed[i]);
+        ck_assert_int_eq(queue_remove(queue, removed[i]), 0);
+        waits_not(removed[i]);
     }
     for (int64_t row = 20; row < 30; row += 3)
-        ck_assert_int_eq(queue_remove(queue, BOB, row), 0);
+        ck_assert_int_eq(queue_remove(queue, row), 0);
     ck_assert_uint_eq(queue_length(queue, ALICE), 3);
     ck_assert_uint_eq(queue_length(queue, BOB), 6);
-    waits_not(BOB, 20);
-    waits_not(ALICE, 21); /* another's */
-    waits_not(ALICE, 1);  /* it runs */
+    waits_not(20);
+    waits_not(1); /* it runs */
     pops(ALICE, 5);
     pops(ALICE, 7);
     pops(ALICE, 10);
@@ -579,8 +589,8 @@ START_TEST(removed_ones_do_not_come)
     for (int64_t row = 21; row < 26; row++)
         if (row != 23)
             pops(BOB, row);
-    ck_assert_int_eq(queue_remove(queue, BOB, 27), 0);
-    ck_assert_int_eq(queue_remove(queue, BOB, 28), 0);
+    ck_assert_int_eq(queue_remove(queue, 27), 0);
+    ck_assert_int_eq(queue_remove(queue, 28), 0);
     ck_assert_int_eq(queue_tick(queue), 0);
     ck_assert_uint_eq(queue_length(queue, QUEUE_EVERYBODY), 0);
 }
@@ -592,28 +602,27 @@ START_TEST(why_tells_the_strongest_reason)
     push(ALICE, 1);
     push_later(ALICE, 2, 2000, QUEUE_DISK);
     push_later(ALICE, 3, 3000, QUEUE_HOST);
-    why_is(ALICE, 1, QUEUE_SLOT, 0);
-    why_is(ALICE, 2, QUEUE_DISK, 2000);
-    why_is(ALICE, 3, QUEUE_HOST, 3000);
-    waits_not(BOB, 1);
+    why_is(1, QUEUE_SLOT, 0);
+    why_is(2, QUEUE_DISK, 2000);
+    why_is(3, QUEUE_HOST, 3000);
     ck_assert_int_eq(queue_hold(queue, ALICE, QUEUE_HOLD_FINISHING, true), 0);
-    why_is(ALICE, 1, QUEUE_STORAGE, 0);
-    why_is(ALICE, 2, QUEUE_STORAGE, 0);
+    why_is(1, QUEUE_STORAGE, 0);
+    why_is(2, QUEUE_STORAGE, 0);
     ck_assert_int_eq(queue_pause(queue, ALICE, 5000), 0);
-    why_is(ALICE, 1, QUEUE_PAUSED, 5000);
+    why_is(1, QUEUE_PAUSED, 5000);
     ck_assert_int_eq(queue_pause(queue, QUEUE_EVERYBODY, 7000), 0);
-    why_is(ALICE, 2, QUEUE_PAUSED, 7000);
+    why_is(2, QUEUE_PAUSED, 7000);
     ck_assert_int_eq(queue_pause(queue, ALICE, 0), 0);
-    why_is(ALICE, 2, QUEUE_PAUSED, 0);
+    why_is(2, QUEUE_PAUSED, 0);
     ck_assert(queue_resume(queue, ALICE));
-    why_is(ALICE, 3, QUEUE_PAUSED, 7000);
+    why_is(3, QUEUE_PAUSED, 7000);
     now = 7000; /* pause and times are over, tick or no tick */
-    why_is(ALICE, 3, QUEUE_STORAGE, 0);
+    why_is(3, QUEUE_STORAGE, 0);
     ck_assert_int_eq(queue_hold(queue, ALICE, QUEUE_HOLD_FINISHING, false), 0);
-    why_is(ALICE, 3, QUEUE_SLOT, 0);
+    why_is(3, QUEUE_SLOT, 0);
     queue_set_slots(queue, 9);
     pops(ALICE, 2);
-    waits_not(ALICE, 2);
+    waits_not(2);
 }
 END_TEST
 
@@ -626,15 +635,15 @@ START_TEST(clear_takes_later_ones_too)
     push_later(CAROL, 21, 3500, QUEUE_RETRY);
     push(ALICE, 9);
     push(ALICE, 1);
-    clears(ALICE, (int64_t[]){9, 1, 4, 5}, 4);
+    clears(ALICE, (int64_t[]){1, 4, 5, 9}, 4);
     ck_assert_uint_eq(queue_length(queue, QUEUE_EVERYBODY), 3);
     ck_assert_int_eq(queue_tick(queue), 3000);
     clears(ALICE, NULL, 0);
     push(BOB, 10);
-    clears(QUEUE_EVERYBODY, (int64_t[]){10, 12, 21, 11}, 4);
+    clears(QUEUE_EVERYBODY, (int64_t[]){10, 11, 12, 21}, 4);
     for (int64_t row = 39; row >= 30; row--)
         push_later(row % 3 ? ALICE : BOB, row, 2000 + row * 7 % 10, QUEUE_RETRY);
-    clears(ALICE, (int64_t[]){32, 35, 38, 31, 34, 37}, 6);
+    clears(ALICE, (int64_t[]){31, 32, 34, 35, 37, 38}, 6);
     ck_assert_int_eq(queue_tick(queue), 2000);
     clears(QUEUE_EVERYBODY, (int64_t[]){30, 33, 36, 39}, 4);
     ck_assert_uint_eq(queue_length(queue, QUEUE_EVERYBODY), 0);
@@ -646,8 +655,123 @@ START_TEST(closed_takes_no_later_ones)
 {
     push_later(ALICE, 1, 2000, QUEUE_RETRY);
     queue_close(queue);
-    ck_assert_int_eq(queue_push_later(queue, ALICE, 2, 2000, QUEUE_RETRY), -ESHUTDOWN);
+    ck_assert_int_eq(queue_push_later(queue, task_of(ALICE, 2), 2000, QUEUE_RETRY), -ESHUTDOWN);
     ck_assert_uint_eq(queue_length(queue, ALICE), 1);
+}
+END_TEST
+
+static void push_to(uid_t uid, int64_t row, uint64_t host, int8_t priority)
+{
+    struct queue_task task = {.row = row, .host = host, .uid = uid, .priority = priority};
+    ck_assert_int_eq(queue_push(queue, &task), 0);
+}
+
+static void release_from(uid_t uid, uint64_t host)
+{
+    queue_release(queue, &(struct queue_task){.host = host, .uid = uid});
+}
+
+START_TEST(priority_goes_first_within_a_user)
+{
+    push_to(ALICE, 1, 7, 0);
+    push_to(ALICE, 2, 7, 10);
+    push_to(ALICE, 3, 8, -10);
+    push_to(ALICE, 4, 8, 10);
+    push_to(BOB, 5, 7, -100); /* another's line */
+    pops(ALICE, 2);
+    pops(BOB, 5);
+    pops(ALICE, 4);
+    pops(ALICE, 1);
+    pops(ALICE, 3);
+}
+END_TEST
+
+START_TEST(a_busy_host_is_passed_over)
+{
+    queue_set_host_max(queue, 2);
+    for (int64_t row = 1; row <= 4; row++)
+        push_to(ALICE, row, 7, 0);
+    push_to(ALICE, 5, 8, 0);
+    push_to(BOB, 6, 7, 0);
+    pops(ALICE, 1);
+    pops(BOB, 6);
+    why_is(2, QUEUE_HOST, 0);
+    pops(ALICE, 5);
+    start_waiter(1);
+    release_from(BOB, 7);
+    waiter_ends(1, 0, 2);
+    start_waiter(1);
+    queue_set_host_max(queue, 3);
+    waiter_ends(1, 0, 3);
+    why_is(4, QUEUE_HOST, 0);
+}
+END_TEST
+
+START_TEST(a_host_that_asked_for_patience_is_left_alone)
+{
+    push_to(ALICE, 1, 7, 0);
+    push_to(BOB, 2, 7, 0);
+    push_to(BOB, 3, 8, 0);
+    ck_assert_int_eq(queue_hold_host(queue, 7, 5000), 0);
+    ck_assert_int_eq(queue_hold_host(queue, 7, 3000), 0); /* it said more before */
+    ck_assert_int_eq(queue_hold_host(queue, 9, 4000), 0);
+    why_is(1, QUEUE_HOST, 5000);
+    pops(BOB, 3);
+    push_to(ALICE, 4, 7, 0);
+    start_waiter(1);
+    start_waiter(2);
+    ck_assert_int_eq(queue_tick(queue), 4000);
+    now = 4999;
+    ck_assert_int_eq(queue_tick(queue), 5000);
+    ck_assert_uint_eq(queue_length(queue, QUEUE_EVERYBODY), 3);
+    now = 5000;
+    ck_assert_int_eq(queue_tick(queue), 0);
+    pthread_join(waiters[1].thread, NULL);
+    pthread_join(waiters[2].thread, NULL);
+    pops(ALICE, 4); /* alice and bob had one each */
+}
+END_TEST
+
+START_TEST(start_times_follow_the_wall_clock)
+{
+    push_later(ALICE, 1, 5000, QUEUE_START_TIME);
+    push_later(ALICE, 2, 5000, QUEUE_RETRY);
+    push_later(BOB, 3, 4000, QUEUE_START_TIME);
+    why_is(1, QUEUE_START_TIME, 5000);
+    queue_shift_starts(queue, 2000);
+    why_is(1, QUEUE_START_TIME, 7000);
+    why_is(2, QUEUE_RETRY, 5000);
+    ck_assert_int_eq(queue_tick(queue), 5000);
+    start_waiter(1);
+    queue_shift_starts(queue, -5500); /* that is 500 for bob's: now */
+    waiter_ends(1, 0, 3);
+    ck_assert_int_eq(queue_tick(queue), 1500);
+    why_is(1, QUEUE_START_TIME, 1500);
+}
+END_TEST
+
+/* RAM per waiting task. */
+START_TEST(a_waiting_task_costs_little)
+{
+    static const struct {
+        uint64_t hosts;
+        size_t bytes;
+    } cases[] = {
+        {100,    64 },
+        {100000, 200},
+    };
+    for (size_t i = 0; i < 2; i++) {
+        for (int64_t row = 1; row <= 100000; row++)
+            push_to((uid_t)(1000 + row % 10), row, (uint64_t)row % cases[i].hosts, 0);
+        size_t bytes = queue_bytes(queue);
+        printf("# %zu bytes a task at %d hosts\n", bytes / 100000, (int)cases[i].hosts);
+        ck_assert_uint_le(bytes, cases[i].bytes * 100000);
+        int64_t *rows;
+        size_t count;
+        ck_assert_int_eq(queue_clear(queue, QUEUE_EVERYBODY, &rows, &count), 0);
+        free(rows);
+        ck_assert_uint_le(queue_bytes(queue), 100000); /* and leaves nothing behind */
+    }
 }
 END_TEST
 
@@ -657,10 +781,13 @@ END_TEST
  */
 
 #define MODEL_USERS 6
+#define MODEL_HOSTS 7
 #define MODEL_LINE  400
-#define MODEL_OPS   100000 /* each waits for the other thread: on a machine with much else to do, */
-#define MODEL_TIME  60     /* s, is enough, ... */
-#define MODEL_LEAST 5000   /* ... but for so many of them */
+#define MODEL_SLOTS 6
+#define MODEL_OPS                                                                                  \
+    200000             /* AUTODL_OPS is another number, which is done to the end; each waits for */
+#define MODEL_TIME  60 /* the other thread: with much else to do, so many s are enough, ... */
+#define MODEL_LEAST 5000 /* ... but for so many operations */
 
 static struct model {
     struct {
@@ -672,12 +799,18 @@ static struct model {
             enum queue_reason reason;
         } later[MODEL_LINE];
         int laters;
+        int64_t runs[MODEL_SLOTS];
         int running;
         uint64_t turn;
         bool paused;
         int64_t until;
         bool held;
     } user[MODEL_USERS + 1]; /* the last one stands for everybody: only its pause is used */
+    struct {
+        unsigned running;
+        int64_t until; /* held until then */
+    } host[MODEL_HOSTS];
+    unsigned host_max;
     unsigned slots;
     unsigned running;
     uint64_t turns;
@@ -689,9 +822,8 @@ static struct popper {
     enum { IDLE, ASKED, DONE, END } phase;
     unsigned worker;
     int r;
-    uid_t uid;
-    int64_t row;
-} popper = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, IDLE, 0, 0, 0, 0};
+    struct queue_task task;
+} popper = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, IDLE, 0, 0, {0}};
 
 static void *run_popper(void *unused)
 {
@@ -703,14 +835,12 @@ static void *run_popper(void *unused)
         if (popper.phase == END)
             break;
         unsigned worker = popper.worker;
-        uid_t uid = 0;
-        int64_t row = 0;
+        struct queue_task task = {0};
         pthread_mutex_unlock(&popper.lock);
-        int r = queue_pop(queue, worker, &uid, &row);
+        int r = queue_pop(queue, worker, &task);
         pthread_mutex_lock(&popper.lock);
         popper.r = r;
-        popper.uid = uid;
-        popper.row = row;
+        popper.task = task;
         popper.phase = DONE;
         pthread_cond_broadcast(&popper.changed);
     }
@@ -723,13 +853,47 @@ static bool model_paused(int i)
     return model.user[i].paused && (model.user[i].until == 0 || now < model.user[i].until);
 }
 
+static int host_of(int64_t row)
+{
+    return (int)(row % MODEL_HOSTS);
+}
+
+static int priority_of(int64_t row)
+{
+    return (int)(row / MODEL_HOSTS % 3) - 1;
+}
+
+static const struct queue_task *model_task(int i, int64_t row)
+{
+    static _Thread_local struct queue_task task;
+    task = (struct queue_task){.row = row,
+                               .host = (uint64_t)host_of(row) << 40,
+                               .uid = (uid_t)(1000 + i),
+                               .priority = (int8_t)priority_of(row)};
+    return &task;
+}
+
+static bool model_host_free(int host)
+{
+    return model.host[host].running < model.host_max && model.host[host].until <= now;
+}
+
+/* Which task of a user's line is next; -1: none may start. */
+static int model_first(int i)
+{
+    for (int j = 0; j < model.user[i].length; j++)
+        if (model_host_free(host_of(model.user[i].line[j])))
+            return j;
+    return -1;
+}
+
 static int model_next(void)
 {
     int best = -1;
     if (model.running >= model.slots || model_paused(MODEL_USERS))
         return -1;
     for (int i = 0; i < MODEL_USERS; i++) {
-        if (model.user[i].length == 0 || model.user[i].held || model_paused(i))
+        if (model_first(i) < 0 || model.user[i].held || model_paused(i))
             continue;
         if (best < 0 || model.user[i].running < model.user[best].running ||
             (model.user[i].running == model.user[best].running &&
@@ -753,8 +917,15 @@ static void model_forget(int i)
         model.user[i].known = false;
 }
 
-static void model_insert(int i, int at, int64_t row)
+/* At the head or the end of those of its priority. */
+static void model_insert(int i, bool front, int64_t row)
 {
+    int at = 0, length = model.user[i].length;
+    for (; at < length; at++) {
+        int priority = priority_of(model.user[i].line[at]);
+        if (priority < priority_of(row) || (front && priority == priority_of(row)))
+            break;
+    }
     model_know(i);
     memmove(&model.user[i].line[at + 1], &model.user[i].line[at],
             (size_t)(model.user[i].length - at) * sizeof(row));
@@ -762,12 +933,32 @@ static void model_insert(int i, int at, int64_t row)
     model.user[i].length++;
 }
 
-static int64_t model_remove_first(int i)
+/* Some of the user's cannot start now, for their host or their time. */
+static bool model_keeps_some(int i)
 {
-    int64_t row = model.user[i].line[0];
+    for (int host = 0; host < MODEL_HOSTS; host++) {
+        bool any = false, now_too = false;
+        for (int j = 0; j < model.user[i].length; j++)
+            now_too = now_too || host_of(model.user[i].line[j]) == host;
+        for (int j = 0; j < model.user[i].laters; j++)
+            any = any || host_of(model.user[i].later[j].row) == host;
+        if ((any || now_too) && !(now_too && model_host_free(host)))
+            return true;
+    }
+    return false;
+}
+
+static int64_t model_start(int i)
+{
+    int at = model_first(i);
+    int64_t row = model.user[i].line[at];
     model.user[i].length--;
-    memmove(&model.user[i].line[0], &model.user[i].line[1],
-            (size_t)model.user[i].length * sizeof(row));
+    memmove(&model.user[i].line[at], &model.user[i].line[at + 1],
+            (size_t)(model.user[i].length - at) * sizeof(row));
+    model.user[i].runs[model.user[i].running++] = row;
+    model.user[i].turn = ++model.turns;
+    model.host[host_of(row)].running++;
+    model.running++;
     return row;
 }
 
@@ -793,7 +984,7 @@ static void model_move_due(int i)
         }
         if (last < 0)
             return;
-        model_insert(i, 0, model.user[i].later[last].row);
+        model_insert(i, true, model.user[i].later[last].row);
         model_drop_later(i, last);
     }
 }
@@ -808,9 +999,9 @@ static void try_push(int i, int64_t row)
     if (model.user[i].length + model.user[i].laters == MODEL_LINE)
         return;
     bool front = rand() % 8 == 0;
-    model_insert(i, front ? 0 : model.user[i].length, row);
-    ck_assert_int_eq(front ? queue_push_front(queue, model_uid(i), row)
-                           : queue_push(queue, model_uid(i), row),
+    model_insert(i, front, row);
+    ck_assert_int_eq(front ? queue_push_front(queue, model_task(i, row))
+                           : queue_push(queue, model_task(i, row)),
                      0);
 }
 
@@ -826,7 +1017,7 @@ static void try_push_later(int i, int64_t row)
     model.user[i].later[last].at = at;
     model.user[i].later[last].reason = reason;
     model_move_due(i);
-    ck_assert_int_eq(queue_push_later(queue, model_uid(i), row, at, reason), 0);
+    ck_assert_int_eq(queue_push_later(queue, model_task(i, row), at, reason), 0);
 }
 
 static int model_find(int i, int64_t row)
@@ -867,7 +1058,7 @@ static void try_remove(int i)
         model_drop_later(i, later);
     }
     model_forget(i);
-    ck_assert_int_eq(queue_remove(queue, model_uid(i), row), j >= 0 || later >= 0 ? 0 : -ENOENT);
+    ck_assert_int_eq(queue_remove(queue, row), j >= 0 || later >= 0 ? 0 : -ENOENT);
 }
 
 static void try_why(int i)
@@ -876,7 +1067,7 @@ static void try_why(int i)
     int later = model_find_later(i, row);
     enum queue_reason reason = QUEUE_SLOT, got_reason;
     if (later < 0 && model_find(i, row) < 0) {
-        ck_assert_int_eq(queue_why(queue, model_uid(i), row, &got_reason, &got_until), -ENOENT);
+        ck_assert_int_eq(queue_why(queue, row, &got_reason, &got_until), -ENOENT);
         return;
     }
     bool own = model_paused(i), common = model_paused(MODEL_USERS);
@@ -889,23 +1080,30 @@ static void try_why(int i)
     } else if (later >= 0 && !model.user[i].held) {
         until = model.user[i].later[later].at;
         reason = model.user[i].later[later].reason;
+    } else if (!model.user[i].held && !model_host_free(host_of(row))) {
+        int64_t host_until = model.host[host_of(row)].until;
+        until = host_until > now ? host_until : 0;
+        reason = QUEUE_HOST;
     }
     if (own || common)
         reason = QUEUE_PAUSED;
     else if (model.user[i].held)
         reason = QUEUE_STORAGE;
-    why_is(model_uid(i), row, reason, until);
+    why_is(row, reason, until);
 }
 
 static void try_release(int i)
 {
     if (model.user[i].running == 0)
         return;
-    model.user[i].running--;
+    int at = rand() % model.user[i].running;
+    int64_t row = model.user[i].runs[at];
+    model.user[i].runs[at] = model.user[i].runs[--model.user[i].running];
     model.user[i].turn = ++model.turns;
+    model.host[host_of(row)].running--;
     model.running--;
     model_forget(i);
-    queue_release(queue, model_uid(i));
+    queue_release(queue, model_task(i, row));
 }
 
 static void try_clear(int i)
@@ -960,6 +1158,9 @@ static void try_tick(void)
             if (next == 0 || model.user[i].later[j].at < next)
                 next = model.user[i].later[j].at;
     }
+    for (int i = 0; i < MODEL_HOSTS; i++)
+        if (model.host[i].until > now && (next == 0 || model.host[i].until < next))
+            next = model.host[i].until;
     for (int i = 0; i <= MODEL_USERS; i++) {
         if (!model.user[i].paused || model.user[i].until == 0)
             continue;
@@ -981,6 +1182,26 @@ static void try_hold(int i, bool on)
     ck_assert_int_eq(queue_hold(queue, model_uid(i), QUEUE_HOLD_STORAGE, on), 0);
 }
 
+static void try_hold_host(int host)
+{
+    int64_t until = now + rand() % 80;
+    if (model.host[host].until < until)
+        model.host[host].until = until;
+    ck_assert_int_eq(queue_hold_host(queue, (uint64_t)host << 40, until), 0);
+}
+
+static void try_shift(void)
+{
+    int64_t by = rand() % 101 - 50;
+    for (int i = 0; i < MODEL_USERS; i++)
+        for (int j = 0; j < model.user[i].laters; j++)
+            if (model.user[i].later[j].reason == QUEUE_START_TIME)
+                model.user[i].later[j].at += by;
+    queue_shift_starts(queue, by);
+    for (int i = 0; i < MODEL_USERS; i++)
+        model_move_due(i);
+}
+
 static void try_anything(int64_t row)
 {
     int user = rand() % MODEL_USERS, scope = rand() % 4 ? user : MODEL_USERS, what = rand() % 100;
@@ -990,8 +1211,10 @@ static void try_anything(int64_t row)
         try_push_later(user, row);
     } else if (what < 32) {
         try_remove(user);
-    } else if (what < 35) {
+    } else if (what < 34) {
         try_why(user);
+    } else if (what < 35) {
+        try_shift();
     } else if (what < 72) {
         try_release(user);
     } else if (what < 74) {
@@ -1004,8 +1227,13 @@ static void try_anything(int64_t row)
         try_tick();
     } else if (what < 97) {
         try_hold(user, rand() % 3 == 0);
+    } else if (what < 98) {
+        try_hold_host(rand() % MODEL_HOSTS);
+    } else if (what < 99) {
+        model.host_max = 1 + (unsigned)rand() % 3;
+        queue_set_host_max(queue, model.host_max);
     } else {
-        model.slots = 1 + (unsigned)rand() % 6;
+        model.slots = 1 + (unsigned)rand() % MODEL_SLOTS;
         queue_set_slots(queue, model.slots);
     }
 }
@@ -1032,11 +1260,11 @@ static void check_popper_locked(void)
     ck_assert_int_eq(popper.r, canceled ? -ECANCELED : 0);
     if (canceled)
         return;
-    ck_assert_uint_eq(popper.uid, model_uid(next));
-    ck_assert_int_eq(popper.row, model_remove_first(next));
-    model.user[next].running++;
-    model.user[next].turn = ++model.turns;
-    model.running++;
+    ck_assert(popper.task.out_of_turn == model_keeps_some(next));
+    popper.task.out_of_turn = false;
+    int64_t row = model_start(next);
+    ck_assert_int_eq(popper.task.row, row);
+    ck_assert_mem_eq(&popper.task, model_task(next, row), sizeof(popper.task));
 }
 
 /* Seconds of a clock that never goes back; `now` is the queue's. */
@@ -1055,7 +1283,7 @@ static void books(uid_t uid, size_t count, size_t max, int result)
 START_TEST(what_waits_outside_counts_too)
 {
     push(ALICE, 1);
-    ck_assert_int_eq(queue_push_later(queue, ALICE, 2, 5000, QUEUE_RETRY), 0);
+    ck_assert_int_eq(queue_push_later(queue, task_of(ALICE, 2), 5000, QUEUE_RETRY), 0);
     books(ALICE, 2, 3, -EDQUOT);
     books(ALICE, 1, 3, 0);
     books(ALICE, 1, 3, -EDQUOT);
@@ -1067,7 +1295,7 @@ START_TEST(what_waits_outside_counts_too)
 
     pops(ALICE, 1); /* it runs: it does not wait */
     books(ALICE, 1, 3, 0);
-    queue_release(queue, ALICE);
+    queue_release(queue, task_of(ALICE, 0));
     queue_unbook(queue, ALICE, 2);
     books(ALICE, 2, 3, 0);
     queue_unbook(queue, BOB, 3);
@@ -1092,12 +1320,16 @@ END_TEST
 START_TEST(agrees_with_a_model)
 {
     pthread_t thread;
-    int64_t op, end = real_seconds() + MODEL_TIME;
+    const char *given = getenv("AUTODL_OPS");
+    int64_t op, ops = given ? strtoll(given, NULL, 10) : MODEL_OPS;
+    int64_t end = given ? INT64_MAX : real_seconds() + MODEL_TIME;
     srand(print_seed());
     model.slots = 3;
+    model.host_max = 2;
     queue_set_slots(queue, 3);
+    queue_set_host_max(queue, 2);
     ck_assert_int_eq(pthread_create(&thread, NULL, run_popper, NULL), 0);
-    for (op = 0; op < MODEL_OPS && (op < MODEL_LEAST || real_seconds() < end); op++) {
+    for (op = 0; op < ops && (op < MODEL_LEAST || real_seconds() < end); op++) {
         size_t total = 0;
         try_anything(op + 1);
         pthread_mutex_lock(&popper.lock);
@@ -1151,7 +1383,7 @@ static void *run_pusher(void *data)
 {
     int first = *(int *)data;
     for (int64_t row = first; row < ROWS; row += PUSHERS) {
-        int r = queue_push(queue, (uid_t)(1000 + row % 5), row);
+        int r = queue_push(queue, task_of((uid_t)(1000 + row % 5), row));
         ck_assert_int_eq(r, 0);
         if (row % 64 < PUSHERS)
             sched_yield();
@@ -1164,10 +1396,11 @@ static void *run_worker(void *data)
 {
     unsigned worker = *(unsigned *)data;
     for (int turn = 1;; turn++) {
-        uid_t uid;
-        int64_t row;
+        struct queue_task task;
         unsigned generation = crowd.generation;
-        int r = queue_pop(queue, worker, &uid, &row);
+        int r = queue_pop(queue, worker, &task);
+        uid_t uid = task.uid;
+        int64_t row = task.row;
         if (r == -ESHUTDOWN)
             return NULL;
         if (r == -ECANCELED) {
@@ -1183,13 +1416,14 @@ static void *run_worker(void *data)
         if (turn % 16 == 0)
             sched_yield();
         if (turn % 10 == 0)
-            ck_assert_int_eq(queue_push_front(queue, uid, row), 0);
+            ck_assert_int_eq(queue_push_front(queue, task_of(uid, row)), 0);
         else if (turn % 10 == 5 && crowd.time_goes_by)
-            ck_assert_int_eq(queue_push_later(queue, uid, row, now + turn % 64, QUEUE_RETRY), 0);
+            ck_assert_int_eq(
+                queue_push_later(queue, task_of(uid, row), now + turn % 64, QUEUE_RETRY), 0);
         else
             end_row(row);
         atomic_fetch_sub(&crowd.running, 1);
-        queue_release(queue, uid);
+        queue_release(queue, task_of(uid, 0));
     }
 }
 
@@ -1216,9 +1450,8 @@ static void *run_remover(void *unused)
     enum queue_reason reason;
     int64_t until;
     for (int64_t row = 0; crowd.left > 0; row = (row + 7919) % ROWS) {
-        uid_t uid = (uid_t)(1000 + row % 5);
-        if (queue_why(queue, uid, row, &reason, &until) == 0 && row % 3 == 0 &&
-            queue_remove(queue, uid, row) == 0)
+        if (queue_why(queue, row, &reason, &until) == 0 && row % 3 == 0 &&
+            queue_remove(queue, row) == 0)
             end_row(row);
         sched_yield();
     }
@@ -1325,7 +1558,10 @@ static Suite *suite(void)
     Suite *suite = suite_create("queue");
     TCase *tcase = tcase_create("queue");
     tcase_add_checked_fixture(tcase, set_up, tear_down);
-    tcase_set_timeout(tcase, 300); /* for what hangs; threads that yield are slow under load */
+    const char *ops = getenv("AUTODL_OPS");
+    tcase_set_timeout(tcase,
+                      300 + (ops ? strtod(ops, NULL) / 1000
+                                 : 0)); /* for what hangs; threads that yield are slow under load */
     tcase_add_test(tcase, first_in_first_out);
     tcase_add_test(tcase, put_back_goes_to_the_head);
     tcase_add_test(tcase, fewest_running_goes_first);
@@ -1338,7 +1574,7 @@ static Suite *suite(void)
     tcase_add_test(tcase, a_second_pause_replaces_the_first);
     tcase_add_test(tcase, a_dead_file_system_holds_its_user_only);
     tcase_add_test(tcase, each_reason_holds_for_itself);
-    tcase_add_test(tcase, clear_gives_the_rows_in_order);
+    tcase_add_test(tcase, clear_gives_the_rows);
     tcase_add_test(tcase, close_wakes_everybody);
     tcase_add_test(tcase, fewer_slots_send_workers_away);
     tcase_add_test(tcase, later_ones_wait_for_their_time);
@@ -1352,6 +1588,11 @@ static Suite *suite(void)
     tcase_add_test(tcase, closed_takes_no_later_ones);
     tcase_add_test(tcase, what_waits_outside_counts_too);
     tcase_add_test(tcase, what_waits_outside_gains_no_turn);
+    tcase_add_test(tcase, priority_goes_first_within_a_user);
+    tcase_add_test(tcase, a_busy_host_is_passed_over);
+    tcase_add_test(tcase, a_host_that_asked_for_patience_is_left_alone);
+    tcase_add_test(tcase, start_times_follow_the_wall_clock);
+    tcase_add_test(tcase, a_waiting_task_costs_little);
     tcase_add_test(tcase, agrees_with_a_model);
     tcase_add_test(tcase, every_row_comes_out_once);
     tcase_add_test(tcase, no_wake_up_is_lost);

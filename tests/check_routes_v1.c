@@ -206,6 +206,8 @@ START_TEST(add_with_a_url_alone)
     ck_assert_ptr_null(now->add.headers);
     ck_assert(!now->add.classic);
     ck_assert(!now->add.paused);
+    ck_assert_int_eq(now->add.priority, 0);
+    ck_assert_int_eq(now->add.not_before, 0);
     ck_assert_int_eq(now->add.if_exists, TASK_RENAME);
     ck_assert_int_eq(now->add.retries, -1);
 }
@@ -216,7 +218,7 @@ START_TEST(add_with_everything)
     add("{\"url\": \"http://h/\", \"directory\": \"~/x\", \"name\": \"\\u00e9 b.iso\", "
         "\"if_exists\": \"overwrite\", \"checksum\": \"MD5=00112233445566778899AABBCCDDEEFF\", "
         "\"headers\": {\"Cookie\": \"a=b; c=\\\"d\\\"\", \"X-1\": \"\\tz\"}, \"retries\": 0, \"username\": \"u: x\", \"password\": \"\", "
-        "\"paused\": true}",
+        "\"paused\": true, \"priority\": -100, \"not_before\": \"2030-01-31T23:00:00.25+01:00\"}",
         201, PLAIN);
     const struct manager *now = seen();
     ck_assert_str_eq(now->add.directory, "~/x");
@@ -227,13 +229,16 @@ START_TEST(add_with_everything)
     ck_assert_str_eq(now->add.password, "");
     ck_assert_int_eq(now->add.if_exists, TASK_OVERWRITE);
     ck_assert_int_eq(now->add.retries, 0);
+    ck_assert_int_eq(now->add.priority, -100);
+    ck_assert_int_eq(now->add.not_before, 1896127200250);
     ck_assert(now->add.paused);
 
     add("{\"paused\":false,\"retries\":1000,\"if_exists\":\"skip\",\"url\":\"http://h/\","
-        "\"headers\":{}}",
+        "\"headers\":{},\"priority\":100}",
         201, PLAIN);
     ck_assert_int_eq(seen()->add.if_exists, TASK_SKIP);
     ck_assert_int_eq(seen()->add.retries, 1000);
+    ck_assert_int_eq(seen()->add.priority, 100);
     ck_assert(!seen()->add.paused);
 
     /* null is as if it were not there; of a name given twice the last one counts */
@@ -320,6 +325,12 @@ START_TEST(bad_fields)
         {"{\"retries\": true}", "retries must be a whole number from 0 to 1000"},
         {"{\"retries\": 99999999999999999999999}", "retries must be a whole number from 0 to 1000"},
         {"{\"retries\": 18446744073709551616}", "retries must be a whole number from 0 to 1000"},
+        {"{\"priority\": 101}", "priority must be a whole number from -100 to 100"},
+        {"{\"priority\": -101}", "priority must be a whole number from -100 to 100"},
+        {"{\"priority\": \"high\"}", "priority must be a whole number from -100 to 100"},
+        {"{\"not_before\": 5}", "not_before must be a string"},
+        {"{\"not_before\": \"tomorrow\"}",
+         "not_before must be a time such as 2030-01-31T22:00:00Z"},
         {"{\"paused\": 1}", "paused must be true or false"},
         {"{\"paused\": \"yes\"}", "paused must be true or false"},
         {"{\"headers\": \"A: b\"}", "headers must be an object, {...}"},
@@ -404,7 +415,7 @@ END_TEST
 START_TEST(unknown_fields)
 {
     static const char *const names[] = {
-        "mirrors",  "priority",   "not_before", "after",    "rate_limit", "max_ranges", "label",
+        "mirrors",  "after",         "rate_limit", "max_ranges", "label",
         "id",         "status",   "URL",        "url ",       "keep",
         "",         "retries\\t", "name.",      "Location", "\\u00e9"};
     for (size_t i = 0; i < LENGTH(names); i++) {
@@ -412,7 +423,7 @@ START_TEST(unknown_fields)
         snprintf(json, sizeof json, "{\"url\": \"http://h/\", \"%s\": 1}", names[i]);
         snprintf(message, sizeof message,
                  "there is no field \\\"%s\\\" here; the fields are: url, directory, name, "
-                 "if_exists, checksum, headers, username, password, retries, paused",
+                 "if_exists, checksum, headers, username, password, retries, priority, not_before, paused",
                  names[i]);
         add_refused(json, message);
     }

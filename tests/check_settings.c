@@ -81,6 +81,7 @@ static void refuses(const char *key, const char *value)
 START_TEST(defaults)
 {
     ck_assert_uint_eq(settings.max_tasks_num, 10);
+    ck_assert_uint_eq(settings.max_per_host, 16);
     ck_assert_uint_eq(settings.listen.count, 2);
     ck_assert_str_eq(settings.listen.items[0], "127.0.0.1:6736");
     ck_assert_str_eq(settings.listen.items[1], "[::1]:6736");
@@ -145,6 +146,7 @@ START_TEST(every_key_is_set_from_a_file)
           "min-free = 2G\n"
           "max-file-size = 1T\n"
           "max-waiting-per-user = 5000\n"
+          "max-per-host = 1000\n"
           "durability = each\n"
           "keep-history = 7d, 500\n"
           "unique-names = yes\n"
@@ -185,6 +187,7 @@ START_TEST(every_key_is_set_from_a_file)
     ck_assert_int_eq(settings.min_free, INT64_C(2) << 30);
     ck_assert_int_eq(settings.max_file_size, INT64_C(1) << 40);
     ck_assert_uint_eq(settings.max_waiting_per_user, 5000);
+    ck_assert_uint_eq(settings.max_per_host, 1000);
     ck_assert_int_eq(settings.durability, DURABILITY_EACH);
     ck_assert_int_eq(settings.keep_history, INT64_C(7) * 86400 * 1000);
     ck_assert_uint_eq(settings.keep_history_count, 500);
@@ -336,6 +339,7 @@ START_TEST(values_that_are_refused)
         {"retry-max-wait",    {"0", "25h", "off"}                                        },
         {"min-free",          {"-1", "1%", "5X", "Auto", "1.5G", "9999999999999999999"}  },
         {"max-file-size",     {"0", "-1", "none", "auto", "1 G"}                         },
+        {"max-per-host",      {"0", "-1", "off", "1001"}                                 },
         {"max-waiting-per-user", {"0", "-1", "off", "1K", "1000000001"}},
         {"durability",        {"Batch", "0", "all", "batch,each"}                        },
         {"keep-history",
@@ -568,7 +572,7 @@ START_TEST(the_table_is_whole)
 {
     size_t count;
     const struct settings_key *keys = settings_keys(&count);
-    ck_assert_uint_eq(count, 34);
+    ck_assert_uint_eq(count, 35);
     for (size_t i = 0; i < count; i++) {
         ck_assert(keys[i].name && keys[i].expects && keys[i].help && keys[i].by_default);
         bool listener = strcmp(keys[i].name, "listen") == 0 ||

@@ -205,6 +205,8 @@ static void assert_same(const struct task *a, const struct task *b)
     ck_assert_int_eq(a->if_exists, b->if_exists);
     ck_assert(a->name_is_final == b->name_is_final);
     ck_assert_int_eq(a->retries, b->retries);
+    ck_assert_int_eq(a->priority, b->priority);
+    ck_assert_uint_eq(a->host, b->host);
     ck_assert(same_text(a->checksum, b->checksum));
     ck_assert(same_text(a->headers, b->headers));
     ck_assert(same_text(a->username, b->username));
@@ -245,6 +247,8 @@ static void set_the_newer_fields(struct task *task)
     task->if_exists = TASK_OVERWRITE;
     task->name_is_final = true;
     task->retries = -1;
+    task->priority = -100;
+    task->host = UINT64_MAX - 2;
     task->attempts = 5;
     task->failures = 6;
     task->wait = TASK_WAIT_DISK;
@@ -1022,14 +1026,19 @@ struct walk {
     int stop_at;
 };
 
-static int on_unfinished(void *data, int64_t row, uid_t uid, enum task_state state)
+static int on_unfinished(void *data, const struct store_listed *listed)
 {
     struct walk *walk = data;
+    int64_t row = listed->row;
     ck_assert_int_gt(row, walk->last);
     walk->last = row;
     walk->count++;
-    ck_assert_uint_eq(uid, row % 2 ? ALICE : BOB);
-    ck_assert_int_eq(state_of(row), state); /* the store can be used meanwhile */
+    ck_assert_uint_eq(listed->uid, row % 2 ? ALICE : BOB);
+    ck_assert_int_eq(state_of(row), listed->state); /* the store can be used meanwhile */
+    ck_assert_int_eq(listed->priority, row % 201 - 100);
+    ck_assert_uint_eq(listed->host, UINT64_MAX - (uint64_t)row);
+    ck_assert_int_eq(listed->wait, row % TASK_WAITS);
+    ck_assert_int_eq(listed->not_before, row * 3);
     return walk->count == walk->stop_at ? 7 : 0;
 }
 
@@ -1046,6 +1055,10 @@ START_TEST(walks_the_unfinished)
         _cleanup_(task_release) struct task task = make_task(i % 2 ? BOB : ALICE, "/d", name);
         task.state = states[i % 8];
         task.admitted = i % 3 == 0;
+        task.priority = (i + 1) % 201 - 100;
+        task.host = UINT64_MAX - (uint64_t)(i + 1);
+        task.wait = (enum task_wait)((i + 1) % TASK_WAITS);
+        task.not_before = (i + 1) * 3;
         store_add(store, &task, NULL, on_done, &added);
     }
     ck_assert_int_eq(wait_for(&added), 0);
@@ -1058,21 +1071,33 @@ START_TEST(walks_the_unfinished)
 }
 END_TEST
 
-static int on_stray(void *data, int64_t row, uid_t uid, enum task_state state)
+static int on_stray(void *data, const struct store_listed *listed)
 {
     struct walk *walk = data;
-    walk->last = row;
+    walk->last = listed->row;
     walk->count++;
-    return uid == ALICE && task_state_ended(state) ? 0 : -1;
+    return listed->uid == ALICE && task_state_ended(listed->state) ? 0 : -1;
 }
 
-static int on_old_unfinished(void *data, int64_t row, uid_t uid, enum task_state state)
+static int on_old_unfinished(void *data, const struct store_listed *listed)
 {
     struct walk *walk = data;
-    walk->last = row;
+    walk->last = listed->row;
     walk->count++;
-    return uid == ALICE && state == TASK_DOWNLOADING ? 0 : -1;
+    return listed->uid == ALICE && listed->state == TASK_DOWNLOADING && listed->host == 0 ? 0 : -1;
 }
+
+/* Made once, with the database. */
+START_TEST(keeps_the_key_of_the_hosts)
+{
+    uint8_t zero[STORE_HOST_KEY_SIZE] = {0}, key[STORE_HOST_KEY_SIZE], again[STORE_HOST_KEY_SIZE];
+    ck_assert_int_eq(store_host_key(store, key), 0);
+    ck_assert_mem_ne(key, zero, sizeof key);
+    reopen_store();
+    ck_assert_int_eq(store_host_key(store, again), 0);
+    ck_assert_mem_eq(key, again, sizeof key);
+}
+END_TEST
 
 START_TEST(keeps_pauses)
 {
@@ -1148,8 +1173,8 @@ START_TEST(refuses_strange_files)
     store_close(TAKE_PTR(store));
     write_file("\0\0\0\7", 4, 60); /* user_version in the header of an SQLite file */
     assert_refused(-EUCLEAN,
-                   "autodl.db was written by a newer autodl (schema 7, this one knows 4)");
-    write_file("\0\0\0\4", 4, 60);
+                   "autodl.db was written by a newer autodl (schema 7, this one knows 5)");
+    write_file("\0\0\0\5", 4, 60);
     write_file("GPKG", 4, 68); /* application_id */
     assert_refused(-EUCLEAN, "another program's");
     write_file("AuDl", 4, 68);
@@ -1943,14 +1968,15 @@ static void model_check_find(void)
         ck_assert_int_eq(row, task->row);
 }
 
-static int on_model_unfinished(void *data, int64_t row, uid_t uid, enum task_state state)
+static int on_model_unfinished(void *data, const struct store_listed *listed)
 {
     int *next = data;
     while (*next < model.count && task_state_ended(model.tasks[*next].state))
         (*next)++;
     ck_assert_int_lt(*next, model.count);
     const struct task *task = &model.tasks[(*next)++];
-    ck_assert(task->row == row && task->uid == uid && task->state == state);
+    ck_assert(task->row == listed->row && task->uid == listed->uid && task->state == listed->state);
+    ck_assert(task->priority == listed->priority && task->host == listed->host);
     return 0;
 }
 
@@ -2039,6 +2065,7 @@ static Suite *suite(void)
     tcase_add_test(opened, finds_by_prefix);
     tcase_add_test(opened, finds_who_has_a_dest);
     tcase_add_test(opened, walks_the_unfinished);
+    tcase_add_test(opened, keeps_the_key_of_the_hosts);
     tcase_add_test(opened, keeps_pauses);
     tcase_add_test(opened, survives_a_damaged_page);
     tcase_add_test(opened, recovers_from_a_full_disk);

@@ -167,6 +167,44 @@ START_TEST(times_to_wait_for)
 }
 END_TEST
 
+static const struct {
+    const char *text;
+    int64_t ms; /* 0: none */
+} moments[] = {
+    {"1970-01-01T00:00:01Z",             1000                    },
+    {"2030-01-31T22:00:00Z",             INT64_C(1896127200000)  },
+    {"2030-01-31T23:00:00.5+01:00",      INT64_C(1896127200500)  },
+    {"2030-01-31T16:30:00.123456-05:30", INT64_C(1896127200123)  },
+    {"2028-02-29T00:00:00Z",             INT64_C(1835395200000)  },
+    {"9999-12-31T23:59:59.999Z",         INT64_C(253402300799999)},
+    {"1970-01-01T00:00:00Z",             0                       },
+    {"2030-02-29T00:00:00Z",             0                       },
+    {"2030-13-01T00:00:00Z",             0                       },
+    {"2030-00-01T00:00:00Z",             0                       },
+    {"2030-01-00T00:00:00Z",             0                       },
+    {"2030-01-01T24:00:00Z",             0                       },
+    {"2030-01-01T00:00:60Z",             0                       },
+    {"2030-01-01T00:00:00",              0                       },
+    {"2030-01-01T00:00:00.Z",            0                       },
+    {"2030-01-01T00:00:00+1:00",         0                       },
+    {"2030-01-01T00:00:00+0100",         0                       },
+    {"2030-01-01T00:00:00Z ",            0                       },
+    {"2030-1-01T00:00:00Z",              0                       },
+    {"2030-01-01 00:00:00Z",             0                       },
+    {"2030-01-01",                       0                       },
+    {"9999-12-31T23:59:59-00:01",        0                       },
+    {"tomorrow",                         0                       },
+    {"",                                 0                       },
+};
+
+START_TEST(parse_moment)
+{
+    int64_t ms = 0;
+    ck_assert_int_eq(units_parse_moment(moments[_i].text, &ms), moments[_i].ms ? 0 : -EINVAL);
+    ck_assert_int_eq(ms, moments[_i].ms);
+}
+END_TEST
+
 static Suite *suite(void)
 {
     Suite *suite = suite_create("units");
@@ -177,6 +215,7 @@ static Suite *suite(void)
     tcase_add_test(tcase, boolean_values);
     tcase_add_test(tcase, clocks_run);
     tcase_add_test(tcase, times_to_wait_for);
+    tcase_add_loop_test(tcase, parse_moment, 0, sizeof moments / sizeof *moments);
     suite_add_tcase(suite, tcase);
     return suite;
 }

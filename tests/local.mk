@@ -10,7 +10,7 @@ dist_check_SCRIPTS = tests/test_completions.sh tests/test_docs.sh tests/test_flo
 	tests/test_nginx.sh tests/test_sftp.sh tests/test_system.sh
 TESTS += $(dist_check_SCRIPTS)
 EXTRA_DIST += tests/fixtures/make_fixture.c tests/fixtures/schema-1.db tests/fixtures/schema-2.db \
-	tests/fixtures/schema-3.db
+	tests/fixtures/schema-3.db tests/fixtures/schema-4.db
 EXTRA_DIST += tests/tap.sh tests/test_crash.sh tests/power_cut.sh
 
 # The Debian packages: on a booted machine; and as packages. As root, and not part of `make check`.
@@ -66,6 +66,7 @@ END_TO_END_TESTS = \
 	tests/test_passwords \
 	tests/test_policy \
 	tests/test_resume \
+	tests/test_scheduler \
 	tests/test_service \
 	tests/test_tls \
 	tests/test_users
@@ -273,6 +274,10 @@ tests_test_floods_LDADD = $(TEST_LIBS)
 tests_test_hostile_SOURCES = tests/test_hostile.c
 tests_test_hostile_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_hostile_LDADD = $(TEST_LIBS)
+
+tests_test_scheduler_SOURCES = tests/test_scheduler.c
+tests_test_scheduler_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) $(SQLITE_CFLAGS)
+tests_test_scheduler_LDADD = $(TEST_LIBS)
 
 tests_test_passwords_SOURCES = tests/test_passwords.c
 tests_test_passwords_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) $(JSON_CFLAGS)

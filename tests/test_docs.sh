@@ -141,6 +141,6 @@ same "autodl-api(7) has every word for a failure" \
     "$(source_words src/transfer/retry.c '^ *{"\([a-z_]*\)",')" "retry.c" \
     "$(man_words "$man/autodl-api.7" 'Why a task failed')" "autodl-api.7"
 same "autodl(1) has every reason to wait" \
-    "$(source_words src/http/task_json.c '^ *return "\(slot\|[a-z]*\)";')" "task_json.c" \
+    "$(source_words src/http/task_json.c '^ *return "\(slot\|[a-z_]*\)";')" "task_json.c" \
     "$(man_words "$man/autodl.1" 'WHY NOTHING MOVES')" "autodl.1"
 tap_end

@@ -333,6 +333,31 @@ START_TEST(waiting_tasks_count_for_their_user)
 }
 END_TEST
 
+/* --- whose turn it is --- */
+
+/* A long line of one user's delays the other's only task by none of them: the next of hers would
+ * not end. */
+START_TEST(a_long_line_delays_nobody_else)
+{
+    _cleanup_view_ struct task_view first = {0}, his = {0};
+    service_stop(&service);
+    service_start(&service, "--state-dir", textf("%s/lib", service.dir), "--socket", service.socket,
+                  "--umask", "022", "--max-tasks-num", "1", NULL);
+    add(&alice, "/gate/first?size=1000", &first);
+    wait_state(&service, &alice, first.id, "DOWNLOADING", SOON);
+    for (unsigned i = 0; i < 200; i++) {
+        _cleanup_view_ struct task_view hers = {0};
+        add(&alice, "/gate/hers?size=1000", &hers);
+    }
+    add(&bob, "/bytes/1000/his", &his);
+    origin_open_gate(origin, "first");
+    wait_state(&service, &bob, his.id, "FINISHED", SOON);
+    wait_count(&service, "DOWNLOADING", 1, SOON); /* and now she goes on */
+    ck_assert_int_eq(read_count(&service, "FINISHED"), 2);
+    origin_open_gate(origin, "hers");
+}
+END_TEST
+
 /* --- who is asking --- */
 
 START_TEST(root_acts_for_others_on_the_socket)
@@ -688,6 +713,7 @@ int main(void)
     tcase_add_test(tcase, the_table_of_who_may_do_what);
     tcase_add_test(tcase, beginnings_of_ids_tell_nothing);
     tcase_add_test(tcase, waiting_tasks_count_for_their_user);
+    tcase_add_test(tcase, a_long_line_delays_nobody_else);
     tcase_add_test(tcase, root_acts_for_others_on_the_socket);
     tcase_add_test(tcase, the_kernel_vouches_on_loopback);
     tcase_add_test(tcase, sends_and_closes_at_once);

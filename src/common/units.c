@@ -1,9 +1,12 @@
 #include "common/units.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <stddef.h>
 #include <string.h>
 #include <time.h>
+
+#define MOMENT_MAX INT64_C(253402300799999) /* the last of the year 9999 */
 
 struct suffix {
     const char *text;
@@ -113,6 +116,99 @@ static int64_t now(clockid_t clock)
     struct timespec time;
     clock_gettime(clock, &time);
     return (int64_t)time.tv_sec * 1000 + time.tv_nsec / 1000000;
+}
+
+/* A number of exactly `digits` digits, which are skipped. -1: it is none, or too large. */
+static int take_digits(const char **text, int digits, int max)
+{
+    int value = 0;
+    for (int i = 0; i < digits; i++) {
+        if (!isdigit((unsigned char)(*text)[i]))
+            return -1;
+        value = 10 * value + (*text)[i] - '0';
+    }
+    *text += digits;
+    return value <= max ? value : -1;
+}
+
+static bool take_char(const char **text, char c)
+{
+    bool is = **text == c;
+    *text += is;
+    return is;
+}
+
+/* "2030-01-31T22:00:00", which is in the calendar. */
+static bool take_date_and_time(const char **text, struct tm *tm)
+{
+    static const struct {
+        int digits, max;
+        char after; /* 0: nothing */
+    } parts[6] = {
+        {4, 9999, '-'},
+        {2, 12,   '-'},
+        {2, 31,   'T'},
+        {2, 23,   ':'},
+        {2, 59,   ':'},
+        {2, 59,   0  }
+    };
+    int values[6];
+    for (int i = 0; i < 6; i++) {
+        values[i] = take_digits(text, parts[i].digits, parts[i].max);
+        if (values[i] < 0 || (parts[i].after && !take_char(text, parts[i].after)))
+            return false;
+    }
+    struct tm given = {.tm_year = values[0] - 1900,
+                       .tm_mon = values[1] - 1,
+                       .tm_mday = values[2],
+                       .tm_hour = values[3],
+                       .tm_min = values[4],
+                       .tm_sec = values[5]};
+    *tm = given;
+    timegm(tm);
+    return tm->tm_mon == given.tm_mon && tm->tm_mday == given.tm_mday;
+}
+
+/* ".5": the milliseconds of it. -1: there is a point and no digit. */
+static int take_fraction(const char **text)
+{
+    int ms = 0, unit = 100;
+    if (!take_char(text, '.'))
+        return 0;
+    if (!isdigit((unsigned char)**text))
+        return -1;
+    for (; isdigit((unsigned char)**text); unit /= 10)
+        ms += unit * (*(*text)++ - '0');
+    return ms;
+}
+
+/* "Z" or "+01:00", in seconds. */
+static bool take_zone(const char **text, int *ret_seconds)
+{
+    int sign = **text == '-' ? -1 : 1;
+    *ret_seconds = 0;
+    if (take_char(text, 'Z'))
+        return true;
+    if (!take_char(text, '+') && !take_char(text, '-'))
+        return false;
+    int hours = take_digits(text, 2, 23);
+    int minutes = hours >= 0 && take_char(text, ':') ? take_digits(text, 2, 59) : -1;
+    *ret_seconds = sign * (hours * 3600 + minutes * 60);
+    return minutes >= 0;
+}
+
+int units_parse_moment(const char *text, int64_t *ret_ms)
+{
+    struct tm tm;
+    int ms = 0, zone;
+    if (!take_date_and_time(&text, &tm) || (ms = take_fraction(&text)) < 0 ||
+        !take_zone(&text, &zone) || *text)
+        return -EINVAL;
+    int64_t moment = ((int64_t)timegm(&tm) - zone) * 1000 + ms;
+    if (moment <= 0 || moment > MOMENT_MAX)
+        return -EINVAL;
+    *ret_ms = moment;
+    return 0;
 }
 
 int64_t units_now_realtime(void)

@@ -16,6 +16,10 @@ int units_parse_duration(const char *text, int64_t *ret_ms);
 /* "yes", "no", "true", "false", "on", "off", "1", "0". 0 or -EINVAL. */
 int units_parse_bool(const char *text, bool *ret_value);
 
+/* "2030-01-31T22:00:00Z", "2030-01-31T23:00:00.5+01:00" (RFC 3339), to milliseconds since the
+ * epoch, after 1970 and before 10000. 0 or -EINVAL. */
+int units_parse_moment(const char *text, int64_t *ret_ms);
+
 /* Milliseconds since the epoch (CLOCK_REALTIME): what is shown and stored. */
 int64_t units_now_realtime(void);
 /* Milliseconds since the boot, sleep included (CLOCK_BOOTTIME): what deadlines are kept on. */

@@ -2,8 +2,11 @@
 noinst_LIBRARIES += src/core/libcore.a
 src_core_libcore_a_SOURCES = \
 	src/core/address.c src/core/address.h \
+	src/core/heap.c src/core/heap.h \
 	src/core/queue.c src/core/queue.h \
 	src/core/settings.c src/core/settings.h \
 	src/core/stats.c src/core/stats.h \
+	src/core/table.c src/core/table.h \
 	src/core/task.c src/core/task.h \
-	src/core/url.c src/core/url.h
+	src/core/url.c src/core/url.h \
+	src/core/waiting.c src/core/waiting.h

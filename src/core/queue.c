@@ -7,23 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LINE_FIRST_SIZE 8
-
-/* Rows waiting in order, in a ring that has memory only while something waits. */
-struct line {
-    int64_t *rows;
-    size_t size;
-    size_t head;
-    size_t count;
-};
-
-/* A row waiting for its time. */
-struct later {
-    int64_t at;
-    int64_t row;
-    uid_t uid;
-    enum queue_reason reason;
-};
+#include "core/waiting.h"
 
 struct pause {
     bool on;
@@ -33,9 +17,8 @@ struct pause {
 /* A user is kept while anything about them differs from a user never heard of. */
 struct user {
     uid_t uid;
-    struct line line; /* has room for those in `later` too: their coming back cannot fail */
-    size_t later;     /* how many of their rows wait for their time */
-    size_t booked;    /* tasks of theirs that wait outside */
+    uint32_t line; /* of the waiting tasks */
+    size_t booked; /* tasks of theirs that wait outside */
     unsigned running;
     uint64_t turn; /* the queue's count when they last came, took a slot or gave one back */
     struct pause pause;
@@ -53,12 +36,9 @@ struct queue {
     struct user *users;
     size_t user_count;
     size_t user_size;
-    struct later *later; /* a binary heap, the first to come at its top */
-    size_t later_count;
-    size_t later_size;
+    struct waiting waiting;
     unsigned slots;
     unsigned running;
-    size_t waiting; /* in lines and for their time */
     uint64_t turns;
     struct pause pause; /* everybody's */
     bool closed;
@@ -110,161 +90,6 @@ static void wait_locked(struct queue *queue)
     set_owner(queue, true);
 }
 
-/* A user's line. */
-
-static void line_copy(const struct line *line, int64_t *rows)
-{
-    size_t first = line->size - line->head < line->count ? line->size - line->head : line->count;
-    if (line->count == 0)
-        return;
-    memcpy(rows, line->rows + line->head, first * sizeof(*rows));
-    memcpy(rows + first, line->rows, (line->count - first) * sizeof(*rows));
-}
-
-/* Room for so many more. */
-static int line_reserve(struct line *line, size_t more)
-{
-    if (line->size - line->count >= more)
-        return 0;
-    size_t size = line->size ? line->size : LINE_FIRST_SIZE;
-    while (size - line->count < more)
-        size *= 2;
-    int64_t *rows = calloc(size, sizeof(*rows));
-    if (!rows)
-        return -ENOMEM;
-    line_copy(line, rows);
-    free(line->rows);
-    line->rows = rows;
-    line->size = size;
-    line->head = 0;
-    return 0;
-}
-
-static int64_t *line_at(const struct line *line, size_t i)
-{
-    return &line->rows[(line->head + i) & (line->size - 1)]; /* a power of two */
-}
-
-/* There must be room. */
-static void line_push(struct line *line, int64_t row, bool in_front)
-{
-    assert(line->count < line->size);
-    if (in_front)
-        line->head = (line->head + line->size - 1) % line->size;
-    *line_at(line, in_front ? 0 : line->count) = row;
-    line->count++;
-}
-
-static void line_empty(struct line *line)
-{
-    free(line->rows);
-    *line = (struct line){0};
-}
-
-static int64_t line_pop(struct line *line)
-{
-    assert(line->count > 0);
-    int64_t row = line->rows[line->head];
-    line->head = (line->head + 1) % line->size;
-    line->count--;
-    return row;
-}
-
-/* Where the row is; `count` when it is not there. */
-static size_t line_find(const struct line *line, int64_t row)
-{
-    size_t i = 0;
-    while (i < line->count && *line_at(line, i) != row)
-        i++;
-    return i;
-}
-
-static void line_remove(struct line *line, size_t at)
-{
-    line->count--;
-    for (size_t i = at; i < line->count; i++)
-        *line_at(line, i) = *line_at(line, i + 1);
-}
-
-/* The heap of those that wait for their time. */
-
-static int compare_later(const void *left, const void *right)
-{
-    const struct later *a = left, *b = right;
-    if (a->at != b->at)
-        return a->at < b->at ? -1 : 1;
-    return a->row < b->row ? -1 : a->row > b->row;
-}
-
-static void swap_later(struct later *a, struct later *b)
-{
-    struct later kept = *a;
-    *a = *b;
-    *b = kept;
-}
-
-/* Moves what is at `i` up or down to where it belongs. */
-static void later_settle(struct later *later, size_t count, size_t i)
-{
-    for (; i > 0 && compare_later(&later[i], &later[(i - 1) / 2]) < 0; i = (i - 1) / 2)
-        swap_later(&later[i], &later[(i - 1) / 2]);
-    for (;;) {
-        size_t child = 2 * i + 1;
-        if (child + 1 < count && compare_later(&later[child + 1], &later[child]) < 0)
-            child++;
-        if (child >= count || compare_later(&later[i], &later[child]) < 0)
-            return;
-        swap_later(&later[i], &later[child]);
-        i = child;
-    }
-}
-
-static int later_add_locked(struct queue *queue, const struct later *later)
-{
-    assert_locked(queue);
-    if (queue->later_count == queue->later_size) {
-        size_t size = queue->later_size ? queue->later_size * 2 : LINE_FIRST_SIZE;
-        struct later *grown = reallocarray(queue->later, size, sizeof(*grown));
-        if (!grown)
-            return -ENOMEM;
-        queue->later = grown;
-        queue->later_size = size;
-    }
-    queue->later[queue->later_count++] = *later;
-    later_settle(queue->later, queue->later_count, queue->later_count - 1);
-    return 0;
-}
-
-/* Takes one out of the heap; it is then right behind the heap's end. */
-static void later_take_locked(struct queue *queue, size_t i)
-{
-    assert_locked(queue);
-    size_t last = --queue->later_count;
-    swap_later(&queue->later[i], &queue->later[last]);
-    if (i < last)
-        later_settle(queue->later, last, i);
-}
-
-static void trim_later_locked(struct queue *queue)
-{
-    assert_locked(queue);
-    if (queue->later_count > 0)
-        return;
-    free(queue->later);
-    queue->later = NULL;
-    queue->later_size = 0;
-}
-
-/* Where the row is; the heap's size when it is not there. */
-static size_t later_find_locked(struct queue *queue, uid_t uid, int64_t row)
-{
-    assert_locked(queue);
-    size_t i = 0;
-    while (i < queue->later_count && (queue->later[i].row != row || queue->later[i].uid != uid))
-        i++;
-    return i;
-}
-
 /* Users. */
 
 static struct user *find_user_locked(struct queue *queue, uid_t uid)
@@ -277,47 +102,60 @@ static struct user *find_user_locked(struct queue *queue, uid_t uid)
     return NULL;
 }
 
+static struct user *user_of_line_locked(struct queue *queue, uint32_t line)
+{
+    assert_locked(queue);
+    struct user *user = queue->users;
+    while (user->line != line)
+        user++;
+    return user;
+}
+
+/* Room for one more. */
+static int grow_users_locked(struct queue *queue)
+{
+    assert_locked(queue);
+    if (queue->user_count < queue->user_size)
+        return 0;
+    size_t size = queue->user_size ? queue->user_size * 2 : 8;
+    struct user *users = reallocarray(queue->users, size, sizeof(*users));
+    if (!users)
+        return -ENOMEM;
+    queue->users = users;
+    queue->user_size = size;
+    return 0;
+}
+
 /* Finds a user or makes a record of them; NULL: no memory. */
 static struct user *get_user_locked(struct queue *queue, uid_t uid)
 {
     struct user *user = find_user_locked(queue, uid);
     if (user)
         return user;
-    if (queue->user_count == queue->user_size) {
-        size_t size = queue->user_size ? queue->user_size * 2 : 8;
-        struct user *users = reallocarray(queue->users, size, sizeof(*users));
-        if (!users)
-            return NULL;
-        queue->users = users;
-        queue->user_size = size;
-    }
+    uint32_t line = grow_users_locked(queue) == 0 ? waiting_open(&queue->waiting) : 0;
+    if (!line)
+        return NULL;
     user = &queue->users[queue->user_count++];
-    *user = (struct user){.uid = uid, .turn = ++queue->turns};
+    *user = (struct user){.uid = uid, .line = line, .turn = ++queue->turns};
     return user;
 }
 
 /* Nothing of theirs is here. */
-static bool is_idle(const struct user *user)
+static bool is_idle_locked(struct queue *queue, const struct user *user)
 {
-    return user->line.count == 0 && user->later == 0 && user->running == 0 && !user->pause.on &&
-           !user->held;
+    assert_locked(queue);
+    return waiting_length(&queue->waiting, user->line) == 0 && user->running == 0 &&
+           !user->pause.on && !user->held;
 }
 
 /* Drops the record of a user about whom nothing is left to know. */
 static void forget_if_idle_locked(struct queue *queue, struct user *user)
 {
     assert_locked(queue);
-    if (!is_idle(user) || user->booked > 0)
+    if (!is_idle_locked(queue, user) || user->booked > 0)
         return;
-    line_empty(&user->line);
+    waiting_close(&queue->waiting, user->line);
     *user = queue->users[--queue->user_count];
-}
-
-/* A line that nothing needs has no memory. */
-static void trim_line(struct user *user)
-{
-    if (user->line.count + user->later == 0)
-        line_empty(&user->line);
 }
 
 static bool in_force(const struct pause *pause, int64_t now)
@@ -325,25 +163,31 @@ static bool in_force(const struct pause *pause, int64_t now)
     return pause->on && (pause->until == 0 || now < pause->until);
 }
 
-static bool may_start_locked(struct queue *queue, const struct user *user, int64_t now)
+/* Has the user a task that may start, slots apart? Which one? */
+static bool may_start_locked(struct queue *queue, const struct user *user, int64_t now,
+                             struct waiting_task *ret_task)
 {
     assert_locked(queue);
-    return user->line.count > 0 && !user->held && !in_force(&queue->pause, now) &&
-           !in_force(&user->pause, now);
+    return !user->held && !in_force(&queue->pause, now) && !in_force(&user->pause, now) &&
+           waiting_next(&queue->waiting, user->line, ret_task);
 }
 
 /* Whose turn it is: the fewest running, then the longest without a turn. NULL: nobody may. */
-static struct user *next_user_locked(struct queue *queue, int64_t now)
+static struct user *next_user_locked(struct queue *queue, int64_t now,
+                                     struct waiting_task *ret_task)
 {
     assert_locked(queue);
     struct user *best = NULL;
     for (size_t i = 0; i < queue->user_count; i++) {
         struct user *user = &queue->users[i];
-        if (!may_start_locked(queue, user, now))
+        struct waiting_task task;
+        if (best && (user->running > best->running ||
+                     (user->running == best->running && user->turn > best->turn)))
             continue;
-        if (!best || user->running < best->running ||
-            (user->running == best->running && user->turn < best->turn))
-            best = user;
+        if (!may_start_locked(queue, user, now, &task))
+            continue;
+        best = user;
+        *ret_task = task;
     }
     return best;
 }
@@ -352,39 +196,28 @@ static size_t length_locked(struct queue *queue, uid_t uid)
 {
     assert_locked(queue);
     if (uid == QUEUE_EVERYBODY)
-        return queue->waiting;
+        return table_count(&queue->waiting.items);
     const struct user *user = find_user_locked(queue, uid);
-    return user ? user->line.count + user->later : 0;
+    return user ? waiting_length(&queue->waiting, user->line) : 0;
 }
 
-/* Those whose time has come go to the heads of their lines, the earliest foremost. */
 static void move_due_locked(struct queue *queue, int64_t now)
 {
     assert_locked(queue);
-    size_t all = queue->later_count;
-    while (queue->later_count > 0 && queue->later[0].at <= now)
-        later_take_locked(queue, 0);
-    if (queue->later_count == all)
-        return;
-    for (size_t i = queue->later_count; i < all; i++) { /* behind the heap, the latest first */
-        struct user *user = find_user_locked(queue, queue->later[i].uid);
-        assert(user && user->later > 0);
-        line_push(&user->line, queue->later[i].row, true);
-        user->later--;
-    }
-    trim_later_locked(queue);
-    pthread_cond_broadcast(&queue->changed);
+    if (waiting_tick(&queue->waiting, now))
+        pthread_cond_broadcast(&queue->changed);
 }
 
 /* Making and ending a queue. */
 
-int queue_create(unsigned slots, queue_clock clock, struct queue **ret_queue)
+int queue_create(unsigned slots, unsigned host_max, queue_clock clock, struct queue **ret_queue)
 {
     struct queue *queue = calloc(1, sizeof(*queue));
     if (!queue)
         return -ENOMEM;
     queue->clock = clock;
     queue->slots = slots;
+    waiting_init(&queue->waiting, host_max);
     pthread_mutex_init(&queue->lock, NULL);
     pthread_cond_init(&queue->changed, NULL);
     *ret_queue = queue;
@@ -395,10 +228,8 @@ void queue_destroy(struct queue *queue)
 {
     if (!queue)
         return;
-    for (size_t i = 0; i < queue->user_count; i++)
-        line_empty(&queue->users[i].line);
+    waiting_release(&queue->waiting);
     free(queue->users);
-    free(queue->later);
     pthread_cond_destroy(&queue->changed);
     pthread_mutex_destroy(&queue->lock);
     free(queue);
@@ -414,191 +245,155 @@ void queue_close(struct queue *queue)
 
 /* Tasks come and go. */
 
-/* The user, with room in the line for one more. NULL: no memory. */
-static struct user *make_room_locked(struct queue *queue, uid_t uid)
-{
-    struct user *user = get_user_locked(queue, uid);
-    if (user && is_idle(user)) /* a record was there for what is booked alone */
-        user->turn = ++queue->turns;
-    if (!user || line_reserve(&user->line, user->later + 1) == 0)
-        return user;
-    forget_if_idle_locked(queue, user);
-    return NULL;
-}
+/* How a task comes: at the end, at the head, or at a time. */
+struct coming {
+    bool in_front;
+    bool later;
+    int64_t at;
+    enum queue_reason reason;
+};
 
-static int push_locked(struct queue *queue, uid_t uid, int64_t row, bool in_front)
+static int add_locked(struct queue *queue, const struct queue_task *task,
+                      const struct coming *coming)
 {
     assert_locked(queue);
-    if (queue->closed)
-        return -ESHUTDOWN;
-    struct user *user = make_room_locked(queue, uid);
+    struct waiting_task waiting = {
+        .row = task->row, .host = task->host, .priority = task->priority};
+    struct user *user = queue->closed ? NULL : get_user_locked(queue, task->uid);
     if (!user)
-        return -ENOMEM;
-    line_push(&user->line, row, in_front);
-    queue->waiting++;
-    if (queue->running < queue->slots && may_start_locked(queue, user, queue->clock()))
+        return queue->closed ? -ESHUTDOWN : -ENOMEM;
+    if (is_idle_locked(queue, user)) /* a record was there for what is booked alone */
+        user->turn = ++queue->turns;
+    int r = coming->later ? waiting_push_later(&queue->waiting, user->line, &waiting, coming->at,
+                                               (uint8_t)coming->reason)
+                          : waiting_push(&queue->waiting, user->line, &waiting, coming->in_front);
+    if (r < 0) {
+        forget_if_idle_locked(queue, user);
+        return r;
+    }
+    int64_t now = queue->clock();
+    move_due_locked(queue, now);
+    if (queue->running < queue->slots && may_start_locked(queue, user, now, &waiting))
         pthread_cond_signal(&queue->changed);
     return 0;
 }
 
-int queue_push(struct queue *queue, uid_t uid, int64_t row)
+static int add(struct queue *queue, const struct queue_task *task, const struct coming *coming)
 {
     lock(queue);
-    int r = push_locked(queue, uid, row, false);
+    int r = add_locked(queue, task, coming);
     unlock(queue);
     return r;
 }
 
-int queue_push_front(struct queue *queue, uid_t uid, int64_t row)
+int queue_push(struct queue *queue, const struct queue_task *task)
 {
-    lock(queue);
-    int r = push_locked(queue, uid, row, true);
-    unlock(queue);
-    return r;
+    return add(queue, task, &(struct coming){0});
 }
 
-static int push_later_locked(struct queue *queue, const struct later *later)
+int queue_push_front(struct queue *queue, const struct queue_task *task)
 {
-    assert_locked(queue);
-    if (queue->closed)
-        return -ESHUTDOWN;
-    struct user *user = make_room_locked(queue, later->uid);
-    if (!user)
-        return -ENOMEM;
-    int r = later_add_locked(queue, later);
-    if (r < 0) {
-        trim_line(user);
-        forget_if_idle_locked(queue, user);
-        return r;
-    }
-    user->later++;
-    queue->waiting++;
-    move_due_locked(queue, queue->clock());
-    return 0;
+    return add(queue, task, &(struct coming){.in_front = true});
 }
 
-int queue_push_later(struct queue *queue, uid_t uid, int64_t row, int64_t at,
+int queue_push_later(struct queue *queue, const struct queue_task *task, int64_t at,
                      enum queue_reason reason)
 {
     assert(reason < QUEUE_SLOT);
-    struct later later = {.at = at, .row = row, .uid = uid, .reason = reason};
-    lock(queue);
-    int r = push_later_locked(queue, &later);
-    unlock(queue);
-    return r;
+    return add(queue, task, &(struct coming){.later = true, .at = at, .reason = reason});
 }
 
-static int remove_locked(struct queue *queue, uid_t uid, int64_t row)
+void queue_shift_starts(struct queue *queue, int64_t by)
 {
-    struct user *user = find_user_locked(queue, uid);
-    if (!user)
-        return -ENOENT;
-    size_t in_line = line_find(&user->line, row);
-    if (in_line < user->line.count) {
-        line_remove(&user->line, in_line);
-    } else {
-        size_t later = later_find_locked(queue, uid, row);
-        if (later == queue->later_count)
-            return -ENOENT;
-        later_take_locked(queue, later);
-        trim_later_locked(queue);
-        user->later--;
-    }
-    queue->waiting--;
-    trim_line(user);
-    forget_if_idle_locked(queue, user);
+    lock(queue);
+    waiting_shift(&queue->waiting, (uint8_t)QUEUE_START_TIME, by);
+    move_due_locked(queue, queue->clock());
+    unlock(queue);
+}
+
+static int remove_locked(struct queue *queue, int64_t row)
+{
+    struct waiting_view view;
+    int r = waiting_look(&queue->waiting, row, &view);
+    if (r < 0)
+        return r;
+    waiting_remove(&queue->waiting, row);
+    forget_if_idle_locked(queue, user_of_line_locked(queue, view.line));
     return 0;
 }
 
-int queue_remove(struct queue *queue, uid_t uid, int64_t row)
+int queue_remove(struct queue *queue, int64_t row)
 {
     lock(queue);
-    int r = remove_locked(queue, uid, row);
+    int r = remove_locked(queue, row);
     unlock(queue);
     return r;
 }
 
-static int pop_locked(struct queue *queue, unsigned worker, uid_t *ret_uid, int64_t *ret_row)
+static void start_locked(struct queue *queue, struct user *user, const struct waiting_task *task)
+{
+    assert_locked(queue);
+    waiting_start(&queue->waiting, task->row);
+    user->turn = ++queue->turns;
+    user->running++;
+    queue->running++;
+}
+
+static int pop_locked(struct queue *queue, unsigned worker, struct queue_task *ret_task)
 {
     for (;;) {
+        struct waiting_task task;
         if (queue->closed)
             return -ESHUTDOWN;
         if (worker >= queue->slots) {
             pthread_cond_signal(&queue->changed); /* the wake-up may have been for another */
             return -ECANCELED;
         }
-        int64_t now =
-            queue->clock(); /* one moment: else a pause may end before what is due moves */
+        int64_t now = queue->clock(); /* once: else a pause may end before what is due moves */
         move_due_locked(queue, now);
-        struct user *user = queue->running < queue->slots ? next_user_locked(queue, now) : NULL;
+        struct user *user = NULL;
+        if (queue->running < queue->slots)
+            user = next_user_locked(queue, now, &task);
         if (user) {
-            user->turn = ++queue->turns;
-            user->running++;
-            queue->running++;
-            queue->waiting--;
-            *ret_uid = user->uid;
-            *ret_row = line_pop(&user->line);
-            trim_line(user);
+            start_locked(queue, user, &task);
+            *ret_task = (struct queue_task){.row = task.row,
+                                            .host = task.host,
+                                            .uid = user->uid,
+                                            .priority = task.priority,
+                                            .out_of_turn = task.out_of_turn};
             return 0;
         }
         wait_locked(queue);
     }
 }
 
-int queue_pop(struct queue *queue, unsigned worker, uid_t *ret_uid, int64_t *ret_row)
+int queue_pop(struct queue *queue, unsigned worker, struct queue_task *ret_task)
 {
     lock(queue);
-    int r = pop_locked(queue, worker, ret_uid, ret_row);
+    int r = pop_locked(queue, worker, ret_task);
     unlock(queue);
     return r;
 }
 
-void queue_release(struct queue *queue, uid_t uid)
+void queue_release(struct queue *queue, const struct queue_task *task)
 {
     lock(queue);
-    struct user *user = find_user_locked(queue, uid);
+    struct user *user = find_user_locked(queue, task->uid);
     assert(user && user->running > 0 && queue->running > 0);
     user->turn = ++queue->turns;
     user->running--;
     queue->running--;
+    waiting_end(&queue->waiting, task->host);
     forget_if_idle_locked(queue, user);
-    if (queue->waiting > 0)
+    if (length_locked(queue, QUEUE_EVERYBODY) > 0)
         pthread_cond_signal(&queue->changed);
     unlock(queue);
 }
 
-/* Empties the lines in question into `rows`. How many those were. */
-static size_t take_lines_locked(struct queue *queue, uid_t uid, int64_t *rows)
+static void forget_idle_users_locked(struct queue *queue)
 {
-    size_t taken = 0;
-    for (size_t i = queue->user_count; i-- > 0;) { /* downwards: forgetting moves the last */
-        struct user *user = &queue->users[i];
-        if (uid != QUEUE_EVERYBODY && uid != user->uid)
-            continue;
-        line_copy(&user->line, rows + taken);
-        taken += user->line.count;
-        user->later = 0;
-        line_empty(&user->line);
-        forget_if_idle_locked(queue, user);
-    }
-    return taken;
-}
-
-/* The same with those that wait for their time. What is sorted is a heap too. */
-static size_t take_later_locked(struct queue *queue, uid_t uid, int64_t *rows)
-{
-    size_t taken = 0, kept = 0;
-    if (queue->later_count > 0)
-        qsort(queue->later, queue->later_count, sizeof(*queue->later), compare_later);
-    for (size_t i = 0; i < queue->later_count; i++) {
-        if (uid == QUEUE_EVERYBODY || uid == queue->later[i].uid)
-            rows[taken++] = queue->later[i].row;
-        else
-            queue->later[kept++] = queue->later[i];
-    }
-    queue->later_count = kept;
-    trim_later_locked(queue);
-    return taken;
+    for (size_t i = queue->user_count; i-- > 0;) /* downwards: forgetting moves the last */
+        forget_if_idle_locked(queue, &queue->users[i]);
 }
 
 static int clear_locked(struct queue *queue, uid_t uid, int64_t **ret_rows, size_t *ret_count)
@@ -609,11 +404,12 @@ static int clear_locked(struct queue *queue, uid_t uid, int64_t **ret_rows, size
         rows = calloc(count, sizeof(*rows));
         if (!rows)
             return -ENOMEM;
-        size_t taken = take_lines_locked(queue, uid, rows);
-        taken += take_later_locked(queue, uid, rows + taken);
+        uint32_t line = uid == QUEUE_EVERYBODY ? 0 : find_user_locked(queue, uid)->line;
+        size_t taken = waiting_clear(&queue->waiting, line, rows);
         assert(taken == count);
+        (void)taken;
+        forget_idle_users_locked(queue);
     }
-    queue->waiting -= count;
     *ret_rows = rows;
     *ret_count = count;
     return 0;
@@ -674,15 +470,13 @@ static void tick_pause(struct pause *pause, int64_t now, int64_t *next)
 int64_t queue_tick(struct queue *queue)
 {
     lock(queue);
-    int64_t now = queue->clock(), next = 0;
+    int64_t now = queue->clock();
     move_due_locked(queue, now);
-    if (queue->later_count > 0)
-        next = queue->later[0].at;
+    int64_t next = waiting_next_time(&queue->waiting);
     tick_pause(&queue->pause, now, &next);
-    for (size_t i = queue->user_count; i-- > 0;) { /* downwards: forgetting moves the last */
+    for (size_t i = 0; i < queue->user_count; i++)
         tick_pause(&queue->users[i].pause, now, &next);
-        forget_if_idle_locked(queue, &queue->users[i]);
-    }
+    forget_idle_users_locked(queue);
     pthread_cond_broadcast(&queue->changed);
     unlock(queue);
     return next;
@@ -729,37 +523,54 @@ static int64_t paused_until(const struct pause *own, const struct pause *common,
     return until;
 }
 
-static int why_locked(struct queue *queue, uid_t uid, int64_t row, enum queue_reason *ret_reason,
+static int why_locked(struct queue *queue, int64_t row, enum queue_reason *ret_reason,
                       int64_t *ret_until)
 {
     int64_t now = queue->clock();
-    const struct user *user = find_user_locked(queue, uid);
-    size_t i = later_find_locked(queue, uid, row);
-    const struct later *later = i < queue->later_count ? &queue->later[i] : NULL;
-    if (!user || (!later && line_find(&user->line, row) == user->line.count))
+    struct waiting_view view;
+    if (waiting_look(&queue->waiting, row, &view) < 0)
         return -ENOENT;
+    const struct user *user = user_of_line_locked(queue, view.line);
     *ret_until = 0;
     if (in_force(&queue->pause, now) || in_force(&user->pause, now)) {
         *ret_reason = QUEUE_PAUSED;
         *ret_until = paused_until(&user->pause, &queue->pause, now);
     } else if (user->held) {
         *ret_reason = QUEUE_STORAGE;
-    } else if (later && later->at > now) {
-        *ret_reason = later->reason;
-        *ret_until = later->at;
+    } else if (view.later && view.at > now) {
+        *ret_reason = (enum queue_reason)view.why;
+        *ret_until = view.at;
+    } else if (view.host_at > now) {
+        *ret_reason = QUEUE_HOST;
+        *ret_until = view.host_at;
     } else {
-        *ret_reason = QUEUE_SLOT;
+        *ret_reason = view.host_busy ? QUEUE_HOST : QUEUE_SLOT;
     }
     return 0;
 }
 
-int queue_why(struct queue *queue, uid_t uid, int64_t row, enum queue_reason *ret_reason,
-              int64_t *ret_until)
+int queue_why(struct queue *queue, int64_t row, enum queue_reason *ret_reason, int64_t *ret_until)
 {
     lock(queue);
-    int r = why_locked(queue, uid, row, ret_reason, ret_until);
+    int r = why_locked(queue, row, ret_reason, ret_until);
     unlock(queue);
     return r;
+}
+
+int queue_hold_host(struct queue *queue, uint64_t host, int64_t until)
+{
+    lock(queue);
+    int r = waiting_hold_host(&queue->waiting, host, until);
+    unlock(queue);
+    return r;
+}
+
+void queue_set_host_max(struct queue *queue, unsigned host_max)
+{
+    lock(queue);
+    waiting_set_host_max(&queue->waiting, host_max);
+    pthread_cond_broadcast(&queue->changed);
+    unlock(queue);
 }
 
 /* Numbers. */
@@ -788,6 +599,14 @@ size_t queue_length(struct queue *queue, uid_t uid)
     return length;
 }
 
+size_t queue_bytes(struct queue *queue)
+{
+    lock(queue);
+    size_t bytes = waiting_bytes(&queue->waiting) + queue->user_size * sizeof(*queue->users);
+    unlock(queue);
+    return bytes;
+}
+
 /* Tasks outside. */
 
 static int book_locked(struct queue *queue, uid_t uid, size_t count, size_t max)
@@ -796,7 +615,7 @@ static int book_locked(struct queue *queue, uid_t uid, size_t count, size_t max)
     struct user *user = get_user_locked(queue, uid);
     if (!user)
         return -ENOMEM;
-    size_t now = user->line.count + user->later + user->booked;
+    size_t now = waiting_length(&queue->waiting, user->line) + user->booked;
     bool fits = now <= max && count <= max - now;
     if (fits)
         user->booked += count;

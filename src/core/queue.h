@@ -1,12 +1,14 @@
 /*
  * The queue: which task runs next, and the only scheduler. Pure but for its one mutex and its
- * condition variables: no I/O, the clock is given. Each user has a line, first in, first out;
- * between users the one with the fewest running tasks goes first, then the one whose last turn is
- * longest ago, so that a long line of one user delays no other's. Coming (with nothing waiting or
- * running before), taking a slot and giving it back each count as a turn.
+ * condition variables: no I/O, the clock is given. Each user has a line: by priority, then first
+ * in, first out, passing over tasks whose host is busy or asked for patience. Between users the one
+ * with the fewest running tasks goes first, then the one whose last turn is longest ago, so that a
+ * long line of one user delays no other's. Coming (with nothing waiting or running before), taking
+ * a slot and giving it back each count as a turn.
  *
  * Every function locks inside, none blocks but queue_pop, none calls out. Times are milliseconds
- * of the given clock (CLOCK_BOOTTIME in the service).
+ * of the given clock (CLOCK_BOOTTIME in the service). With n waiting tasks and u users each takes
+ * O(log n + u), but where it says otherwise.
  */
 #pragma once
 
@@ -23,52 +25,64 @@ struct queue;
 /* Called under the queue's lock: quick, and takes no lock itself. */
 typedef int64_t (*queue_clock)(void);
 
-/* `slots`: how many tasks may run at once. 0 or -ENOMEM. */
-int queue_create(unsigned slots, queue_clock clock, struct queue **ret_queue);
+struct queue_task {
+    int64_t row;   /* what the store knows it by */
+    uint64_t host; /* who serves it: the same number, the same host */
+    uid_t uid;
+    int8_t priority; /* higher goes first among the tasks of its user */
+    bool out_of_turn; /* told by queue_pop: others of its user may come before it, and are kept by their
+                       * hosts or times */
+};
+
+/* At most `slots` tasks run at once, `host_max` of them at one host. 0 or -ENOMEM. */
+int queue_create(unsigned slots, unsigned host_max, queue_clock clock, struct queue **ret_queue);
 /* No thread may be in queue_pop any more. NULL is fine. */
 void queue_destroy(struct queue *queue);
 /* Every queue_pop, waiting or to come, returns -ESHUTDOWN; pushing does too. */
 void queue_close(struct queue *queue);
 
-/* At the end of the user's line. 0, -ENOMEM or -ESHUTDOWN. */
-int queue_push(struct queue *queue, uid_t uid, int64_t row);
-/* At its head: what was popped and could not run. */
-int queue_push_front(struct queue *queue, uid_t uid, int64_t row);
+/* At the end of those of its priority in the user's line. No task with its row may wait. 0, -ENOMEM
+ * or -ESHUTDOWN. */
+int queue_push(struct queue *queue, const struct queue_task *task);
+/* At their head: what was popped and could not run. */
+int queue_push_front(struct queue *queue, const struct queue_task *task);
 
-/* Why a task does not run, as queue_why tells; the first three are given to queue_push_later. */
+/* Why a task does not run, as queue_why tells; those before QUEUE_SLOT are given to queue_push_later. */
 enum queue_reason {
     QUEUE_RETRY,
-    QUEUE_HOST,
+    QUEUE_HOST, /* its host asked for patience, or as many run there as may */
     QUEUE_DISK,
-    QUEUE_SLOT, /* others come first */
+    QUEUE_START_TIME, /* it was asked to start at a time of the wall clock */
+    QUEUE_SLOT,    /* others come first */
     QUEUE_STORAGE, /* the user's file system does not answer, or lags behind */
-    QUEUE_PAUSED, /* the user's pause, or everybody's */
+    QUEUE_PAUSED,  /* the user's pause, or everybody's */
 };
 
 /* It waits beside the line until `at`, then goes to the line's head (at once, if `at` is not to
  * come). Like the end of a pause, that wakes a worker by the queue_tick of that time only: one that
  * comes to queue_pop later sees it by itself. 0, -ENOMEM or -ESHUTDOWN. */
-int queue_push_later(struct queue *queue, uid_t uid, int64_t row, int64_t at,
+int queue_push_later(struct queue *queue, const struct queue_task *task, int64_t at,
                      enum queue_reason reason);
+/* The wall clock was set: what waits for its start time does so for `by` ms more (less: negative).
+ * O(n log n) with n tasks that wait for a time. */
+void queue_shift_starts(struct queue *queue, int64_t by);
 /* Takes a waiting task out, wherever it waits. 0, or -ENOENT: it does not wait (any more). */
-int queue_remove(struct queue *queue, uid_t uid, int64_t row);
+int queue_remove(struct queue *queue, int64_t row);
 /* Why a waiting task waits, and until when (0: nobody knows). The strongest reason: paused, then
- * storage, then its own time, then slot. 0 or -ENOENT. */
-int queue_why(struct queue *queue, uid_t uid, int64_t row, enum queue_reason *ret_reason,
-              int64_t *ret_until);
+ * storage, then its own time, then its host, then slot. 0 or -ENOENT. */
+int queue_why(struct queue *queue, int64_t row, enum queue_reason *ret_reason, int64_t *ret_until);
 
 /*
  * Waits until a task may run and a slot is free, takes the task and the slot. 0; -ESHUTDOWN once
  * the queue is closed; -ECANCELED when `worker` (numbered from 0) is not below the slots any more:
  * its thread should end. Every 0 is paired with one queue_release.
  */
-int queue_pop(struct queue *queue, unsigned worker, uid_t *ret_uid, int64_t *ret_row);
-/* The task popped for this user holds its slot no longer. */
-void queue_release(struct queue *queue, uid_t uid);
+int queue_pop(struct queue *queue, unsigned worker, struct queue_task *ret_task);
+/* What was popped holds its slot no longer. */
+void queue_release(struct queue *queue, const struct queue_task *task);
 
-/* Takes all waiting tasks of a user, or of all. The rows go to the caller, who frees them: first
- * the lines (users one after the other), then those that wait for a time, by it; (NULL, 0) when
- * there were none. 0 or -ENOMEM (nothing was taken). */
+/* Takes all waiting tasks of a user, or of all, in no order. The rows go to the caller, who frees
+ * them; (NULL, 0) when there were none. O(n). 0 or -ENOMEM (nothing was taken). */
 int queue_clear(struct queue *queue, uid_t uid, int64_t **ret_rows, size_t *ret_count);
 
 /* No new starts for a user, or for everybody; `until` 0: until resumed. A second pause of the same
@@ -82,12 +96,17 @@ int64_t queue_tick(struct queue *queue);
 
 /* Why a user's tasks are held back, pauses apart. */
 enum queue_hold_reason {
-    QUEUE_HOLD_STORAGE = 1, /* the file system does not answer */
+    QUEUE_HOLD_STORAGE = 1,   /* the file system does not answer */
     QUEUE_HOLD_FINISHING = 2, /* too many files wait to be made durable */
 };
 /* Holds a user back (on), or lets go (off); each reason for itself. 0 or -ENOMEM. */
 int queue_hold(struct queue *queue, uid_t uid, enum queue_hold_reason reason, bool on);
 bool queue_held(struct queue *queue, uid_t uid, enum queue_hold_reason reason);
+
+/* A host asked for patience: nobody's tasks start there before `until`; a later time wins. 0 or
+ * -ENOMEM. */
+int queue_hold_host(struct queue *queue, uint64_t host, int64_t until);
+void queue_set_host_max(struct queue *queue, unsigned host_max);
 
 void queue_set_slots(struct queue *queue, unsigned slots);
 unsigned queue_slots(struct queue *queue);
@@ -99,3 +118,6 @@ size_t queue_length(struct queue *queue, uid_t uid);
  * -ENOMEM. Every 0 is paired with a queue_unbook of as many. */
 int queue_book(struct queue *queue, uid_t uid, size_t count, size_t max);
 void queue_unbook(struct queue *queue, uid_t uid, size_t count);
+
+/* Bytes of memory that waiting tasks take. O(hosts). */
+size_t queue_bytes(struct queue *queue);

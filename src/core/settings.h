@@ -53,6 +53,7 @@ struct settings {
     int64_t retry_max_wait; /* ms */
     int64_t min_free; /* bytes; -1: the smaller of 512 MiB and 1 % of the file system */
     int64_t max_file_size; /* bytes; 0: off */
+    unsigned max_per_host; /* tasks that run at once */
     unsigned max_waiting_per_user; /* tasks */
     enum settings_durability durability;
     int64_t keep_history; /* ms; INT64_MAX: however long */

@@ -42,6 +42,8 @@ enum task_wait {
     TASK_WAIT_RETRY, /* the last attempt failed; the next one is worth a try then */
     TASK_WAIT_HOST, /* its host asked for patience (Retry-After) */
     TASK_WAIT_DISK, /* it does not fit on the disk */
+    TASK_WAIT_START, /* it was asked to start then */
+    TASK_WAITS, /* how many */
 };
 
 /* What to do when the file is there already. The numbers are stored: only append. */
@@ -51,12 +53,16 @@ enum task_if_exists {
     TASK_OVERWRITE,
 };
 
+#define TASK_PRIORITY_MIN (-100)
+#define TASK_PRIORITY_MAX 100
+
 struct task {
     int64_t row; /* the store's key, growing in the order of adding; 0: not stored yet */
     char id[API_ID_LENGTH + 1]; /* UUID version 4 */
     uid_t uid;
     char *user; /* the name that went with uid when it was added */
     char *url; /* without a login */
+    uint64_t host; /* that serves the URL, by number (hosts.h); 0: not known */
     char *directory; /* absolute, no '/' at its end (but "/") */
     char *name; /* in `directory`; `directory`/`name` is what users see as dest */
     enum task_state state;
@@ -71,6 +77,7 @@ struct task {
     int http_status; /* of the last response; 0: none */
 
     /* what was asked for */
+    int priority; /* TASK_PRIORITY_MIN to _MAX: higher ones of a user's go first */
     enum task_if_exists if_exists;
     bool name_is_final; /* false: the server may name it (Content-Disposition), once */
     int retries; /* attempts without progress before it fails; -1: as configured */

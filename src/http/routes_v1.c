@@ -243,6 +243,26 @@ static int set_retries(const struct field *field, void *target, const struct fie
     return 0;
 }
 
+static int set_priority(const struct field *field, void *target, const struct field_value *value,
+                        char message[static 512])
+{
+    (void)field;
+    (void)message;
+    struct wanted *wanted = target;
+    wanted->add.priority = (int)value->number;
+    return 0;
+}
+
+static int set_not_before(const struct field *field, void *target, const struct field_value *value,
+                          char message[static 512])
+{
+    struct wanted *wanted = target;
+    if (units_parse_moment(value->text, &wanted->add.not_before) == 0)
+        return 0;
+    snprintf(message, 512, "%s must be a time such as 2030-01-31T22:00:00Z", field->name);
+    return -EINVAL;
+}
+
 static int set_paused(const struct field *field, void *target, const struct field_value *value,
                       char message[static 512])
 {
@@ -274,6 +294,9 @@ static const struct field add_fields[] = {
     {.name = "username",   .type = FIELD_TEXT, .set = set_username},
     {.name = "password",   .type = FIELD_TEXT, .set = set_password},
     {.name = "retries",   .type = FIELD_INTEGER, .max = RETRIES_MAX, .set = set_retries},
+    {.name = "priority", .set = set_priority, .type = FIELD_INTEGER, .min = TASK_PRIORITY_MIN,
+     .max = TASK_PRIORITY_MAX},
+    {.name = "not_before", .type = FIELD_TEXT, .set = set_not_before},
     {.name = "paused", .type = FIELD_BOOL, .set = set_paused},
     {.name = "tasks",    .type = FIELD_REFUSED, .set = refuse_many},
     {.name = NULL },

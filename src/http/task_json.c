@@ -60,6 +60,8 @@ static const char *reason_name(enum queue_reason reason)
         return "host";
     case QUEUE_DISK:
         return "disk";
+    case QUEUE_START_TIME:
+        return "start_time";
     case QUEUE_SLOT:
         return "slot";
     case QUEUE_STORAGE:
@@ -136,7 +138,7 @@ char *task_json(const struct manager_view *view, bool to_owner)
     add_text(&buf, "status", task_state_name(task->state));
     add_waiting(&buf, view);
     add_number(&buf, "position", false, 0);
-    add_number(&buf, "priority", true, 0);
+    add_number(&buf, "priority", true, task->priority);
     add_text(&buf, "label", NULL);
     add_progress(&buf, view);
     add_error(&buf, task);

@@ -554,7 +554,7 @@ int store_find_dest(struct store *store, const char *directory, const char *name
 
 /* In chunks, so that nothing is locked and no read transaction is open while calling back. */
 typedef int (*list_chunk)(struct database *database, int64_t after, size_t max,
-                          struct database_listed *ret_list, size_t *ret_count);
+                          struct store_listed *ret_list, size_t *ret_count);
 
 /* The lock is not held while the caller is called. */
 static int walk(struct store *store, list_chunk list, store_each each, void *data)
@@ -562,14 +562,14 @@ static int walk(struct store *store, list_chunk list, store_each each, void *dat
     int64_t after = 0;
     size_t count;
     do {
-        struct database_listed chunk[WALK_CHUNK];
+        struct store_listed chunk[WALK_CHUNK];
         pthread_mutex_lock(&store->reader_lock);
         int result = list(store->reader, after, WALK_CHUNK, chunk, &count);
         pthread_mutex_unlock(&store->reader_lock);
         if (result < 0)
             return result;
         for (size_t i = 0; i < count; i++) {
-            result = each(data, chunk[i].row, chunk[i].uid, chunk[i].state);
+            result = each(data, &chunk[i]);
             if (result != 0)
                 return result;
             after = chunk[i].row;
@@ -586,6 +586,14 @@ int store_each_unfinished(struct store *store, store_each each, void *data)
 int store_each_stray(struct store *store, store_each each, void *data)
 {
     return walk(store, database_list_strays, each, data);
+}
+
+int store_host_key(struct store *store, uint8_t ret_key[static STORE_HOST_KEY_SIZE])
+{
+    pthread_mutex_lock(&store->reader_lock);
+    int result = database_host_key(store->reader, ret_key);
+    pthread_mutex_unlock(&store->reader_lock);
+    return result;
 }
 
 int store_pauses(struct store *store, struct store_pause **ret_pauses, size_t *ret_count)

@@ -95,11 +95,24 @@ int store_dest_taken(struct store *store, const char *directory, const char *nam
 int store_find_dest(struct store *store, const char *directory, const char *name,
                     struct task *ret_task);
 
+/* What the queue has to know of a task. */
+struct store_listed {
+    int64_t row;
+    uid_t uid;
+    enum task_state state;
+    int priority;
+    uint64_t host; /* 0: not known */
+    enum task_wait wait; /* and until when, ms since the epoch */
+    int64_t not_before;
+};
 /* All tasks that have not ended, in the order of rows. A callback's non-zero ends the walk with that
  * value. */
-typedef int (*store_each)(void *data, int64_t row, uid_t uid, enum task_state state);
+typedef int (*store_each)(void *data, const struct store_listed *listed);
 int store_each_unfinished(struct store *store, store_each each, void *data);
 /* Likewise those whose part file is to be removed (drop_part). */
 int store_each_stray(struct store *store, store_each each, void *data);
+/* The key by which hosts get their numbers: random, made with the database and never changed. */
+#define STORE_HOST_KEY_SIZE 32
+int store_host_key(struct store *store, uint8_t ret_key[static STORE_HOST_KEY_SIZE]);
 /* The pauses in force; the caller frees them. */
 int store_pauses(struct store *store, struct store_pause **ret_pauses, size_t *ret_count);

@@ -31,6 +31,9 @@ static_assert(TASK_FINISHED == 3 && TASK_FAILED == 4 && TASK_CLEARED == 5 && TAS
 #define PAGE_SIZE "4096"
 #define PADDING   "zeroblob(" PAGE_SIZE ")"
 
+#define HOST_KEY_SIZE "32"
+static_assert(STORE_HOST_KEY_SIZE == 32, "stored");
+
 /* migrations[n] leads from schema n to n + 1. What was released is never edited, only appended. */
 static const char *const migrations[] = {
     "CREATE TABLE tasks ("
@@ -104,6 +107,15 @@ static const char *const migrations[] = {
     "CREATE TRIGGER tasks_forget AFTER DELETE ON tasks"
     " BEGIN DELETE FROM secrets WHERE row = old.row; END;"
     "ALTER TABLE tasks ADD COLUMN was_global INTEGER NOT NULL DEFAULT 0;",
+
+    /* What the queue has to know of a task, in one index. */
+    "ALTER TABLE tasks ADD COLUMN priority INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE tasks ADD COLUMN host INTEGER NOT NULL DEFAULT 0;"
+    "DROP INDEX tasks_unfinished;"
+    "CREATE INDEX tasks_unfinished ON tasks (row, uid, state, priority, host, wait, not_before)"
+    " WHERE " UNFINISHED ";"
+    "CREATE TABLE host_key (key BLOB NOT NULL) STRICT;"
+    "INSERT INTO host_key VALUES (randomblob(" HOST_KEY_SIZE "));",
 };
 #define SCHEMA_VERSION ((int)(sizeof(migrations) / sizeof(migrations[0])))
 
@@ -144,12 +156,17 @@ enum column {
     COLUMN_ETAG,
     COLUMN_LAST_MODIFIED,
     COLUMN_DROP_PART,
+    COLUMN_PRIORITY,
+    COLUMN_HOST,
 };
 #define TASK_COLUMNS                                                                               \
     "row, id, uid, user, url, directory, name, state, admitted, has_part, created_at, started_at," \
     " ended_at, bytes_done, bytes_total, http_status, error_code, error_message, if_exists,"       \
     " name_is_final, retries, checksum, was_global, attempts, failures, wait, not_before,"         \
-    " written, durable, boot_id, file_dev, file_ino, etag, last_modified, drop_part"
+    " written, durable, boot_id, file_dev, file_ino, etag, last_modified, drop_part, priority, host"
+
+/* As struct store_listed. */
+#define LISTED "row, uid, state, priority, host, wait, not_before"
 
 #define FROM_DEST                                                                                  \
     " FROM tasks INDEXED BY tasks_dest WHERE directory = ?1 AND name = ?2 AND admitted"            \
@@ -179,6 +196,7 @@ enum statement {
     LIST_UNFINISHED,
     LIST_STRAYS,
     LIST_PAUSES,
+    HOST_KEY,
     STATEMENTS, /* how many */
 };
 
@@ -187,14 +205,15 @@ static const char *const statement_texts[STATEMENTS] = {
     [COMMIT] = "COMMIT",
     [ADD] = "INSERT INTO tasks (" TASK_COLUMNS ") VALUES (NULL, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9,"
             " ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26,"
-            " ?27, ?28, ?29, ?30, ?31, ?32, ?33, ?34, ?35)",
+            " ?27, ?28, ?29, ?30, ?31, ?32, ?33, ?34, ?35, ?36, ?37)",
     [UPDATE] = "UPDATE tasks SET directory = ?6, name = ?7, state = ?8, admitted = ?9,"
                " has_part = ?10, started_at = ?12, ended_at = ?13, bytes_done = ?14,"
                " bytes_total = ?15, http_status = ?16, error_code = ?17, error_message = ?18,"
                " if_exists = ?19, name_is_final = ?20, retries = ?21, checksum = ?22,"
                " was_global = ?23, attempts = ?24, failures = ?25, wait = ?26, not_before = ?27,"
                " written = ?28, durable = ?29, boot_id = ?30, file_dev = ?31, file_ino = ?32,"
-               " etag = ?33, last_modified = ?34, drop_part = ?35 WHERE row = ?1",
+               " etag = ?33, last_modified = ?34, drop_part = ?35, priority = ?36, host = ?37"
+               " WHERE row = ?1",
     [ADD_SECRETS] = "INSERT INTO secrets (row, padding, headers, username, password)"
                     " VALUES (?1, " PADDING ", ?2, ?3, ?4)",
     [WIPE_SECRETS] = "DELETE FROM secrets WHERE row = ?1",
@@ -221,10 +240,11 @@ static const char *const statement_texts[STATEMENTS] = {
     [DEST_TAKEN] = "SELECT 1" FROM_DEST,
     [FIND_DEST] = "SELECT " TASK_COLUMNS FROM_DEST,
     [LIST_STRAYS] =
-        "SELECT row, uid, state FROM tasks INDEXED BY tasks_strays WHERE row > ?1 AND " STRAY
+        "SELECT " LISTED " FROM tasks INDEXED BY tasks_strays WHERE row > ?1 AND " STRAY
         " ORDER BY row LIMIT ?2",
-    [LIST_UNFINISHED] = "SELECT row, uid, state FROM tasks INDEXED BY tasks_unfinished"
+    [LIST_UNFINISHED] = "SELECT " LISTED " FROM tasks INDEXED BY tasks_unfinished"
                         " WHERE row > ?1 AND " UNFINISHED " ORDER BY row LIMIT ?2",
+    [HOST_KEY] = "SELECT key FROM host_key",
     [LIST_PAUSES] = "SELECT uid, until, length FROM pauses ORDER BY uid",
 };
 
@@ -353,6 +373,8 @@ static void bind_task(sqlite3_stmt *statement, const struct task *task)
     bind_int(statement, COLUMN_ADMITTED + 1, task->admitted);
     bind_int(statement, COLUMN_HAS_PART + 1, task->has_part);
     bind_int(statement, COLUMN_DROP_PART + 1, task->drop_part);
+    bind_int(statement, COLUMN_PRIORITY + 1, task->priority);
+    bind_int(statement, COLUMN_HOST + 1, (int64_t)task->host);
     bind_int(statement, COLUMN_CREATED_AT + 1, task->created_at);
     bind_int(statement, COLUMN_STARTED_AT + 1, task->started_at);
     bind_int(statement, COLUMN_ENDED_AT + 1, task->ended_at);
@@ -448,6 +470,16 @@ static int read_enum(sqlite3_stmt *statement, int column, int count, int *ret_va
     return 0;
 }
 
+/* 0 or -EUCLEAN. */
+static int read_priority(sqlite3_stmt *statement, int column, int *ret_priority)
+{
+    int64_t priority = sqlite3_column_int64(statement, column);
+    if (priority < TASK_PRIORITY_MIN || priority > TASK_PRIORITY_MAX)
+        return -EUCLEAN;
+    *ret_priority = (int)priority;
+    return 0;
+}
+
 static int read_state(sqlite3_stmt *statement, int column, enum task_state *ret_state)
 {
     int state;
@@ -464,7 +496,9 @@ static int read_task_enums(sqlite3_stmt *statement, struct task *task)
     if (result == 0)
         result = read_enum(statement, COLUMN_IF_EXISTS, TASK_OVERWRITE + 1, &if_exists);
     if (result == 0)
-        result = read_enum(statement, COLUMN_WAIT, TASK_WAIT_DISK + 1, &wait);
+        result = read_enum(statement, COLUMN_WAIT, TASK_WAITS, &wait);
+    if (result == 0)
+        result = read_priority(statement, COLUMN_PRIORITY, &task->priority);
     task->if_exists = (enum task_if_exists)if_exists;
     task->wait = (enum task_wait)wait;
     return result;
@@ -477,6 +511,7 @@ static void read_task_numbers(sqlite3_stmt *statement, struct task *task)
     task->admitted = sqlite3_column_int64(statement, COLUMN_ADMITTED) != 0;
     task->has_part = sqlite3_column_int64(statement, COLUMN_HAS_PART) != 0;
     task->drop_part = sqlite3_column_int64(statement, COLUMN_DROP_PART) != 0;
+    task->host = (uint64_t)sqlite3_column_int64(statement, COLUMN_HOST);
     task->created_at = sqlite3_column_int64(statement, COLUMN_CREATED_AT);
     task->started_at = sqlite3_column_int64(statement, COLUMN_STARTED_AT);
     task->ended_at = sqlite3_column_int64(statement, COLUMN_ENDED_AT);
@@ -995,8 +1030,25 @@ int database_find_dest(struct database *database, const char *directory, const c
     return read_only_task(database, statement, ret_task);
 }
 
+/* 0 or -EUCLEAN. */
+static int read_listed(sqlite3_stmt *statement, struct store_listed *listed)
+{
+    int wait = 0;
+    listed->row = sqlite3_column_int64(statement, 0);
+    listed->uid = (uid_t)sqlite3_column_int64(statement, 1);
+    int result = read_state(statement, 2, &listed->state);
+    if (result == 0)
+        result = read_priority(statement, 3, &listed->priority);
+    listed->host = (uint64_t)sqlite3_column_int64(statement, 4);
+    if (result == 0)
+        result = read_enum(statement, 5, TASK_WAITS, &wait);
+    listed->wait = (enum task_wait)wait;
+    listed->not_before = sqlite3_column_int64(statement, 6);
+    return result;
+}
+
 static int list_tasks(struct database *database, enum statement which, int64_t after, size_t max,
-                      struct database_listed *ret_list, size_t *ret_count)
+                      struct store_listed *ret_list, size_t *ret_count)
 {
     sqlite3_stmt *statement = database->statements[which];
     bind_int(statement, 1, after);
@@ -1005,10 +1057,7 @@ static int list_tasks(struct database *database, enum statement which, int64_t a
     int result;
     while ((result = step(database, statement)) > 0) {
         assert(count < max);
-        struct database_listed *entry = &ret_list[count++];
-        entry->row = sqlite3_column_int64(statement, 0);
-        entry->uid = (uid_t)sqlite3_column_int64(statement, 1);
-        result = read_state(statement, 2, &entry->state);
+        result = read_listed(statement, &ret_list[count++]);
         if (result < 0)
             break;
     }
@@ -1018,15 +1067,27 @@ static int list_tasks(struct database *database, enum statement which, int64_t a
 }
 
 int database_list_unfinished(struct database *database, int64_t after, size_t max,
-                             struct database_listed *ret_list, size_t *ret_count)
+                             struct store_listed *ret_list, size_t *ret_count)
 {
     return list_tasks(database, LIST_UNFINISHED, after, max, ret_list, ret_count);
 }
 
 int database_list_strays(struct database *database, int64_t after, size_t max,
-                         struct database_listed *ret_list, size_t *ret_count)
+                         struct store_listed *ret_list, size_t *ret_count)
 {
     return list_tasks(database, LIST_STRAYS, after, max, ret_list, ret_count);
+}
+
+int database_host_key(struct database *database, uint8_t ret_key[static STORE_HOST_KEY_SIZE])
+{
+    sqlite3_stmt *statement = database->statements[HOST_KEY];
+    int result = step(database, statement);
+    const void *key = result > 0 ? sqlite3_column_blob(statement, 0) : NULL;
+    if (result > 0 && sqlite3_column_bytes(statement, 0) == STORE_HOST_KEY_SIZE && key) {
+        memcpy(ret_key, key, STORE_HOST_KEY_SIZE);
+        return finish(statement, 0);
+    }
+    return finish(statement, result < 0 ? result : -EUCLEAN);
 }
 
 int database_list_pauses(struct database *database, struct store_pause **ret_pauses,

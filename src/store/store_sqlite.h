@@ -64,17 +64,13 @@ int database_dest_taken(struct database *database, const char *directory, const 
 int database_find_dest(struct database *database, const char *directory, const char *name,
                        struct task *ret_task);
 
-struct database_listed {
-    int64_t row;
-    uid_t uid;
-    enum task_state state;
-};
 /* The next ones, at most `max`, with rows above `after`. */
 int database_list_unfinished(struct database *database, int64_t after, size_t max,
-                             struct database_listed *ret_list, size_t *ret_count);
+                             struct store_listed *ret_list, size_t *ret_count);
 /* Those with drop_part. */
 int database_list_strays(struct database *database, int64_t after, size_t max,
-                         struct database_listed *ret_list, size_t *ret_count);
+                         struct store_listed *ret_list, size_t *ret_count);
+int database_host_key(struct database *database, uint8_t ret_key[static STORE_HOST_KEY_SIZE]);
 /* The caller frees them. */
 int database_list_pauses(struct database *database, struct store_pause **ret_pauses,
                          size_t *ret_count);

@@ -1,0 +1,94 @@
+/*
+ * The tasks that wait, and which one of a user is next: the highest priority first, then in the
+ * order of coming, but none whose host is busy or has asked for patience. Pure and without a lock:
+ * the queue, whose part it is, holds its own. Every operation is O(log n), but where it says
+ * otherwise.
+ *
+ * A task is known by its row, a user's tasks by the number of their line.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/heap.h"
+#include "core/table.h"
+
+struct waiting_task {
+    int64_t row;
+    uint64_t host;    /* who serves it: the same number, the same host */
+    int8_t priority;  /* higher goes first */
+    bool out_of_turn; /* told by waiting_next: some of its line may come before it, and are kept */
+};
+
+struct waiting {          /* waiting.c only, but for `host_max` */
+    struct table items;   /* waiting tasks, by row */
+    struct table strands; /* those of one line for one host, by both */
+    struct table hosts;
+    struct table lines;
+    struct heap later;   /* items that wait for their time, the first to come on top */
+    struct heap held;    /* hosts that asked for patience, the first to be free on top */
+    int64_t first, last; /* the order of coming: the numbers given at the head and at the end */
+    uint64_t line_keys;
+    unsigned host_max; /* tasks that run at one host at once; change it by waiting_set_host_max */
+};
+
+void waiting_init(struct waiting *waiting, unsigned host_max);
+void waiting_release(struct waiting *waiting);
+
+/* A line for one more user; 0: no memory. */
+uint32_t waiting_open(struct waiting *waiting);
+/* Nothing may wait in it. */
+void waiting_close(struct waiting *waiting, uint32_t line);
+/* How many wait in a line, those that wait for their time too. */
+uint32_t waiting_length(const struct waiting *waiting, uint32_t line);
+
+/* At the end of those of its priority, or at their head. Its row must not wait yet. 0 or -ENOMEM.
+ */
+int waiting_push(struct waiting *waiting, uint32_t line, const struct waiting_task *task,
+                 bool in_front);
+/* It waits beside its line until waiting_tick comes to `at`, then goes to its head. `why` is kept
+ * for waiting_look. 0 or -ENOMEM. */
+int waiting_push_later(struct waiting *waiting, uint32_t line, const struct waiting_task *task,
+                       int64_t at, uint8_t why);
+
+/* Those that wait for their time because of `why` wait `by` longer. O(n log n) with those that wait
+ * for a time. */
+void waiting_shift(struct waiting *waiting, uint8_t why, int64_t by);
+
+/* The one of this line whose turn it is; false: none may start. */
+bool waiting_next(struct waiting *waiting, uint32_t line, struct waiting_task *ret_task);
+/* It starts: it waits no longer, and its host has one more running. */
+void waiting_start(struct waiting *waiting, int64_t row);
+/* One that was started runs no longer. */
+void waiting_end(struct waiting *waiting, uint64_t host);
+/* It waits no longer. 0, or -ENOENT. */
+int waiting_remove(struct waiting *waiting, int64_t row);
+/* Takes all of a line (0: of every line) into `rows`, which has room for them, in no order; how
+ * many. O(n). */
+size_t waiting_clear(struct waiting *waiting, uint32_t line, int64_t *rows);
+
+/* None of anybody's tasks starts at this host before `until`; a later time than one before wins.
+ * 0 or -ENOMEM. */
+int waiting_hold_host(struct waiting *waiting, uint64_t host, int64_t until);
+/* O(hosts). */
+void waiting_set_host_max(struct waiting *waiting, unsigned host_max);
+
+struct waiting_view {
+    uint32_t line;
+    bool later; /* it waits for `at`, because of `why` */
+    uint8_t why;
+    int64_t at;
+    bool host_busy;  /* as many run there as may */
+    int64_t host_at; /* until when the host is held; 0: it is not */
+};
+/* What keeps it waiting. 0, or -ENOENT: it does not wait. */
+int waiting_look(const struct waiting *waiting, int64_t row, struct waiting_view *ret_view);
+
+/* Lets go whom the time has come for; true if there was anybody. */
+bool waiting_tick(struct waiting *waiting, int64_t now);
+/* When the next one's time comes; 0: nobody waits for a time. */
+int64_t waiting_next_time(const struct waiting *waiting);
+/* Bytes of memory. O(users + hosts). */
+size_t waiting_bytes(const struct waiting *waiting);
