@@ -223,6 +223,14 @@ static void assert_same(const struct task *a, const struct task *b)
     ck_assert_uint_eq(a->file_ino, b->file_ino);
     ck_assert(same_text(a->etag, b->etag));
     ck_assert(same_text(a->last_modified, b->last_modified));
+    ck_assert(same_text(a->label, b->label));
+    ck_assert(same_text(a->mirrors, b->mirrors));
+    ck_assert_int_eq(a->mirror, b->mirror);
+    ck_assert_int_eq(a->rate_limit, b->rate_limit);
+    ck_assert_int_eq(a->max_ranges, b->max_ranges);
+    ck_assert(same_text(a->after, b->after));
+    ck_assert(same_text(a->written_ranges, b->written_ranges));
+    ck_assert(same_text(a->durable_ranges, b->durable_ranges));
 }
 
 static void assert_stored(const struct task *task)
@@ -262,6 +270,14 @@ static void set_the_newer_fields(struct task *task)
     set_text(&task->boot_id, "a boot");
     set_text(&task->etag, "\"an etag\"");
     set_text(&task->last_modified, "a date");
+    set_text(&task->label, "mine");
+    set_text(&task->mirrors, "http://b/\nhttp://c/\n");
+    task->mirror = 2;
+    task->rate_limit = 1 << 20;
+    task->max_ranges = 4;
+    set_text(&task->after, "another");
+    set_text(&task->written_ranges, "100-199,300-399,");
+    set_text(&task->durable_ranges, "100-149,");
 }
 
 static int state_of(int64_t row)
@@ -1762,6 +1778,14 @@ static void choose_fields(struct task *task)
     set_text(&task->boot_id, choose(2) ? "boot" : NULL);
     set_text(&task->etag, choose(2) ? "\"e\"" : NULL);
     set_text(&task->last_modified, choose(2) ? "yesterday" : NULL);
+    set_text(&task->label, choose(2) ? "a label" : NULL);
+    set_text(&task->mirrors, choose(2) ? "http://b/\n" : NULL);
+    task->mirror = choose(3);
+    task->rate_limit = choose(1000);
+    task->max_ranges = choose(17);
+    set_text(&task->after, choose(2) ? "an id" : NULL);
+    set_text(&task->written_ranges, choose(2) ? "9-11," : NULL);
+    set_text(&task->durable_ranges, choose(2) ? "9-10," : NULL);
 }
 
 static void on_model_done(void *data, int result)

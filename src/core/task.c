@@ -46,14 +46,19 @@ static const char *const state_names[TASK_STATES] = {
 };
 
 /* The strings that a task owns. */
-#define STRINGS 13
+#define STRINGS 18
 static void list_strings(struct task *task, char **strings[static STRINGS])
 {
     char **const all[STRINGS] = {
-        &task->user,          &task->url,      &task->directory,  &task->name,
-        &task->headers,       &task->username, &task->password,   &task->checksum,
-        &task->boot_id,       &task->etag,     &task->error_code, &task->last_modified,
-        &task->error_message,
+        &task->user,           &task->url,
+        &task->directory,      &task->name,
+        &task->headers,        &task->username,
+        &task->password,       &task->checksum,
+        &task->boot_id,        &task->etag,
+        &task->error_code,     &task->last_modified,
+        &task->error_message,  &task->label,
+        &task->mirrors,        &task->after,
+        &task->written_ranges, &task->durable_ranges,
     };
     memcpy(strings, all, sizeof(all));
 }

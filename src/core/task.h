@@ -82,6 +82,12 @@ struct task {
     bool name_is_final; /* false: the server may name it (Content-Disposition), once */
     int retries; /* attempts without progress before it fails; -1: as configured */
     char *checksum; /* "sha-256=HEX", ... in lower case, or NULL */
+    char *label; /* what its owner calls it, or NULL */
+    char *mirrors; /* other URLs of the same file, each ended by '\n', or NULL */
+    int mirror; /* which is tried: 0 is `url`, then those in order */
+    int64_t rate_limit; /* bytes per second, 0: none of its own */
+    int max_ranges; /* fetched at once, 0: as configured */
+    char *after; /* the id of the task whose FINISHED it waits for, or NULL */
     /* Secrets of the origin, each or NULL. They are stored when the task is added, and wiped when it
      * is FINISHED. */
     char *headers; /* "Name: value\n"... to send along */
@@ -98,6 +104,8 @@ struct task {
     int64_t written; /* bytes from the start that were written; to be trusted under `boot_id`
                         alone */
     int64_t durable; /* bytes from the start that are on disk */
+    char *written_ranges; /* bytes beyond those, likewise: "FIRST-LAST,"... growing, or NULL */
+    char *durable_ranges;
     char *boot_id; /* of the boot that `written` is from, or NULL */
     uint64_t file_dev, file_ino; /* of the finished file; 0: not known */
     char *etag; /* as the server sent it, or NULL */

@@ -115,6 +115,15 @@ static const char *const migrations[] = {
     "CREATE INDEX tasks_unfinished ON tasks (row, uid, state, priority, host, wait, not_before)"
     " WHERE " UNFINISHED ";"
     "CREATE TABLE host_key (key BLOB NOT NULL) STRICT;"
+    "ALTER TABLE tasks ADD COLUMN label TEXT;"
+    "ALTER TABLE tasks ADD COLUMN mirrors TEXT;"
+    "ALTER TABLE tasks ADD COLUMN mirror INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE tasks ADD COLUMN rate_limit INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE tasks ADD COLUMN max_ranges INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE tasks ADD COLUMN after_id TEXT;"
+    "ALTER TABLE tasks ADD COLUMN written_ranges TEXT;"
+    "ALTER TABLE tasks ADD COLUMN durable_ranges TEXT;"
+    "CREATE INDEX tasks_after ON tasks (after_id) WHERE after_id IS NOT NULL AND " UNFINISHED ";"
     "INSERT INTO host_key VALUES (randomblob(" HOST_KEY_SIZE "));",
 };
 #define SCHEMA_VERSION ((int)(sizeof(migrations) / sizeof(migrations[0])))
@@ -158,12 +167,22 @@ enum column {
     COLUMN_DROP_PART,
     COLUMN_PRIORITY,
     COLUMN_HOST,
+    COLUMN_LABEL,
+    COLUMN_MIRRORS,
+    COLUMN_MIRROR,
+    COLUMN_RATE_LIMIT,
+    COLUMN_MAX_RANGES,
+    COLUMN_AFTER,
+    COLUMN_WRITTEN_RANGES,
+    COLUMN_DURABLE_RANGES,
 };
 #define TASK_COLUMNS                                                                               \
     "row, id, uid, user, url, directory, name, state, admitted, has_part, created_at, started_at," \
     " ended_at, bytes_done, bytes_total, http_status, error_code, error_message, if_exists,"       \
     " name_is_final, retries, checksum, was_global, attempts, failures, wait, not_before,"         \
-    " written, durable, boot_id, file_dev, file_ino, etag, last_modified, drop_part, priority, host"
+    " written, durable, boot_id, file_dev, file_ino, etag, last_modified, drop_part, priority, "   \
+    "host,"                                                                                        \
+    " label, mirrors, mirror, rate_limit, max_ranges, after_id, written_ranges, durable_ranges"
 
 /* As struct store_listed. */
 #define LISTED "row, uid, state, priority, host, wait, not_before"
@@ -205,14 +224,17 @@ static const char *const statement_texts[STATEMENTS] = {
     [COMMIT] = "COMMIT",
     [ADD] = "INSERT INTO tasks (" TASK_COLUMNS ") VALUES (NULL, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9,"
             " ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26,"
-            " ?27, ?28, ?29, ?30, ?31, ?32, ?33, ?34, ?35, ?36, ?37)",
+            " ?27, ?28, ?29, ?30, ?31, ?32, ?33, ?34, ?35, ?36, ?37, ?38, ?39,"
+            " ?40, ?41, ?42, ?43, ?44, ?45)",
     [UPDATE] = "UPDATE tasks SET directory = ?6, name = ?7, state = ?8, admitted = ?9,"
                " has_part = ?10, started_at = ?12, ended_at = ?13, bytes_done = ?14,"
                " bytes_total = ?15, http_status = ?16, error_code = ?17, error_message = ?18,"
                " if_exists = ?19, name_is_final = ?20, retries = ?21, checksum = ?22,"
                " was_global = ?23, attempts = ?24, failures = ?25, wait = ?26, not_before = ?27,"
                " written = ?28, durable = ?29, boot_id = ?30, file_dev = ?31, file_ino = ?32,"
-               " etag = ?33, last_modified = ?34, drop_part = ?35, priority = ?36, host = ?37"
+               " etag = ?33, last_modified = ?34, drop_part = ?35, priority = ?36, host = ?37,"
+               " label = ?38, mirrors = ?39, mirror = ?40, rate_limit = ?41, max_ranges = ?42,"
+               " after_id = ?43, written_ranges = ?44, durable_ranges = ?45"
                " WHERE row = ?1",
     [ADD_SECRETS] = "INSERT INTO secrets (row, padding, headers, username, password)"
                     " VALUES (?1, " PADDING ", ?2, ?3, ?4)",
@@ -239,9 +261,8 @@ static const char *const statement_texts[STATEMENTS] = {
              " AND (?2 < 0 OR uid = ?2) LIMIT 2",
     [DEST_TAKEN] = "SELECT 1" FROM_DEST,
     [FIND_DEST] = "SELECT " TASK_COLUMNS FROM_DEST,
-    [LIST_STRAYS] =
-        "SELECT " LISTED " FROM tasks INDEXED BY tasks_strays WHERE row > ?1 AND " STRAY
-        " ORDER BY row LIMIT ?2",
+    [LIST_STRAYS] = "SELECT " LISTED " FROM tasks INDEXED BY tasks_strays WHERE row > ?1 AND " STRAY
+                    " ORDER BY row LIMIT ?2",
     [LIST_UNFINISHED] = "SELECT " LISTED " FROM tasks INDEXED BY tasks_unfinished"
                         " WHERE row > ?1 AND " UNFINISHED " ORDER BY row LIMIT ?2",
     [HOST_KEY] = "SELECT key FROM host_key",
@@ -362,6 +383,11 @@ static void bind_task_texts(sqlite3_stmt *statement, const struct task *task)
     bind_text(statement, COLUMN_BOOT_ID + 1, task->boot_id);
     bind_text(statement, COLUMN_ETAG + 1, task->etag);
     bind_text(statement, COLUMN_LAST_MODIFIED + 1, task->last_modified);
+    bind_text(statement, COLUMN_LABEL + 1, task->label);
+    bind_text(statement, COLUMN_MIRRORS + 1, task->mirrors);
+    bind_text(statement, COLUMN_AFTER + 1, task->after);
+    bind_text(statement, COLUMN_WRITTEN_RANGES + 1, task->written_ranges);
+    bind_text(statement, COLUMN_DURABLE_RANGES + 1, task->durable_ranges);
 }
 
 static void bind_task(sqlite3_stmt *statement, const struct task *task)
@@ -375,6 +401,9 @@ static void bind_task(sqlite3_stmt *statement, const struct task *task)
     bind_int(statement, COLUMN_DROP_PART + 1, task->drop_part);
     bind_int(statement, COLUMN_PRIORITY + 1, task->priority);
     bind_int(statement, COLUMN_HOST + 1, (int64_t)task->host);
+    bind_int(statement, COLUMN_MIRROR + 1, task->mirror);
+    bind_int(statement, COLUMN_RATE_LIMIT + 1, task->rate_limit);
+    bind_int(statement, COLUMN_MAX_RANGES + 1, task->max_ranges);
     bind_int(statement, COLUMN_CREATED_AT + 1, task->created_at);
     bind_int(statement, COLUMN_STARTED_AT + 1, task->started_at);
     bind_int(statement, COLUMN_ENDED_AT + 1, task->ended_at);
@@ -435,16 +464,21 @@ static int read_task_texts(sqlite3_stmt *statement, struct task *task)
         enum column column;
         char **text;
     } texts[] = {
-        {COLUMN_USER,          &task->user         },
-        {COLUMN_URL,           &task->url          },
-        {COLUMN_DIRECTORY,     &task->directory    },
-        {COLUMN_NAME,          &task->name         },
-        {COLUMN_ERROR_CODE,    &task->error_code   },
-        {COLUMN_ERROR_MESSAGE, &task->error_message},
-        {COLUMN_CHECKSUM,      &task->checksum     },
-        {COLUMN_BOOT_ID,       &task->boot_id      },
-        {COLUMN_ETAG,          &task->etag         },
-        {COLUMN_LAST_MODIFIED, &task->last_modified},
+        {COLUMN_USER,           &task->user          },
+        {COLUMN_URL,            &task->url           },
+        {COLUMN_DIRECTORY,      &task->directory     },
+        {COLUMN_NAME,           &task->name          },
+        {COLUMN_ERROR_CODE,     &task->error_code    },
+        {COLUMN_ERROR_MESSAGE,  &task->error_message },
+        {COLUMN_CHECKSUM,       &task->checksum      },
+        {COLUMN_BOOT_ID,        &task->boot_id       },
+        {COLUMN_ETAG,           &task->etag          },
+        {COLUMN_LAST_MODIFIED,  &task->last_modified },
+        {COLUMN_LABEL,          &task->label         },
+        {COLUMN_MIRRORS,        &task->mirrors       },
+        {COLUMN_AFTER,          &task->after         },
+        {COLUMN_WRITTEN_RANGES, &task->written_ranges},
+        {COLUMN_DURABLE_RANGES, &task->durable_ranges},
     };
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
         int result = read_text(statement, texts[i].column, texts[i].text);
@@ -512,6 +546,9 @@ static void read_task_numbers(sqlite3_stmt *statement, struct task *task)
     task->has_part = sqlite3_column_int64(statement, COLUMN_HAS_PART) != 0;
     task->drop_part = sqlite3_column_int64(statement, COLUMN_DROP_PART) != 0;
     task->host = (uint64_t)sqlite3_column_int64(statement, COLUMN_HOST);
+    task->mirror = sqlite3_column_int(statement, COLUMN_MIRROR);
+    task->rate_limit = sqlite3_column_int64(statement, COLUMN_RATE_LIMIT);
+    task->max_ranges = sqlite3_column_int(statement, COLUMN_MAX_RANGES);
     task->created_at = sqlite3_column_int64(statement, COLUMN_CREATED_AT);
     task->started_at = sqlite3_column_int64(statement, COLUMN_STARTED_AT);
     task->ended_at = sqlite3_column_int64(statement, COLUMN_ENDED_AT);
