@@ -1745,12 +1745,9 @@ static void choose_dest(struct task *task)
     set_text(&task->name, text);
 }
 
-static void choose_fields(struct task *task)
+/* All but what says whose dest is whose. */
+static void choose_progress(struct task *task)
 {
-    if (choose(3) == 0)
-        choose_dest(task);
-    task->state = (enum task_state)(TASK_ENQUEUED + choose(TASK_STATES - TASK_ENQUEUED));
-    task->admitted = choose(8) > 0;
     task->has_part = choose(2);
     task->drop_part = choose(2);
     task->started_at = choose(1000);
@@ -1788,6 +1785,15 @@ static void choose_fields(struct task *task)
     set_text(&task->durable_ranges, choose(2) ? "9-10," : NULL);
 }
 
+static void choose_fields(struct task *task)
+{
+    if (choose(3) == 0)
+        choose_dest(task);
+    task->state = (enum task_state)(TASK_ENQUEUED + choose(TASK_STATES - TASK_ENQUEUED));
+    task->admitted = choose(8) > 0;
+    choose_progress(task);
+}
+
 static void on_model_done(void *data, int result)
 {
     struct model_op *op = data;
@@ -1819,7 +1825,10 @@ static void model_update(struct model_op *op, bool lazily)
     int i = choose(model.stored);
     struct task task;
     ck_assert_int_eq(task_copy(&model.tasks[i], &task), 0);
-    choose_fields(&task);
+    if (lazily)
+        choose_progress(&task);
+    else
+        choose_fields(&task);
     op->expected = model.gone[i] ? -ENOENT : model_conflicts(&task, i) ? -EEXIST : 0;
     if (lazily) {
         ck_assert_int_eq(store_update_lazily(store, &task), 0);

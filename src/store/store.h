@@ -43,7 +43,9 @@ int store_add(struct store *store, const struct task *task, int64_t *ret_row, st
  * created_at, and the secrets, which are there as they were added, until the task is FINISHED,
  * forgotten or pruned. Some seconds later nothing of them is left in the files of the store. */
 int store_update(struct store *store, const struct task *task, store_done done, void *data);
-/* The same, but not worth a sync of its own: goes with the next commit, after 500 ms at the latest. */
+/* The same, but not worth a sync of its own: 500 ms later at the latest it goes with a commit, unless
+ * another update of the task comes first. For a task that has not ended, whose directory, name and
+ * `admitted` are as they were stored. */
 int store_update_lazily(struct store *store, const struct task *task);
 
 /* What store_clear and store_prune tell of the tasks that may have left a part file behind: called on
