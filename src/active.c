@@ -154,6 +154,24 @@ bool active_look(struct active *active, int64_t row, struct active_view *ret_vie
     return entry;
 }
 
+int active_list(struct active *active, unsigned states, int64_t **ret_rows, size_t *ret_count)
+{
+    size_t size = 0, count = 0;
+    pthread_mutex_lock(&active->lock);
+    for (const struct active_entry *entry = active->entries; entry; entry = entry->next)
+        size += states >> entry->state & 1;
+    int64_t *rows = calloc(size + 1, sizeof *rows);
+    for (const struct active_entry *entry = active->entries; entry && rows; entry = entry->next)
+        if (states >> entry->state & 1)
+            rows[count++] = entry->row;
+    pthread_mutex_unlock(&active->lock);
+    if (!rows)
+        return -ENOMEM;
+    *ret_rows = rows;
+    *ret_count = count;
+    return 0;
+}
+
 bool active_add_wish(struct active *active, int64_t row, struct active_waiter *waiter)
 {
     pthread_mutex_lock(&active->lock);

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "core/task.h"
@@ -60,6 +61,9 @@ bool active_is_broken(const struct active_entry *entry);
 void active_set_durable(struct active *active, int64_t row, uint64_t version, int64_t bytes);
 /* False: nobody has it in hand. */
 bool active_look(struct active *active, int64_t row, struct active_view *ret_view);
+/* The rows of those in these states (1 << state, or'ed), in no order; the caller frees them. 0 or
+ * -ENOMEM. */
+int active_list(struct active *active, unsigned states, int64_t **ret_rows, size_t *ret_count);
 /* Takes the waiter (from malloc) when the task is DOWNLOADING and not just ending; false: it is not. */
 bool active_add_wish(struct active *active, int64_t row, struct active_waiter *waiter);
 /* No more wishes are taken; the strongest one, and who waits. The waiters are the caller's to answer

@@ -309,6 +309,7 @@ struct manager_view engine_view(struct engine *engine, struct task *task)
     } else if (queue_why(engine->queue, task->row, &view.reason, &until) == 0) {
         task->state = TASK_ENQUEUED;
         view.waits = true;
+        view.position = queue_position(engine->queue, task->row);
         view.until = until ? units_now_realtime() + until - units_now_boottime() : 0;
     }
     return view;

@@ -6,9 +6,11 @@ src_libmanager_a_SOURCES = \
 	src/attempt.c src/attempt.h \
 	src/disk.c src/disk.h \
 	src/engine.c src/engine.h \
+	src/filter.c src/filter.h \
 	src/finisher.c src/finisher.h \
 	src/hosts.c src/hosts.h \
 	src/lanes.c src/lanes.h \
+	src/lists.c src/lists.h \
 	src/manager.c src/manager.h \
 	src/timer.c src/timer.h \
 	src/verbs.c src/verbs.h \

@@ -18,6 +18,7 @@
 #include "common/units.h"
 #include "engine.h"
 #include "finisher.h"
+#include "lists.h"
 #include "timer.h"
 #include "verbs.h"
 #include "worker.h"
@@ -43,6 +44,7 @@ struct manager {
     struct finisher *finisher;
     struct workers *workers;
     struct verbs *verbs;
+    struct lists *lists;
     struct timer *timer;
     _Atomic int64_t prune_at; /* boot time */
     unsigned max_tasks;       /* what manager_start begins with */
@@ -140,6 +142,12 @@ void manager_forget(struct manager *manager, uid_t scope, const char *prefix, bo
 {
     verbs_ask(manager->verbs, delete_file ? VERB_FORGET_FILE : VERB_FORGET, scope, prefix, done,
               data);
+}
+
+void manager_list(struct manager *manager, const struct manager_filter *filter, int64_t after,
+                  size_t limit, manager_done done, void *data)
+{
+    lists_page(manager->lists, filter, after, limit, done, data);
 }
 
 /* --- clear --- */
@@ -575,6 +583,8 @@ static int create_rooms(struct manager *manager)
         r = finisher_create(engine, &manager->finisher);
     if (r == 0)
         r = verbs_create(engine, manager->finisher, &manager->verbs);
+    if (r == 0)
+        r = lists_create(engine, &manager->lists);
     manager->rooms = (struct attempt_rooms){
         .engine = engine,
         .admission = manager->admission,
@@ -659,6 +669,8 @@ int manager_stop(struct manager *manager)
         r = stop_threads(manager, units_now_boottime() + LAST_PATIENCE);
     if (manager->verbs)
         verbs_stop(manager->verbs);
+    if (manager->lists)
+        lists_stop(manager->lists);
     if (r < 0) {
         store_sync(engine->store);
         return r;
@@ -673,6 +685,7 @@ void manager_destroy(struct manager *manager)
     if (!manager)
         return;
     workers_destroy(manager->workers);
+    lists_destroy(manager->lists);
     verbs_destroy(manager->verbs);
     finisher_destroy(manager->finisher);
     admission_destroy(manager->admission);

@@ -45,6 +45,7 @@ struct manager_view {
     bool waits;
     enum queue_reason reason; /* with `waits`: why ... */
     int64_t until; /* ... and until when (ms since the epoch), 0: nobody knows */
+    unsigned position; /* in its user's line, from 1; 0: it stands in none, or too far back */
     int64_t bytes_done; /* right now */
     int64_t bytes_per_second; /* -1: does not run */
 };
@@ -52,7 +53,8 @@ struct manager_view {
 /*
  * The outcome of a verb: called exactly once, on another thread or before the verb returns, no lock
  * held. `error` is 0 or a negative errno, then `message` is a sentence for the person who asked.
- * `view` (borrowed) comes with what is about one task, `count` with clear.
+ * `view` (borrowed) comes with what is about one task, `count` with clear; with what is about many, it
+ * is the first of `count`.
  */
 struct manager_reply {
     int error;
@@ -60,6 +62,7 @@ struct manager_reply {
     const struct manager_view *view;
     bool twin; /* add with TASK_SKIP: an unfinished task has that dest already; `view` is that one */
     size_t count;
+    int64_t next; /* list: where the next page begins; 0: there is none */
 };
 typedef void (*manager_done)(void *data, const struct manager_reply *reply);
 
@@ -105,6 +108,23 @@ void manager_retry(struct manager *manager, uid_t scope, const char *prefix, man
 /* An ended task is removed; `delete_file`: its file too, if it is still the one that was written. */
 void manager_forget(struct manager *manager, uid_t scope, const char *prefix, bool delete_file,
                     manager_done done, void *data);
+
+/* Which tasks are meant; borrowed for the call. */
+struct manager_filter {
+    uid_t scope;
+    uid_t reader;      /* who asks: in others' URLs `text` is looked for without their queries */
+    const char *user;  /* by name; NULL: any of the scope's */
+    unsigned states;   /* 1 << state, or'ed; 0: any */
+    const char *host;  /* "example.org", "example.org:8080"; NULL: any */
+    const char *text;  /* in URL, name or label, ASCII letters of either case alike; NULL: any */
+    int64_t since, until; /* those that had not ended before, and were there then; ms since the
+                           * epoch, 0: any */
+};
+#define MANAGER_LIST_MAX 1000
+/* The newest `limit` (at most MANAGER_LIST_MAX) from `after` on (an earlier `next`; 0: from the newest
+ * of all). It looks for a second at most: there may be fewer, and a next page all the same. */
+void manager_list(struct manager *manager, const struct manager_filter *filter, int64_t after,
+                  size_t limit, manager_done done, void *data);
 
 /* Waiting ones become CLEARED; replies after the commit, counters moved. */
 void manager_clear(struct manager *manager, uid_t scope, manager_done done, void *data);

@@ -192,6 +192,9 @@ static const struct {
     {AUTH_CANCEL,   NULL,  1000,      EVERYBODY, EVERYBODY},
     {AUTH_RETRY,    NULL,  1000,      EVERYBODY, EVERYBODY},
     {AUTH_FORGET,   NULL,  1000,      EVERYBODY, EVERYBODY},
+    {AUTH_LIST,     NULL,  1000,      1001,      EVERYBODY},
+    {AUTH_LIST,     "own", 1000,      1001,      0        },
+    {AUTH_LIST,     "all", NO,        EVERYBODY, EVERYBODY},
     {AUTH_STATS,    NULL,  EVERYBODY, EVERYBODY, EVERYBODY},
     {AUTH_CLEAR,    NULL,  1000,      1001,      EVERYBODY},
     {AUTH_CLEAR,    "own", 1000,      1001,      0        },
@@ -295,7 +298,8 @@ static void expect_row(const struct who_may *row, const char *answer, int wanted
 
 static bool is_add(const struct who_may *row)
 {
-    return strcmp(row->path, "/add") == 0 || strcmp(row->path, "/v1/tasks") == 0;
+    return strcmp(row->method, "POST") == 0 &&
+           (strcmp(row->path, "/add") == 0 || strcmp(row->path, "/v1/tasks") == 0);
 }
 
 static bool is_about_a_task(const struct who_may *row)

@@ -152,6 +152,18 @@ START_TEST(speed_and_time_left)
 }
 END_TEST
 
+START_TEST(where_it_stands)
+{
+    struct task task = manager.task;
+    task.state = TASK_ENQUEUED;
+    task.label = (char *)"l \"1\"";
+    show(&task, &(struct manager_view){.waits = true, .position = 7, .bytes_per_second = -1});
+    _cleanup_free_ char *answer = ask(UNIX, "GET " PATH, NULL, "", NULL);
+    ck_assert_ptr_nonnull(
+        strstr(answer, "\"position\": 7, \"priority\": 0, \"label\": \"l \\\"1\\\"\", "));
+}
+END_TEST
+
 START_TEST(what_it_waits_for)
 {
     static const struct {
@@ -181,6 +193,102 @@ START_TEST(what_it_waits_for)
         _cleanup_free_ char *answer = ask(UNIX, "GET " PATH, NULL, "", NULL);
         ck_assert_msg(strstr(answer, shown), "%s is not in %s", shown, answer);
     }
+}
+END_TEST
+
+/* --- lists --- */
+
+START_TEST(a_list_to_the_byte)
+{
+    expect("GET /v1/tasks", 200, "{\"tasks\": [" PLAIN ", " PLAIN ", " PLAIN "], \"next\": null}");
+    const struct manager *now = seen();
+    ck_assert_str_eq(now->verb, "list");
+    ck_assert_uint_eq(now->limit, 100);
+    ck_assert_int_eq(now->after, 0);
+    ck_assert_uint_eq(now->scope, (uid_t)-1); /* in user mode */
+    ck_assert_uint_eq(now->filter.reader, getuid());
+    ck_assert_uint_eq(now->filter.states, 0);
+    ck_assert(!now->filter.user && !now->filter.host && !now->filter.text);
+    ck_assert(now->filter.since == 0 && now->filter.until == 0);
+    expect("HEAD /v1/tasks", 200, "");
+
+    pthread_mutex_lock(&manager.lock);
+    manager.count = 1;
+    manager.next = INT64_MAX;
+    pthread_mutex_unlock(&manager.lock);
+    expect("GET /v1/tasks", 200, "{\"tasks\": [" PLAIN "], \"next\": \"9223372036854775807\"}");
+    pthread_mutex_lock(&manager.lock);
+    manager.count = 0;
+    pthread_mutex_unlock(&manager.lock);
+    expect("GET /v1/tasks", 200, "{\"tasks\": [], \"next\": \"9223372036854775807\"}");
+    set_reply(-EIO, "the store failed");
+    expect_error("GET /v1/tasks", 503, "unavailable", "the store failed");
+}
+END_TEST
+
+START_TEST(a_list_with_everything)
+{
+    expect("GET /v1/tasks?status=PAUSED,FAILED&user=bob&host=H.example:8080&q=%c3%a9%20x&"
+           "since=2030-01-31T22:00:00Z&until=2030-01-31T23:00:00Z&limit=1000&after=77&scope=all",
+           200, NULL);
+    const struct manager *now = seen();
+    ck_assert_uint_eq(now->filter.states, 1U << TASK_PAUSED | 1U << TASK_FAILED);
+    ck_assert_str_eq(now->filter.user, "bob");
+    ck_assert_str_eq(now->filter.host, "H.example:8080");
+    ck_assert_str_eq(now->filter.text, "\xc3\xa9 x");
+    ck_assert_int_eq(now->filter.since, 1896127200000);
+    ck_assert_int_eq(now->filter.until, 1896130800000);
+    ck_assert_uint_eq(now->limit, 1000);
+    ck_assert_int_eq(now->after, 77);
+    char line[400];
+    snprintf(line, sizeof line, "GET /v1/tasks?user=%s", own_name);
+    expect(line, 200, NULL); /* one's own need no other's name */
+    ck_assert_ptr_null(seen()->filter.user);
+    ck_assert_uint_eq(seen()->scope, getuid());
+}
+END_TEST
+
+#define STATES                                                                                     \
+    "status must be one or several, separated by commas, of ENQUEUED, DOWNLOADING, FINISHING, "    \
+    "FINISHED, FAILED, CLEARED, CANCELLED and PAUSED"
+
+START_TEST(bad_parameters_of_lists)
+{
+    static const struct {
+        const char *query, *message;
+    } cases[] = {
+        {"status=",            STATES                                                          },
+        {"status=failed",      STATES                                                          },
+        {"status=FAILED,",     STATES                                                          },
+        {"status=,",           STATES                                                          },
+        {"status=FAILEDx",     STATES                                                          },
+        {"user=",              "user must be the name of a user"                               },
+        {"host=",              "host must be a host such as example.org or example.org:8080"   },
+        {"host=http://h/",     "host must be a host such as example.org or example.org:8080"   },
+        {"q=",                 "q is empty; it is a text to look for in URL, name and label"   },
+        {"q=%00",              "q holds a NUL character"                                       },
+        {"q=%ff",              "q is not valid UTF-8"                                          },
+        {"since=today",        "since must be a time such as 2030-01-31T22:00:00Z"             },
+        {"until=",             "until must be a time such as 2030-01-31T22:00:00Z"             },
+        {"limit=0",            "limit must be a whole number from 1 to 1000"                   },
+        {"limit=1001",         "limit must be a whole number from 1 to 1000"                   },
+        {"limit=-1",           "limit must be a whole number from 1 to 1000"                   },
+        {"limit=1e2",          "limit must be a whole number from 1 to 1000"                   },
+        {"after=0",            "after must be what \\\"next\\\" of an earlier page was"        },
+        {"after=x",            "after must be what \\\"next\\\" of an earlier page was"        },
+        {"after=9223372036854775808", "after must be what \\\"next\\\" of an earlier page was" },
+        {"scope=",             "scope is own or all"                                           },
+        {"scope=bob",          "scope is own or all"                                           },
+        {"offset=5",           "there is no parameter \\\"offset\\\" here"                     },
+        {"state=FAILED",       "there is no parameter \\\"state\\\" here"                      },
+    };
+    unsigned before = calls();
+    for (size_t i = 0; i < LENGTH(cases); i++) {
+        char line[200];
+        snprintf(line, sizeof line, "GET /v1/tasks?%s", cases[i].query);
+        expect_error(line, 400, "bad_request", cases[i].message);
+    }
+    ck_assert_uint_eq(calls(), before);
 }
 END_TEST
 
@@ -709,8 +817,7 @@ START_TEST(routes_and_methods)
     static const struct {
         const char *line, *allow;
     } wrong[] = {
-        {"GET /v1/tasks",          "POST"             },
-        {"DELETE /v1/tasks",       "POST"             },
+        {"DELETE /v1/tasks",       "GET, HEAD, POST"  },
         {"POST " PATH,             "GET, HEAD, DELETE"},
         {"PATCH " PATH,            "GET, HEAD, DELETE"},
         {"GET " PATH "/hold",      "POST"             },
@@ -877,6 +984,41 @@ END_TEST
 
 /* --- several users; root alone --- */
 
+START_TEST(whose_are_listed)
+{
+    static const struct {
+        uid_t uid;
+        const char *query;
+        int status;
+        uid_t scope;
+    } cases[] = {
+        {1, "",                     200, 1        },
+        {1, "?scope=own",           200, 1        },
+        {1, "?user=daemon",         200, 1        },
+        {1, "?scope=all",           403, 0        },
+        {1, "?user=bin",            403, 0        },
+        {1, "?user=nobody-at-all",  403, 0        }, /* as for somebody */
+        {1, "?user=bin&scope=own",  200, 1        }, /* which is none */
+        {2, "",                     200, 2        },
+        {2, "?scope=all",           200, (uid_t)-1},
+        {2, "?user=daemon",         200, (uid_t)-1},
+        {0, "",                     200, (uid_t)-1},
+        {0, "?scope=own",           200, 0        },
+    };
+    for (size_t i = 0; i < LENGTH(cases); i++) {
+        char line[100];
+        unsigned before = calls();
+        snprintf(line, sizeof line, "GET /v1/tasks%s", cases[i].query);
+        expect_as(cases[i].uid, UNIX, line, NULL, cases[i].status, NULL);
+        ck_assert_uint_eq(calls(), before + (cases[i].status == 200));
+        if (cases[i].status != 200)
+            continue;
+        ck_assert_msg(seen()->scope == cases[i].scope, "%s by %u", line, cases[i].uid);
+        ck_assert_uint_eq(seen()->filter.reader, cases[i].uid);
+    }
+}
+END_TEST
+
 START_TEST(whose_tasks)
 {
     static const char *const lines[] = {"GET " PATH,
@@ -945,6 +1087,10 @@ static Suite *suite(void)
                                 what_failed_says_why,
                                 speed_and_time_left,
                                 what_it_waits_for,
+                                where_it_stands,
+                                a_list_to_the_byte,
+                                a_list_with_everything,
+                                bad_parameters_of_lists,
                                 add_with_a_url_alone,
                                 add_with_everything,
                                 a_twin_is_given_back,
@@ -967,7 +1113,7 @@ static Suite *suite(void)
                                 answers_come_later,
                                 what_the_owner_sees_of_a_url,
                                 NULL};
-    const TTest *const system[] = {whose_tasks, who_adds, what_others_see_of_a_url, NULL};
+    const TTest *const system[] = {whose_are_listed, whose_tasks, who_adds, what_others_see_of_a_url, NULL};
     Suite *all = suite_create("routes_v1");
     add_tests(all, "own", start_own, own);
     if (geteuid() == 0)

@@ -17,19 +17,22 @@ struct manager manager = {
              .ended_at = 2234,
              .bytes_total = -1},
     .view = {.bytes_per_second = -1},
+    .count = 3,
 };
 
 static void reply(struct manager *m, manager_done done, void *data)
 {
     pthread_mutex_lock(&m->lock);
     struct task task = m->task;
-    struct manager_view view = m->view;
-    view.task = &task;
+    struct manager_view views[3] = {m->view, m->view, m->view};
+    for (int i = 0; i < 3; i++)
+        views[i].task = &task;
     struct manager_reply answer = {.error = m->error,
                                    .message = m->message,
-                                   .view = m->error ? NULL : &view,
+                                   .view = m->error ? NULL : views,
                                    .twin = m->twin,
-                                   .count = 3};
+                                   .count = m->count,
+                                   .next = m->next};
     pthread_mutex_unlock(&m->lock);
     done(data, &answer);
 }
@@ -74,6 +77,20 @@ void manager_add(struct manager *m, const struct manager_add *add, manager_done 
     copy(m->headers, sizeof m->headers, add->headers, &m->add.headers);
     pthread_mutex_unlock(&m->lock);
     note(m, "add", add->uid, 0, done, data);
+}
+
+void manager_list(struct manager *m, const struct manager_filter *filter, int64_t after,
+                  size_t limit, manager_done done, void *data)
+{
+    pthread_mutex_lock(&m->lock);
+    m->filter = *filter;
+    copy(m->filter_texts[0], sizeof m->filter_texts[0], filter->user, &m->filter.user);
+    copy(m->filter_texts[1], sizeof m->filter_texts[1], filter->host, &m->filter.host);
+    copy(m->filter_texts[2], sizeof m->filter_texts[2], filter->text, &m->filter.text);
+    m->after = after;
+    m->limit = limit;
+    pthread_mutex_unlock(&m->lock);
+    note(m, "list", filter->scope, 0, done, data);
 }
 
 static void note_task(struct manager *m, const char *verb, uid_t scope, const char *prefix,

@@ -24,6 +24,10 @@ struct manager {
     unsigned number; /* seconds, or max_tasks_num */
     bool flag;       /* keep, or delete_file */
     char id[API_ID_LENGTH + 1];
+    struct manager_filter filter; /* its strings, or NULL, are in these */
+    char filter_texts[3][300];
+    int64_t after;
+    size_t limit;
     struct manager_add add; /* its strings, or NULL, are the following */
     char url[API_URL_MAX + 1], directory[API_PATH_MAX + 1], user[API_USER_MAX + 1];
     char name[API_NAME_MAX + 1], checksum[200], headers[20000], username[2000], password[2000];
@@ -34,6 +38,8 @@ struct manager {
     bool twin;
     struct task task;
     struct manager_view view; /* its task is the above */
+    size_t count;             /* so many of it */
+    int64_t next;
 
     struct {
         manager_done done;

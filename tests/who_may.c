@@ -35,6 +35,12 @@ const struct who_may who_may[] = {
 
     {"POST",   "/v1/tasks", NULL,        NULL, "{\"url\": \"http://127.0.0.1/a\"}", NULL,
      {401, 201, 201, 201, 403}},
+    {"GET",    "/v1/tasks", NULL,        NULL,    NULL, NULL, USERS},
+    {"HEAD",   "/v1/tasks", NULL,        NULL,    NULL, NULL, USERS},
+    {"GET",    "/v1/tasks", "scope=own", NULL,    NULL, NULL, USERS},
+    {"HEAD",   "/v1/tasks", "scope=own", NULL,    NULL, NULL, USERS},
+    {"GET",    "/v1/tasks", "scope=all", NULL,    NULL, NULL, OPERATORS},
+    {"HEAD",   "/v1/tasks", "scope=all", NULL,    NULL, NULL, OPERATORS},
     {"GET",    "/v1/tasks/*",         NULL, NULL, NULL, NULL,     THEIR_TASK},
     {"HEAD",   "/v1/tasks/*",         NULL, NULL, NULL, NULL,     THEIR_TASK},
     {"DELETE", "/v1/tasks/*",         NULL, NULL, NULL, "cancel", {401, 204, 404, 204, 204}},

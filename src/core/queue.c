@@ -557,6 +557,15 @@ int queue_why(struct queue *queue, int64_t row, enum queue_reason *ret_reason, i
     return r;
 }
 
+unsigned queue_position(struct queue *queue, int64_t row)
+{
+    static_assert(QUEUE_POSITION_MAX == WAITING_POSITION_MAX, "handed through");
+    lock(queue);
+    unsigned position = waiting_position(&queue->waiting, row);
+    unlock(queue);
+    return position;
+}
+
 int queue_hold_host(struct queue *queue, uint64_t host, int64_t until)
 {
     lock(queue);

@@ -72,6 +72,11 @@ int queue_remove(struct queue *queue, int64_t row);
  * storage, then its own time, then its host, then slot. 0 or -ENOENT. */
 int queue_why(struct queue *queue, int64_t row, enum queue_reason *ret_reason, int64_t *ret_until);
 
+#define QUEUE_POSITION_MAX 100
+/* Its place in its user's line, 1 for the next one, among those that wait for a slot alone; 0: it is
+ * behind QUEUE_POSITION_MAX, waits for its own time or its host, or does not wait. O(place). */
+unsigned queue_position(struct queue *queue, int64_t row);
+
 /*
  * Waits until a task may run and a slot is free, takes the task and the slot. 0; -ESHUTDOWN once
  * the queue is closed; -ECANCELED when `worker` (numbered from 0) is not below the slots any more:

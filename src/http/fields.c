@@ -7,6 +7,7 @@
 #include "common/buf.h"
 #include "common/cleanup.h"
 #include "common/json.h"
+#include "common/units.h"
 
 #define NAME_SHOWN_MAX 64
 #define NAMES_MAX      320 /* bytes of all names of a table in a message */
@@ -34,15 +35,20 @@ static int read_text(const struct field *field, struct json_object *value, const
     return r < 0 ? wrong_type(field, "a string", message) : 0;
 }
 
+static int wrong_number(const struct field *field, char message[static 512])
+{
+    snprintf(message, 512, "%s must be a whole number from %lld to %lld", field->name,
+             (long long)field->min, (long long)field->max);
+    return -EINVAL;
+}
+
 static int read_integer(const struct field *field, struct json_object *value, int64_t *ret_number,
                         char message[static 512])
 {
     if (json_get_integer(value, ret_number) == 0 && *ret_number >= field->min &&
         *ret_number <= field->max)
         return 0;
-    snprintf(message, 512, "%s must be a whole number from %lld to %lld", field->name,
-             (long long)field->min, (long long)field->max);
-    return -EINVAL;
+    return wrong_number(field, message);
 }
 
 static int read_value(const struct field *field, struct json_object *json,
@@ -82,13 +88,18 @@ static int unknown_field(const struct field *fields, const char *name, char mess
     return -EINVAL;
 }
 
+const struct field *field_find(const struct field *fields, const char *name)
+{
+    while (fields->name && strcmp(fields->name, name) != 0)
+        fields++;
+    return fields->name ? fields : NULL;
+}
+
 static int read_member(void *data, const char *name, struct json_object *json)
 {
     struct reading *reading = data;
-    const struct field *field = reading->fields;
-    while (field->name && strcmp(field->name, name) != 0)
-        field++;
-    if (!field->name)
+    const struct field *field = field_find(reading->fields, name);
+    if (!field)
         return unknown_field(reading->fields, name, reading->message);
     if (!json)
         return 0;
@@ -116,4 +127,19 @@ int fields_read(const struct field *fields, const char *text, size_t len, void *
     }
     *ret_object = object;
     return 0;
+}
+
+int field_set_text(const struct field *field, void *target, const char *text,
+                   char message[static 512])
+{
+    struct field_value value = {.text = text};
+    uint64_t number;
+    if (field->type == FIELD_INTEGER) {
+        if (units_parse_uint(text, (uint64_t)field->min, (uint64_t)field->max, &number) < 0)
+            return wrong_number(field, message);
+        value.number = (int64_t)number;
+    }
+    if (field->type == FIELD_BOOL && units_parse_bool(text, &value.truth) < 0)
+        return wrong_type(field, "yes or no", message);
+    return field->set(field, target, &value, message);
 }

@@ -40,3 +40,10 @@ struct field {
  */
 int fields_read(const struct field *fields, const char *text, size_t len, void *target,
                 struct json_object **ret_object, char message[static 512]);
+
+/* The field of that name; NULL: there is none. */
+const struct field *field_find(const struct field *fields, const char *name);
+/* Sets a field from a text, as parameters come: a number in digits, "yes" or "no". 0, or as
+ * fields_read. */
+int field_set_text(const struct field *field, void *target, const char *text,
+                   char message[static 512]);

@@ -9,7 +9,9 @@
 #include "http/routes_classic.h"
 #include "http/routes_v1.h"
 
-const struct http_route *const routes_tables[] = {routes_classic, routes_v1, NULL};
+const struct http_route *const routes_tables[] = {
+    routes_classic, routes_v1_add, routes_v1_list, routes_v1_task, NULL,
+};
 
 void routes_refuse(struct http_request *request, const char *message)
 {

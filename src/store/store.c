@@ -56,6 +56,11 @@ struct store {
     pthread_mutex_t reader_lock;
     struct database *reader;
 
+    /* protected by lister_lock: long looks hold nobody's short ones up */
+    pthread_mutex_t lister_lock;
+    char *path;
+    struct database *lister; /* connected when first needed */
+
     /* protected by lock */
     pthread_mutex_t lock;
     pthread_cond_t wake;
@@ -202,6 +207,7 @@ static void init_locks(struct store *store)
     pthread_condattr_destroy(&attributes);
     pthread_mutex_init(&store->lock, NULL);
     pthread_mutex_init(&store->reader_lock, NULL);
+    pthread_mutex_init(&store->lister_lock, NULL);
 }
 
 static int open_database(struct store *store, const char *directory, char message[static 256])
@@ -217,6 +223,7 @@ static int open_database(struct store *store, const char *directory, char messag
         result = database_open(path, &store->writer, message);
     if (result == 0)
         result = database_open(path, &store->reader, message);
+    store->path = TAKE_PTR(path);
     return result;
 }
 
@@ -256,8 +263,11 @@ void store_close(struct store *store)
         pthread_join(store->thread, NULL);
     }
     assert(!store->head);
+    database_close(store->lister);
     database_close(store->reader);
     database_close(store->writer);
+    free(store->path);
+    pthread_mutex_destroy(&store->lister_lock);
     pthread_mutex_destroy(&store->reader_lock);
     pthread_mutex_destroy(&store->lock);
     pthread_cond_destroy(&store->wake);
@@ -602,4 +612,58 @@ int store_pauses(struct store *store, struct store_pause **ret_pauses, size_t *r
     int result = database_list_pauses(store->reader, ret_pauses, ret_count);
     pthread_mutex_unlock(&store->reader_lock);
     return result;
+}
+
+/* --- lists --- */
+
+/* 0: locked, and connected. */
+static int lock_lister(struct store *store)
+{
+    char message[256];
+    pthread_mutex_lock(&store->lister_lock);
+    int result = store->lister ? 0 : database_open(store->path, &store->lister, message);
+    if (result < 0)
+        pthread_mutex_unlock(&store->lister_lock);
+    return result;
+}
+
+static int unlock_lister(struct store *store, int result)
+{
+    pthread_mutex_unlock(&store->lister_lock);
+    return result;
+}
+
+int store_list(struct store *store, const struct store_filter *filter, int64_t *before, size_t max,
+               int64_t *ret_rows, size_t *ret_count)
+{
+    int result = lock_lister(store);
+    if (result < 0)
+        return result;
+    result = database_list(store->lister, filter, before, max, ret_rows, ret_count);
+    return unlock_lister(store, result);
+}
+
+int store_fits(struct store *store, const struct store_filter *filter, int64_t row)
+{
+    int result = lock_lister(store);
+    if (result < 0)
+        return result;
+    return unlock_lister(store, database_fits(store->lister, filter, row));
+}
+
+int store_fetch_many(struct store *store, const int64_t *rows, size_t count,
+                     struct task *ret_tasks)
+{
+    int result = lock_lister(store);
+    if (result < 0)
+        return result;
+    return unlock_lister(store, database_fetch_many(store->lister, rows, count, ret_tasks));
+}
+
+int store_uid_of(struct store *store, const char *user, uid_t *ret_uid)
+{
+    int result = lock_lister(store);
+    if (result < 0)
+        return result;
+    return unlock_lister(store, database_uid_of(store->lister, user, ret_uid));
 }

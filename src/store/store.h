@@ -95,6 +95,30 @@ int store_dest_taken(struct store *store, const char *directory, const char *nam
 int store_find_dest(struct store *store, const char *directory, const char *name,
                     struct task *ret_task);
 
+/* Which tasks are meant. Zeroed but for `uid` and `reader`: all of that user's. */
+struct store_filter {
+    uid_t uid;            /* or STORE_EVERYBODY */
+    uid_t reader;         /* who asks: in others' URLs `text` is looked for without their queries */
+    unsigned states;      /* 1 << state, or'ed; 0: any */
+    uint64_t host;        /* 0: any */
+    const char *text;     /* in URL, name or label, ASCII letters of either case alike; NULL: any */
+    int64_t since, until; /* those that had not ended before, and were there then; ms since the
+                           * epoch, 0: any */
+};
+/* The rows, below `before` (INT64_MAX: all), at most `max` of them, the newest first. It looks at some
+ * thousand rows and leaves in `before` where to go on, 0: it has seen all. States are those of the
+ * store, which tasks in hand are ahead of. */
+int store_list(struct store *store, const struct store_filter *filter, int64_t *before, size_t max,
+               int64_t *ret_rows, size_t *ret_count);
+/* 1: the filter lets this row through; 0: not, or there is no such row; or a negative errno. */
+int store_fits(struct store *store, const struct store_filter *filter, int64_t row);
+/* Of one moment, without their secrets; the row of one that is not there any more is 0. The caller
+ * releases them, also after an error; `ret_tasks` is zeroed. */
+int store_fetch_many(struct store *store, const int64_t *rows, size_t count,
+                     struct task *ret_tasks);
+/* The uid that this user has, or had, tasks with. 0, or -ENOENT. */
+int store_uid_of(struct store *store, const char *user, uid_t *ret_uid);
+
 /* What the queue has to know of a task. */
 struct store_listed {
     int64_t row;

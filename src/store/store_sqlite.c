@@ -22,6 +22,10 @@
 static_assert(TASK_FINISHED == 3 && TASK_FAILED == 4 && TASK_CLEARED == 5 && TASK_CANCELLED == 8,
               "stored");
 
+/* Ended, or PAUSED. */
+#define AT_REST "state IN (3, 4, 5, 7, 8)"
+static_assert(TASK_PAUSED == 7, "stored");
+
 /* Its part file may be there, and is to be removed. */
 #define STRAY "drop_part AND has_part"
 /* The record ends, and then its part file has to go first. */
@@ -124,7 +128,11 @@ static const char *const migrations[] = {
     "ALTER TABLE tasks ADD COLUMN written_ranges TEXT;"
     "ALTER TABLE tasks ADD COLUMN durable_ranges TEXT;"
     "CREATE INDEX tasks_after ON tasks (after_id) WHERE after_id IS NOT NULL AND " UNFINISHED ";"
-    "INSERT INTO host_key VALUES (randomblob(" HOST_KEY_SIZE "));",
+    "INSERT INTO host_key VALUES (randomblob(" HOST_KEY_SIZE "));"
+    /* What lists are made from: one user's tasks; those at rest in one state, whose they are in the
+     * index too. None changes with the states of a task that is on its way. */
+    "CREATE INDEX tasks_user ON tasks (uid);"
+    "CREATE INDEX tasks_rest ON tasks (state, row, uid) WHERE " AT_REST ";",
 };
 #define SCHEMA_VERSION ((int)(sizeof(migrations) / sizeof(migrations[0])))
 
@@ -191,8 +199,16 @@ enum column {
     " FROM tasks INDEXED BY tasks_dest WHERE directory = ?1 AND name = ?2 AND admitted"            \
     " AND " UNFINISHED
 
+/* Those of a range of rows that a filter lets through, from the newest on. */
+#define LIST(from, where)                                                                          \
+    "SELECT row FROM tasks " from " WHERE row <= ?1 AND row >= ?2 AND (?3 < 0 OR uid = ?3)"        \
+    " AND ?4 >> state & 1" where                                                                   \
+    " AND (?5 = 0 OR host = ?5) AND created_at < ?7 AND (ended_at = 0 OR ended_at >= ?6)"          \
+    " AND (?8 IS NULL OR text_fits(?8, url, name, label, uid = ?9)) ORDER BY row DESC LIMIT ?10"
+
 enum statement {
     BEGIN,
+    BEGIN_READ,
     COMMIT,
     ADD,
     UPDATE,
@@ -214,6 +230,12 @@ enum statement {
     FIND_DEST,
     LIST_UNFINISHED,
     LIST_STRAYS,
+    LIST_ANY,
+    LIST_OF_USER,
+    LIST_ON_THEIR_WAY,
+    LIST_AT_REST,
+    NEXT_ROW,
+    UID_OF_USER,
     LIST_PAUSES,
     HOST_KEY,
     STATEMENTS, /* how many */
@@ -221,6 +243,7 @@ enum statement {
 
 static const char *const statement_texts[STATEMENTS] = {
     [BEGIN] = "BEGIN IMMEDIATE",
+    [BEGIN_READ] = "BEGIN",
     [COMMIT] = "COMMIT",
     [ADD] = "INSERT INTO tasks (" TASK_COLUMNS ") VALUES (NULL, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9,"
             " ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26,"
@@ -265,6 +288,18 @@ static const char *const statement_texts[STATEMENTS] = {
                     " ORDER BY row LIMIT ?2",
     [LIST_UNFINISHED] = "SELECT " LISTED " FROM tasks INDEXED BY tasks_unfinished"
                         " WHERE row > ?1 AND " UNFINISHED " ORDER BY row LIMIT ?2",
+    [LIST_ANY] = LIST("NOT INDEXED", ""),
+    [LIST_OF_USER] = LIST("INDEXED BY tasks_user", " AND uid = ?3"),
+    [LIST_ON_THEIR_WAY] = LIST("INDEXED BY tasks_unfinished", " AND " UNFINISHED),
+    [LIST_AT_REST] = LIST("INDEXED BY tasks_rest", " AND state = ?11 AND " AT_REST),
+    [NEXT_ROW] = "SELECT max(row) FROM tasks WHERE row < ?1",
+    /* from uid to uid, as many steps as there are users; the name is that of their newest task */
+    [UID_OF_USER] =
+        "WITH RECURSIVE users (uid) AS (SELECT min(uid) FROM tasks UNION ALL"
+        " SELECT (SELECT min(uid) FROM tasks WHERE uid > users.uid) FROM users"
+        " WHERE users.uid IS NOT NULL)"
+        " SELECT uid FROM users WHERE uid IS NOT NULL AND ?1 = (SELECT user FROM tasks"
+        " INDEXED BY tasks_user WHERE tasks.uid = users.uid ORDER BY row DESC LIMIT 1) LIMIT 1",
     [HOST_KEY] = "SELECT key FROM host_key",
     [LIST_PAUSES] = "SELECT uid, until, length FROM pauses ORDER BY uid",
 };
@@ -704,6 +739,25 @@ int database_make(const char *path, char message[static 256])
     return result;
 }
 
+static bool holds(sqlite3_value *value, const char *text, bool all)
+{
+    const char *within = (const char *)sqlite3_value_text(value);
+    const char *at = within ? strcasestr(within, text) : NULL;
+    return at && (all || (size_t)(at - within) + strlen(text) <= strcspn(within, "?#"));
+}
+
+/* text_fits(TEXT, URL, NAME, LABEL, ALL): the text is in one of them; without ALL in what others see
+ * of the URL. */
+static void text_fits(sqlite3_context *context, int count, sqlite3_value **values)
+{
+    (void)count;
+    const char *text = (const char *)sqlite3_value_text(values[0]);
+    bool fits =
+        text && (holds(values[1], text, sqlite3_value_int(values[4])) ||
+                 holds(values[2], text, true) || holds(values[3], text, true));
+    sqlite3_result_int(context, fits);
+}
+
 int database_open(const char *path, struct database **ret_database, char message[static 256])
 {
     struct database *database = calloc(1, sizeof(*database));
@@ -711,6 +765,11 @@ int database_open(const char *path, struct database **ret_database, char message
         return explain(NULL, SQLITE_NOMEM, path, message);
     database->ended = -1;
     int result = connect_to(path, &database->connection, message);
+    if (result == 0 &&
+        sqlite3_create_function_v2(database->connection, "text_fits", 5,
+                                   SQLITE_UTF8 | SQLITE_DETERMINISTIC | SQLITE_DIRECTONLY, NULL,
+                                   text_fits, NULL, NULL, NULL) != SQLITE_OK)
+        result = explain(database->connection, SQLITE_NOMEM, path, message);
     for (int i = 0; result == 0 && i < STATEMENTS; i++) {
         int code = sqlite3_prepare_v3(database->connection, statement_texts[i], -1,
                                       SQLITE_PREPARE_PERSISTENT, &database->statements[i], NULL);
@@ -1150,4 +1209,119 @@ int database_list_pauses(struct database *database, struct store_pause **ret_pau
         *ret_count = count;
     }
     return finish(statement, result);
+}
+
+/* --- lists --- */
+
+#define SPAN ((int64_t)1 << 14) /* rows that one list looks at */
+
+static int next_row(struct database *database, int64_t before, int64_t *ret_row)
+{
+    sqlite3_stmt *statement = database->statements[NEXT_ROW];
+    bind_int(statement, 1, before);
+    int result = step(database, statement);
+    if (result > 0)
+        *ret_row = sqlite3_column_int64(statement, 0); /* NULL, which is 0: there is none */
+    return finish(statement, result < 0 ? result : 0);
+}
+
+/* One state at rest; -1: several, or others. */
+static int only_state_at_rest(const struct store_filter *filter)
+{
+    for (int state = 0; state < TASK_STATES; state++)
+        if (filter->states == 1U << state)
+            return task_state_ended((enum task_state)state) || state == TASK_PAUSED ? state : -1;
+    return -1;
+}
+
+static bool is_on_the_way_alone(const struct store_filter *filter)
+{
+    for (int state = 0; state < TASK_STATES; state++)
+        if (filter->states >> state & 1 && task_state_ended((enum task_state)state))
+            return false;
+    return filter->states != 0;
+}
+
+/* What a look at the rows of one user costs depends on that user alone. */
+static enum statement list_by(const struct store_filter *filter)
+{
+    if (only_state_at_rest(filter) >= 0)
+        return LIST_AT_REST;
+    if (filter->uid != STORE_EVERYBODY)
+        return LIST_OF_USER;
+    return is_on_the_way_alone(filter) ? LIST_ON_THEIR_WAY : LIST_ANY;
+}
+
+static int list(struct database *database, enum statement which, const struct store_filter *filter,
+                int64_t from, int64_t down_to, size_t max, int64_t *ret_rows, size_t *ret_count)
+{
+    sqlite3_stmt *statement = database->statements[which];
+    size_t count = 0;
+    int result;
+    bind_int(statement, 1, from);
+    bind_int(statement, 2, down_to);
+    bind_scope(statement, 3, filter->uid);
+    bind_int(statement, 4, filter->states ? (int64_t)filter->states : -1);
+    bind_int(statement, 5, (int64_t)filter->host);
+    bind_int(statement, 6, filter->since);
+    bind_int(statement, 7, filter->until ? filter->until : INT64_MAX);
+    bind_text(statement, 8, filter->text);
+    bind_int(statement, 9, filter->reader);
+    bind_int(statement, 10, (int64_t)max);
+    if (which == LIST_AT_REST)
+        bind_int(statement, 11, only_state_at_rest(filter));
+    while ((result = step(database, statement)) > 0)
+        ret_rows[count++] = sqlite3_column_int64(statement, 0);
+    if (result == 0)
+        *ret_count = count;
+    return finish(statement, result);
+}
+
+int database_list(struct database *database, const struct store_filter *filter, int64_t *before,
+                  size_t max, int64_t *ret_rows, size_t *ret_count)
+{
+    int64_t from = 0;
+    size_t count = 0;
+    int result = next_row(database, *before, &from);
+    int64_t down_to = from > SPAN ? from - SPAN + 1 : 1;
+    if (result == 0 && from > 0)
+        result =
+            list(database, list_by(filter), filter, from, down_to, max, ret_rows, &count);
+    if (result < 0)
+        return result;
+    *before = from == 0 ? 0 : count == max ? ret_rows[count - 1] : down_to;
+    *ret_count = count;
+    return 0;
+}
+
+int database_fits(struct database *database, const struct store_filter *filter, int64_t row)
+{
+    size_t count = 0;
+    int64_t same;
+    int result = list(database, LIST_ANY, filter, row, row, 1, &same, &count);
+    return result < 0 ? result : (int)count;
+}
+
+int database_fetch_many(struct database *database, const int64_t *rows, size_t count,
+                        struct task *ret_tasks)
+{
+    sqlite3_stmt *statement = database->statements[FETCH];
+    int result = run(database, database->statements[BEGIN_READ]);
+    for (size_t i = 0; i < count && result == 0; i++) {
+        bind_int(statement, 1, rows[i]);
+        result = step(database, statement);
+        result = finish(statement, result > 0 ? read_task(statement, &ret_tasks[i]) : result);
+    }
+    database_rollback(database);
+    return result;
+}
+
+int database_uid_of(struct database *database, const char *user, uid_t *ret_uid)
+{
+    sqlite3_stmt *statement = database->statements[UID_OF_USER];
+    bind_text(statement, 1, user);
+    int result = step(database, statement);
+    if (result > 0)
+        *ret_uid = (uid_t)sqlite3_column_int64(statement, 0);
+    return finish(statement, result < 0 ? result : result == 0 ? -ENOENT : 0);
 }

@@ -64,6 +64,16 @@ int database_dest_taken(struct database *database, const char *directory, const 
 int database_find_dest(struct database *database, const char *directory, const char *name,
                        struct task *ret_task);
 
+/* As store_list and store_fits. */
+int database_list(struct database *database, const struct store_filter *filter, int64_t *before,
+                  size_t max, int64_t *ret_rows, size_t *ret_count);
+int database_fits(struct database *database, const struct store_filter *filter, int64_t row);
+/* As store_fetch_many. */
+int database_fetch_many(struct database *database, const int64_t *rows, size_t count,
+                        struct task *ret_tasks);
+/* -ENOENT. */
+int database_uid_of(struct database *database, const char *user, uid_t *ret_uid);
+
 /* The next ones, at most `max`, with rows above `after`. */
 int database_list_unfinished(struct database *database, int64_t after, size_t max,
                              struct store_listed *ret_list, size_t *ret_count);

@@ -1,0 +1,24 @@
+/* What can be said of a task in JSON: the one table of its fields. */
+#pragma once
+
+#include "common/buf.h"
+#include "http/fields.h"
+#include "manager.h"
+#include "transfer/checksum.h"
+
+/* What somebody wants of a task, as far as it was said; texts live as long as the JSON object. */
+struct task_wanted {
+    struct manager_add add;
+
+    /* task_fields.c only: what `add` points to */
+    char checksum[CHECKSUM_TEXT_MAX];
+    struct buf headers;
+};
+
+/* For fields_read into a struct task_wanted. */
+extern const struct field task_fields[];
+
+void task_wanted_init(struct task_wanted *wanted, const struct manager_add *defaults);
+void task_wanted_release(struct task_wanted *wanted);
+/* NULL, or what is missing or too much; `empty`: there was nothing to read. */
+const char *task_wanted_problem(const struct task_wanted *wanted, bool empty);
