@@ -13,6 +13,7 @@
 
 #include "admission.h"
 #include "attempt.h"
+#include "batch.h"
 #include "common/cleanup.h"
 #include "common/log.h"
 #include "common/units.h"
@@ -41,6 +42,7 @@ struct manager {
     struct engine engine;
     struct attempt_rooms rooms;
     struct admission *admission;
+    struct batches *batches;
     struct finisher *finisher;
     struct workers *workers;
     struct verbs *verbs;
@@ -105,6 +107,12 @@ void manager_add(struct manager *manager, const struct manager_add *add, manager
                  void *data)
 {
     admission_add(manager->admission, add, done, data);
+}
+
+void manager_add_many(struct manager *manager, const struct manager_add *adds, size_t count,
+                      manager_done done, void *data)
+{
+    batches_add(manager->batches, adds, count, done, data);
 }
 
 void manager_find(struct manager *manager, uid_t scope, const char *prefix, manager_done done,
@@ -580,6 +588,8 @@ static int create_rooms(struct manager *manager)
     struct engine *engine = &manager->engine;
     int r = admission_create(engine, &manager->admission);
     if (r == 0)
+        r = batches_create(engine, manager->admission, &manager->batches);
+    if (r == 0)
         r = finisher_create(engine, &manager->finisher);
     if (r == 0)
         r = verbs_create(engine, manager->finisher, &manager->verbs);
@@ -649,6 +659,8 @@ static int stop_threads(struct manager *manager, int64_t until)
         r = workers_join(manager->workers, time_left(until));
     if (manager->admission && admission_stop(manager->admission, time_left(until)) < 0)
         r = -ETIMEDOUT;
+    if (manager->batches && batches_stop(manager->batches, time_left(until)) < 0)
+        r = -ETIMEDOUT;
     if (manager->finisher && finisher_stop(manager->finisher, time_left(until)) < 0)
         r = -ETIMEDOUT;
     return r;
@@ -688,6 +700,7 @@ void manager_destroy(struct manager *manager)
     lists_destroy(manager->lists);
     verbs_destroy(manager->verbs);
     finisher_destroy(manager->finisher);
+    batches_destroy(manager->batches);
     admission_destroy(manager->admission);
     files_destroy(manager->engine.files);
     disk_destroy(manager->engine.disk);

@@ -81,15 +81,29 @@ struct manager_add { /* borrowed for the call */
     int retries; /* -1: as configured */
     int priority;
     int64_t not_before; /* ms since the epoch; 0: as soon as it can */
+    const char *label; /* or NULL */
+    const char *mirrors; /* other URLs of the same file (checked as `url`), each ended by '\n', in the
+                          * order they are tried; or NULL */
+    const char *after; /* the id of a task of the same user, or a prefix of it, which has to be FINISHED
+                        * first; or NULL */
+    int64_t rate_limit; /* bytes per second; 0: none of its own */
+    int max_ranges; /* 0: as configured */
     bool paused; /* begins PAUSED */
 };
 
-/* Replies after the commit with the task as it was added. -EDQUOT: as many of the user's wait as
+/* Replies after the commit with the task as it was added. -EDOM: what a field refers to is not there
+ * (the message names it); -EDQUOT: as many of the user's wait as
  * may (max-waiting-per-user); -EACCES: the user cannot write there; -EIO: not now (the message says
  * why); -EEXIST: with TASK_OVERWRITE, an unfinished task has that dest; -ENOSPC, -EIO: the
  * store could not; -ESHUTDOWN. */
 void manager_add(struct manager *manager, const struct manager_add *add, manager_done done,
                  void *data);
+
+#define MANAGER_ADD_MAX 10000
+/* The same for many (up to MANAGER_ADD_MAX) of one user, all or none; messages say which one is wrong.
+ * Replies with all of them, in the same order. */
+void manager_add_many(struct manager *manager, const struct manager_add *adds, size_t count,
+                      manager_done done, void *data);
 
 /* The following are about one task, by id or prefix, among the tasks of `scope`: -ENOENT, -EMLINK
  * (ambiguous); -EBUSY: its state does not take that verb, the message says what would help. They reply

@@ -204,7 +204,7 @@ START_TEST(a_list_to_the_byte)
     const struct manager *now = seen();
     ck_assert_str_eq(now->verb, "list");
     ck_assert_uint_eq(now->limit, 100);
-    ck_assert_int_eq(now->after, 0);
+    ck_assert_int_eq(now->list_after, 0);
     ck_assert_uint_eq(now->scope, (uid_t)-1); /* in user mode */
     ck_assert_uint_eq(now->filter.reader, getuid());
     ck_assert_uint_eq(now->filter.states, 0);
@@ -239,7 +239,7 @@ START_TEST(a_list_with_everything)
     ck_assert_int_eq(now->filter.since, 1896127200000);
     ck_assert_int_eq(now->filter.until, 1896130800000);
     ck_assert_uint_eq(now->limit, 1000);
-    ck_assert_int_eq(now->after, 77);
+    ck_assert_int_eq(now->list_after, 77);
     char line[400];
     snprintf(line, sizeof line, "GET /v1/tasks?user=%s", own_name);
     expect(line, 200, NULL); /* one's own need no other's name */
@@ -340,6 +340,18 @@ START_TEST(add_with_everything)
     ck_assert_int_eq(now->add.priority, -100);
     ck_assert_int_eq(now->add.not_before, 1896127200250);
     ck_assert(now->add.paused);
+    ck_assert(!now->add.label && !now->add.mirrors && !now->add.after);
+    ck_assert(now->add.rate_limit == 0 && now->add.max_ranges == 0);
+
+    add("{\"url\": \"http://h/\", \"label\": \"\\u00e9 x\", \"rate_limit\": 5000000000, "
+        "\"max_ranges\": 16, \"after\": \"5b0c\", \"mirrors\": [\"http://m/a?b\", \"ftp://n/a\"]}",
+        201, PLAIN);
+    now = seen();
+    ck_assert_str_eq(now->add.label, "\xc3\xa9 x");
+    ck_assert_int_eq(now->add.rate_limit, INT64_C(5000000000));
+    ck_assert_int_eq(now->add.max_ranges, 16);
+    ck_assert_str_eq(now->add.after, "5b0c");
+    ck_assert_str_eq(now->add.mirrors, "http://m/a?b\nftp://n/a\n");
 
     add("{\"paused\":false,\"retries\":1000,\"if_exists\":\"skip\",\"url\":\"http://h/\","
         "\"headers\":{},\"priority\":100}",
@@ -473,8 +485,26 @@ START_TEST(bad_fields)
          "headers: \\\"A\\r\\nB\\\" is not the name of a header field"},
         {"{\"headers\": {\"\\u00e9\": \"c\"}}",
          "headers: \\\"\\u00e9\\\" is not the name of a header field"},
-        {"{\"tasks\": [{\"url\": \"http://h/\"}]}",
-         "tasks: many at once are for a later version; send one task object per request"},
+        {"{\"label\": 1}", "label must be a string"},
+        {"{\"label\": \"a\\nb\"}", "label holds a control character"},
+        {"{\"rate_limit\": -1}", "rate_limit must be a whole number from 0 to 1125899906842624"},
+        {"{\"rate_limit\": \"2M\"}", "rate_limit must be a whole number from 0 to 1125899906842624"},
+        {"{\"max_ranges\": 0}", "max_ranges must be a whole number from 1 to 16"},
+        {"{\"max_ranges\": 17}", "max_ranges must be a whole number from 1 to 16"},
+        {"{\"after\": 5}", "after must be a string"},
+        {"{\"after\": \"abc\"}",
+         "after must be the id of a task, or its first 4 characters or more"},
+        {"{\"after\": \"x000\"}",
+         "after must be the id of a task, or its first 4 characters or more"},
+        {"{\"mirrors\": \"http://h/\"}", "mirrors must be an array, [...]"},
+        {"{\"mirrors\": [1]}", "mirrors[0] must be a string"},
+        {"{\"mirrors\": [\"http://h/\", null]}", "mirrors[1] must be a string"},
+        {"{\"mirrors\": [\"http://h/\\u0000\"]}", "mirrors[0] holds a NUL character"},
+        {"{\"mirrors\": [\"http://h/\\n\"]}", "mirrors[0] holds a control character"},
+        {"{\"mirrors\": [\"\"]}", "mirrors[0] is empty"},
+        {"{\"mirrors\": [\"http://u:p@h/\"]}", "mirrors[0] holds a user name; only url may"},
+        {"{\"mirrors\": [\"file:///a\"]}",
+         "file:///a is not a URL this service can fetch; it takes http, https, ftp, ftps and sftp"},
     };
     /* clang-format on */
     for (size_t i = 0; i < LENGTH(cases); i++)
@@ -523,7 +553,6 @@ END_TEST
 START_TEST(unknown_fields)
 {
     static const char *const names[] = {
-        "mirrors",  "after",         "rate_limit", "max_ranges", "label",
         "id",         "status",   "URL",        "url ",       "keep",
         "",         "retries\\t", "name.",      "Location", "\\u00e9"};
     for (size_t i = 0; i < LENGTH(names); i++) {
@@ -531,7 +560,8 @@ START_TEST(unknown_fields)
         snprintf(json, sizeof json, "{\"url\": \"http://h/\", \"%s\": 1}", names[i]);
         snprintf(message, sizeof message,
                  "there is no field \\\"%s\\\" here; the fields are: url, directory, name, "
-                 "if_exists, checksum, headers, username, password, retries, priority, not_before, paused",
+                 "if_exists, checksum, headers, mirrors, priority, not_before, after, "
+                 "rate_limit, max_ranges, retries, label, username, password, paused",
                  names[i]);
         add_refused(json, message);
     }
@@ -678,31 +708,132 @@ START_TEST(body_types_and_lengths)
 }
 END_TEST
 
+#define LARGEST 8388608
+
 START_TEST(large_bodies)
 {
     const char *too_large =
-        "{\"code\": \"too_large\", \"message\": \"the body is larger than 262144 bytes\"}";
+        "{\"code\": \"too_large\", \"message\": \"the body is larger than 8388608 bytes\"}";
     unsigned before = calls();
     static const char start[] = "{\"url\": \"http://h/\", \"directory\": \"/d\"";
-    _cleanup_free_ char *fits = malloc(262144 + 2);
-    memset(fits, ' ', 262144 + 1);
+    _cleanup_free_ char *fits = malloc(LARGEST + 2);
+    memset(fits, ' ', LARGEST + 1);
     memcpy(fits, start, sizeof start - 1);
-    fits[262143] = '}';
-    fits[262144] = '\0';
+    fits[LARGEST - 1] = '}';
+    fits[LARGEST] = '\0';
     add(fits, 201, PLAIN);
-    fits[262143] = ' ';
-    fits[262144] = '}';
-    fits[262145] = '\0';
+    fits[LARGEST - 1] = ' ';
+    fits[LARGEST] = '}';
+    fits[LARGEST + 1] = '\0';
     add(fits, 413, too_large);
-    _cleanup_free_ char *more = padded("", 3 << 20);
+    _cleanup_free_ char *more = padded("", LARGEST + (3 << 20));
     add(more, 413, too_large);
     _cleanup_free_ char *verb = padded("", API_BODY_MAX + 1);
     expect_with("POST " PATH "/hold", JSON, verb, 413, NULL);
     unsigned added = port6 ? 3 : 2;
     ck_assert_uint_eq(calls(), before + added);
     expect_raw("POST /v1/tasks HTTP/1.1\r\nHost: a\r\n" JSON "Expect: 100-continue\r\n"
-               "Content-Length: 262145\r\n\r\n",
+               "Content-Length: 8388609\r\n\r\n",
                413, too_large);
+}
+END_TEST
+
+/* What takes a thousand times as much memory as it has bytes. */
+START_TEST(bodies_of_many_values)
+{
+    unsigned before = calls();
+    struct buf body;
+    buf_init(&body, LARGEST);
+    buf_add_string(&body, "{\"tasks\": [{}");
+    for (int i = 0; i < 32000; i++)
+        buf_add_string(&body, ",{}");
+    buf_add_string(&body, "]}");
+    _cleanup_free_ char *refusal = error_body(
+        "bad_request", "the body is not a JSON object: it has more than 400000 values, or 32000 "
+                       "objects and arrays");
+    add(body.data, 400, refusal);
+    buf_clear(&body);
+    buf_add_string(&body, "{\"tasks\": [1");
+    for (int i = 0; i < 400000; i++)
+        buf_add_string(&body, ",1");
+    buf_add_string(&body, "]}");
+    add(body.data, 400, refusal);
+    buf_release(&body);
+    ck_assert_uint_eq(calls(), before);
+}
+END_TEST
+
+/* --- many at once --- */
+
+/* Tasks with these members after their urls, as many as there are. */
+static char *many_tasks(size_t count)
+{
+    struct buf body;
+    buf_init(&body, LARGEST);
+    buf_add_string(&body, "{\"tasks\": [");
+    for (size_t i = 0; i < count; i++)
+        buf_printf(&body, "%s{\"url\": \"http://h/%zu\", \"priority\": %zu}", i ? ", " : "", i,
+                   i % 100);
+    buf_add_string(&body, "]}");
+    return buf_take(&body);
+}
+
+START_TEST(many_at_once)
+{
+    add("{\"tasks\": [{\"url\": \"http://h/\"}, {\"url\": \"http://g/\", \"label\": \"x\"}]}", 201,
+        "{\"tasks\": [" PLAIN ", " PLAIN ", " PLAIN "]}");
+    const struct manager *now = seen();
+    ck_assert_str_eq(now->verb, "add_many");
+    ck_assert_uint_eq(now->added, 2);
+    ck_assert_str_eq(now->add.url, "http://g/");
+    ck_assert_str_eq(now->add.label, "x");
+    ck_assert_str_eq(now->add.user, own_name);
+    ck_assert_uint_eq(now->scope, getuid());
+    ck_assert_int_eq(now->add.retries, -1);
+    _cleanup_free_ char *most = many_tasks(MANAGER_ADD_MAX);
+    add(most, 201, NULL);
+    ck_assert_uint_eq(seen()->added, MANAGER_ADD_MAX);
+    ck_assert_str_eq(seen()->add.url, "http://h/9999");
+    ck_assert_int_eq(seen()->add.priority, 99);
+    _cleanup_free_ char *over = many_tasks(MANAGER_ADD_MAX + 1);
+    add_refused(over, "tasks must be 1 to 10000 tasks; these are 10001");
+    set_reply(-EEXIST, "tasks[1]: an unfinished task has that dest");
+    _cleanup_free_ char *conflict =
+        error_body("conflict", "tasks[1]: an unfinished task has that dest");
+    add("{\"tasks\": [{\"url\": \"http://h/\"}]}", 409, conflict);
+    set_reply(-EDOM, "tasks[0].after: no such task");
+    _cleanup_free_ char *nothing = error_body("bad_request", "tasks[0].after: no such task");
+    add("{\"tasks\": [{\"url\": \"http://h/\"}]}", 400, nothing);
+}
+END_TEST
+
+START_TEST(one_wrong_of_many)
+{
+    static const struct {
+        const char *json, *message;
+    } cases[] = {
+        {"{\"tasks\": []}", "tasks must be 1 to 10000 tasks; these are 0"},
+        {"{\"tasks\": {}}", "tasks must be an array, [...]"},
+        {"{\"tasks\": \"x\"}", "tasks must be an array, [...]"},
+        {"{\"tasks\": [1]}", "tasks[0] must be an object, {...}"},
+        {"{\"tasks\": [{\"url\": \"http://h/\"}, null]}", "tasks[1] must be an object, {...}"},
+        {"{\"tasks\": [{\"url\": \"http://h/\"}, {}]}", "tasks[1].url is missing"},
+        {"{\"tasks\": [{\"url\": \"h/a\"}]}",
+         "tasks[0].url: no scheme; did you mean https://h/a ?"},
+        {"{\"tasks\": [{\"url\": 1}]}", "tasks[0].url must be a string"},
+        {"{\"tasks\": [{\"url\": \"http://h/\", \"priority\": 101}]}",
+         "tasks[0].priority must be a whole number from -100 to 100"},
+        {"{\"tasks\": [{\"url\": \"http://h/\", \"password\": \"p\"}]}",
+         "tasks[0].password needs a username"},
+        {"{\"tasks\": [{\"url\": \"http://h/\"}], \"url\": \"http://h/\"}",
+         "there is no field \\\"url\\\" here; the fields are: tasks"},
+        {"{\"tasks\": [{\"url\": \"http://h/\", \"tasks\": []}]}",
+         "tasks[0]: there is no field \\\"tasks\\\" here; the fields are: url, directory, name, "
+         "if_exists, checksum, headers, mirrors, priority, not_before, after, rate_limit, "
+         "max_ranges, retries, label, username, password, paused"},
+    };
+    for (size_t i = 0; i < LENGTH(cases); i++)
+        add_refused(cases[i].json, cases[i].message);
 }
 END_TEST
 
@@ -1103,6 +1234,9 @@ static Suite *suite(void)
                                 a_nul_in_the_body,
                                 body_types_and_lengths,
                                 large_bodies,
+                                bodies_of_many_values,
+                                many_at_once,
+                                one_wrong_of_many,
                                 verbs_to_the_byte,
                                 cancel_may_keep_the_part,
                                 forget_has_no_body,

@@ -63,7 +63,7 @@ static void copy(char *to, size_t size, const char *from, const char **ret_text)
     *ret_text = from ? to : NULL;
 }
 
-void manager_add(struct manager *m, const struct manager_add *add, manager_done done, void *data)
+static void note_add(struct manager *m, const struct manager_add *add)
 {
     pthread_mutex_lock(&m->lock);
     m->add = *add;
@@ -75,8 +75,26 @@ void manager_add(struct manager *m, const struct manager_add *add, manager_done 
     copy(m->username, sizeof m->username, add->username, &m->add.username);
     copy(m->password, sizeof m->password, add->password, &m->add.password);
     copy(m->headers, sizeof m->headers, add->headers, &m->add.headers);
+    copy(m->label, sizeof m->label, add->label, &m->add.label);
+    copy(m->mirrors, sizeof m->mirrors, add->mirrors, &m->add.mirrors);
+    copy(m->after, sizeof m->after, add->after, &m->add.after);
     pthread_mutex_unlock(&m->lock);
+}
+
+void manager_add(struct manager *m, const struct manager_add *add, manager_done done, void *data)
+{
+    note_add(m, add);
     note(m, "add", add->uid, 0, done, data);
+}
+
+void manager_add_many(struct manager *m, const struct manager_add *adds, size_t count,
+                      manager_done done, void *data)
+{
+    note_add(m, &adds[count - 1]);
+    pthread_mutex_lock(&m->lock);
+    m->added = count;
+    pthread_mutex_unlock(&m->lock);
+    note(m, "add_many", adds->uid, 0, done, data);
 }
 
 void manager_list(struct manager *m, const struct manager_filter *filter, int64_t after,
@@ -87,7 +105,7 @@ void manager_list(struct manager *m, const struct manager_filter *filter, int64_
     copy(m->filter_texts[0], sizeof m->filter_texts[0], filter->user, &m->filter.user);
     copy(m->filter_texts[1], sizeof m->filter_texts[1], filter->host, &m->filter.host);
     copy(m->filter_texts[2], sizeof m->filter_texts[2], filter->text, &m->filter.text);
-    m->after = after;
+    m->list_after = after;
     m->limit = limit;
     pthread_mutex_unlock(&m->lock);
     note(m, "list", filter->scope, 0, done, data);

@@ -26,10 +26,12 @@ struct manager {
     char id[API_ID_LENGTH + 1];
     struct manager_filter filter; /* its strings, or NULL, are in these */
     char filter_texts[3][300];
-    int64_t after;
+    int64_t list_after;
     size_t limit;
+    size_t added; /* add_many: how many; the last of them is the following */
     struct manager_add add; /* its strings, or NULL, are the following */
     char url[API_URL_MAX + 1], directory[API_PATH_MAX + 1], user[API_USER_MAX + 1];
+    char label[300], mirrors[20000], after[API_ID_LENGTH + 1];
     char name[API_NAME_MAX + 1], checksum[200], headers[20000], username[2000], password[2000];
 
     /* what it answers */

@@ -30,6 +30,9 @@ void routes_fail(struct http_request *request, const struct manager_reply *reply
                               ? "the state of the task does not allow that"
                               : "several tasks begin like that; give more of the id");
         break;
+    case EDOM:
+        routes_refuse(request, message);
+        break;
     case EDQUOT:
         http_answer_error(request, 429, "too_many", message);
         break;

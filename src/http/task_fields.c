@@ -8,8 +8,10 @@
 #include "common/units.h"
 #include "core/url.h"
 #include "http/checks.h"
+#include "http/routes.h"
 
 #define RETRIES_MAX 1000
+#define RATE_MAX    ((int64_t)1 << 50) /* bytes per second; 0: no limit */
 
 static int set_url(const struct field *field, void *target, const struct field_value *value,
                    char message[static 512])
@@ -161,51 +163,134 @@ static int set_paused(const struct field *field, void *target, const struct fiel
     return 0;
 }
 
-static int refuse_many(const struct field *field, void *target, const struct field_value *value,
+static int set_label(const struct field *field, void *target, const struct field_value *value,
+                     char message[static 512])
+{
+    struct task_wanted *wanted = target;
+    wanted->add.label = value->text;
+    return check_label(field->name, value->text, message) ? 0 : -EINVAL;
+}
+
+struct mirror_list {
+    const struct field *field;
+    struct buf *lines;
+    char *message;
+};
+
+/* They are kept longer, and shown to more eyes, than a login may be. */
+static int add_mirror(void *data, size_t index, struct json_object *json)
+{
+    struct mirror_list *list = data;
+    char name[64];
+    const char *url;
+    snprintf(name, sizeof name, "%s[%zu]", list->field->name, index);
+    int r = json_get_text(json, &url);
+    if (r < 0)
+        snprintf(list->message, 512, "%s %s", name,
+                 r == -EILSEQ ? "holds a NUL character" : "must be a string");
+    else if (index >= TASK_MIRRORS_MAX)
+        snprintf(list->message, 512, "%s are more than %d", list->field->name, TASK_MIRRORS_MAX);
+    else if (check_url(name, url, list->message) && url_has_login(url))
+        snprintf(list->message, 512, "%s holds a user name; only url may", name);
+    else if (check_url(name, url, list->message))
+        return buf_printf(list->lines, "%s\n", url);
+    return -EINVAL;
+}
+
+static int set_mirrors(const struct field *field, void *target, const struct field_value *value,
                        char message[static 512])
 {
-    (void)target;
-    (void)value;
-    snprintf(message, 512,
-             "%s: many at once are for a later version; send one task object per request",
+    struct task_wanted *wanted = target;
+    struct mirror_list list = {.field = field, .lines = &wanted->mirrors, .message = message};
+    buf_clear(list.lines);
+    int r = json_each_item(value->object, add_mirror, &list);
+    wanted->add.mirrors = wanted->mirrors.len ? wanted->mirrors.data : NULL;
+    return r;
+}
+
+static int set_after(const struct field *field, void *target, const struct field_value *value,
+                     char message[static 512])
+{
+    struct task_wanted *wanted = target;
+    wanted->add.after = value->text;
+    if (routes_is_id_prefix(value->text))
+        return 0;
+    snprintf(message, 512, "%s must be the id of a task, or its first 4 characters or more",
              field->name);
     return -EINVAL;
 }
 
+static int set_rate_limit(const struct field *field, void *target, const struct field_value *value,
+                          char message[static 512])
+{
+    (void)field;
+    (void)message;
+    struct task_wanted *wanted = target;
+    wanted->add.rate_limit = value->number;
+    return 0;
+}
+
+static int set_max_ranges(const struct field *field, void *target, const struct field_value *value,
+                          char message[static 512])
+{
+    (void)field;
+    (void)message;
+    struct task_wanted *wanted = target;
+    wanted->add.max_ranges = (int)value->number;
+    return 0;
+}
+
+/* clang-format off */
+#define URL        {.name = "url", .type = FIELD_TEXT, .set = set_url}
+#define PRIORITY   {.name = "priority", .type = FIELD_INTEGER, .min = TASK_PRIORITY_MIN, \
+                    .max = TASK_PRIORITY_MAX, .set = set_priority}
+#define NOT_BEFORE {.name = "not_before", .type = FIELD_TEXT, .set = set_not_before}
+#define LABEL      {.name = "label", .type = FIELD_TEXT, .set = set_label}
+#define RATE_LIMIT {.name = "rate_limit", .type = FIELD_INTEGER, .max = RATE_MAX, \
+                    .set = set_rate_limit}
+#define MAX_RANGES {.name = "max_ranges", .type = FIELD_INTEGER, .min = 1, .max = TASK_RANGES_MAX, \
+                    .set = set_max_ranges}
+
 const struct field task_fields[] = {
-    {.name = "url",         .type = FIELD_TEXT, .set = set_url},
-    {.name = "directory",       .type = FIELD_TEXT, .set = set_directory},
-    {.name = "name",   .type = FIELD_TEXT, .set = set_name},
+    URL,
+    {.name = "directory", .type = FIELD_TEXT, .set = set_directory},
+    {.name = "name", .type = FIELD_TEXT, .set = set_name},
     {.name = "if_exists", .type = FIELD_TEXT, .set = set_if_exists},
-    {.name = "checksum",        .type = FIELD_TEXT, .set = set_checksum},
-    {.name = "headers",      .type = FIELD_OBJECT, .set = set_headers},
-    {.name = "username",   .type = FIELD_TEXT, .set = set_username},
-    {.name = "password",   .type = FIELD_TEXT, .set = set_password},
-    {.name = "retries",   .type = FIELD_INTEGER, .max = RETRIES_MAX, .set = set_retries},
-    {.name = "priority", .set = set_priority, .type = FIELD_INTEGER, .min = TASK_PRIORITY_MIN,
-     .max = TASK_PRIORITY_MAX},
-    {.name = "not_before", .type = FIELD_TEXT, .set = set_not_before},
+    {.name = "checksum", .type = FIELD_TEXT, .set = set_checksum},
+    {.name = "headers", .type = FIELD_OBJECT, .set = set_headers},
+    {.name = "mirrors", .type = FIELD_ARRAY, .set = set_mirrors},
+    PRIORITY,
+    NOT_BEFORE,
+    {.name = "after", .type = FIELD_TEXT, .set = set_after},
+    RATE_LIMIT,
+    MAX_RANGES,
+    {.name = "retries", .type = FIELD_INTEGER, .max = RETRIES_MAX, .set = set_retries},
+    LABEL,
+    {.name = "username", .type = FIELD_TEXT, .set = set_username},
+    {.name = "password", .type = FIELD_TEXT, .set = set_password},
     {.name = "paused", .type = FIELD_BOOL, .set = set_paused},
-    {.name = "tasks",    .type = FIELD_REFUSED, .set = refuse_many},
-    {.name = NULL },
+    {.name = NULL},
 };
+/* clang-format on */
 
 void task_wanted_init(struct task_wanted *wanted, const struct manager_add *defaults)
 {
     *wanted = (struct task_wanted){.add = *defaults};
     buf_init(&wanted->headers, CHECKS_HEADERS_MAX);
+    buf_init(&wanted->mirrors, TASK_MIRRORS_MAX * (API_URL_MAX + 2));
 }
 
 void task_wanted_release(struct task_wanted *wanted)
 {
     buf_release(&wanted->headers);
+    buf_release(&wanted->mirrors);
 }
 
-const char *task_wanted_problem(const struct task_wanted *wanted, bool empty)
+const char *task_wanted_problem(const struct task_wanted *wanted)
 {
     const struct manager_add *add = &wanted->add;
     if (!add->url)
-        return empty ? "the body is empty; send a JSON object with a url" : "url is missing";
+        return "url is missing";
     if (add->password && !add->username)
         return "password needs a username";
     if (add->username && url_has_login(add->url))

@@ -12,13 +12,13 @@ struct task_wanted {
 
     /* task_fields.c only: what `add` points to */
     char checksum[CHECKSUM_TEXT_MAX];
-    struct buf headers;
+    struct buf headers, mirrors;
 };
 
-/* For fields_read into a struct task_wanted. */
+/* For fields_read into a struct task_wanted, to add a task. */
 extern const struct field task_fields[];
 
 void task_wanted_init(struct task_wanted *wanted, const struct manager_add *defaults);
 void task_wanted_release(struct task_wanted *wanted);
-/* NULL, or what is missing or too much; `empty`: there was nothing to read. */
-const char *task_wanted_problem(const struct task_wanted *wanted, bool empty);
+/* NULL, or what is missing or too much; it begins with the name of a field. */
+const char *task_wanted_problem(const struct task_wanted *wanted);

@@ -86,18 +86,41 @@ bool v1_read_parameters(struct http_request *request, const struct field *fields
     return true;
 }
 
-bool v1_read_body(struct http_request *request, const struct field *fields, void *target,
-                  struct json_object **ret_object)
+bool v1_parse_body(struct http_request *request, struct json_object **ret_object)
+{
+    char message[512], broken[128];
+    size_t len;
+    struct json_object *object = NULL;
+    const char *body = http_request_body(request, &len);
+    int r = len ? json_read(body, len, &object, broken) : 0;
+    if (r == -EBADMSG) {
+        snprintf(message, sizeof message, "the body is not a JSON object: %s", broken);
+        routes_refuse(request, message);
+    } else if (r < 0) {
+        http_answer(request, 503, NULL);
+    } else {
+        *ret_object = object;
+    }
+    return r == 0;
+}
+
+bool v1_read_object(struct http_request *request, const struct field *fields,
+                    struct json_object *object, void *target)
 {
     char message[512];
-    size_t len;
-    const char *body = http_request_body(request, &len);
-    int r = fields_read(fields, body, len, target, ret_object, message);
+    int r = object ? fields_read(fields, object, NULL, target, message) : 0;
     if (r == -ENOMEM)
         http_answer(request, 503, NULL);
     else if (r < 0)
         routes_refuse(request, message);
     return r == 0;
+}
+
+bool v1_read_body(struct http_request *request, const struct field *fields, void *target,
+                  struct json_object **ret_object)
+{
+    return v1_parse_body(request, ret_object) &&
+           v1_read_object(request, fields, *ret_object, target);
 }
 
 bool v1_read_errand(struct http_request *request, const struct routes *routes,

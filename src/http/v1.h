@@ -34,6 +34,10 @@ bool v1_read_parameters(struct http_request *request, const struct field *fields
 /* The body, member by member, into `target`. What was set lives as long as the object. */
 bool v1_read_body(struct http_request *request, const struct field *fields, void *target,
                   struct json_object **ret_object);
+/* The same in two steps; `ret_object` NULL: there is no body. */
+bool v1_parse_body(struct http_request *request, struct json_object **ret_object);
+bool v1_read_object(struct http_request *request, const struct field *fields,
+                    struct json_object *object, void *target);
 /* Nothing. */
 extern const struct field v1_no_fields[];
 

@@ -31,6 +31,7 @@ struct op {
 
     struct task task; /* add, update */
     int64_t *ret_row; /* add */
+    struct task **tasks; /* add_many; `count` of them, the caller's */
     int64_t row;      /* forget */
     int64_t *rows;    /* clear: what to clear; then, as with prune, those that had a part */
     size_t count;
@@ -77,6 +78,7 @@ static void op_destroy(struct op *op)
 {
     task_release(&op->task);
     free(op->rows);
+    free(op->tasks);
     free(op);
 }
 
@@ -330,6 +332,28 @@ int store_add(struct store *store, const struct task *task, int64_t *ret_row, st
     return 0;
 }
 
+static int run_add_many(struct database *database, struct op *op)
+{
+    return database_add_many(database, op->tasks, op->count);
+}
+
+int store_add_many(struct store *store, struct task *const *tasks, size_t count, store_done done,
+                   void *data)
+{
+    struct op *op = create_op(run_add_many, done, data);
+    if (!op)
+        return -ENOMEM;
+    op->tasks = reallocarray(NULL, count + 1, sizeof *tasks);
+    if (!op->tasks) {
+        op_destroy(op);
+        return -ENOMEM;
+    }
+    memcpy(op->tasks, tasks, count * sizeof *tasks);
+    op->count = count;
+    queue_op(store, op, false);
+    return 0;
+}
+
 static int run_update(struct database *database, struct op *op)
 {
     return database_update(database, &op->task);
@@ -549,6 +573,15 @@ int store_dest_taken(struct store *store, const char *directory, const char *nam
 {
     pthread_mutex_lock(&store->reader_lock);
     int result = database_dest_taken(store->reader, directory, name);
+    pthread_mutex_unlock(&store->reader_lock);
+    return result;
+}
+
+int store_dests_taken(struct store *store, const char *directory, const char *const *names,
+                      size_t count, bool *ret_taken)
+{
+    pthread_mutex_lock(&store->reader_lock);
+    int result = database_dests_taken(store->reader, directory, names, count, ret_taken);
     pthread_mutex_unlock(&store->reader_lock);
     return result;
 }

@@ -39,6 +39,10 @@ void store_close(struct store *store);
 /* Adds a task as it is. `ret_row` gets its row before `done` is called; it must live until then. */
 int store_add(struct store *store, const struct task *task, int64_t *ret_row, store_done done,
               void *data);
+/* The same for many, all or none; `tasks` and their rows, which are set before, are the store's until
+ * `done` is called. */
+int store_add_many(struct store *store, struct task *const *tasks, size_t count, store_done done,
+                   void *data);
 /* Writes everything about the task with this row that can change: all but row, id, uid, user, url,
  * created_at, and the secrets, which are there as they were added, until the task is FINISHED,
  * forgotten or pruned. Some seconds later nothing of them is left in the files of the store. */
@@ -90,6 +94,9 @@ int store_fetch(struct store *store, int64_t row, struct task *ret_task);
 int store_find(struct store *store, uid_t uid, const char *prefix, struct task *ret_task);
 /* 1 when an unfinished task, admitted, has this dest; 0; or a negative errno. */
 int store_dest_taken(struct store *store, const char *directory, const char *name);
+/* The same for many names. 0 or a negative errno. */
+int store_dests_taken(struct store *store, const char *directory, const char *const *names,
+                      size_t count, bool *ret_taken);
 /* The dest of an unfinished, admitted task: that task. 0, -ENOENT or as above; the caller releases
  * it. */
 int store_find_dest(struct store *store, const char *directory, const char *name,

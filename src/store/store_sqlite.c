@@ -210,6 +210,9 @@ enum statement {
     BEGIN,
     BEGIN_READ,
     COMMIT,
+    SAVEPOINT,
+    BACK_TO_SAVEPOINT,
+    RELEASE_SAVEPOINT,
     ADD,
     UPDATE,
     ADD_SECRETS,
@@ -245,6 +248,9 @@ static const char *const statement_texts[STATEMENTS] = {
     [BEGIN] = "BEGIN IMMEDIATE",
     [BEGIN_READ] = "BEGIN",
     [COMMIT] = "COMMIT",
+    [SAVEPOINT] = "SAVEPOINT many",
+    [BACK_TO_SAVEPOINT] = "ROLLBACK TO many",
+    [RELEASE_SAVEPOINT] = "RELEASE many",
     [ADD] = "INSERT INTO tasks (" TASK_COLUMNS ") VALUES (NULL, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9,"
             " ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26,"
             " ?27, ?28, ?29, ?30, ?31, ?32, ?33, ?34, ?35, ?36, ?37, ?38, ?39,"
@@ -879,6 +885,23 @@ int database_add(struct database *database, const struct task *task, int64_t *re
     return result;
 }
 
+int database_add_many(struct database *database, struct task *const *tasks, size_t count)
+{
+    int64_t ended = database->ended;
+    int result = run(database, database->statements[SAVEPOINT]);
+    if (result < 0)
+        return result;
+    for (size_t i = 0; i < count && result == 0; i++)
+        result = database_add(database, tasks[i], &tasks[i]->row);
+    if (result == -EEXIST) { /* the others of the transaction go on */
+        database->ended = ended;
+        int back = run(database, database->statements[BACK_TO_SAVEPOINT]);
+        result = back < 0 ? back : result;
+    }
+    int released = run(database, database->statements[RELEASE_SAVEPOINT]);
+    return result < 0 ? result : released;
+}
+
 int database_update(struct database *database, const struct task *task)
 {
     enum task_state before = TASK_CREATED;
@@ -1115,6 +1138,20 @@ int database_dest_taken(struct database *database, const char *directory, const 
     bind_text(statement, 1, directory);
     bind_text(statement, 2, name);
     return run(database, statement);
+}
+
+int database_dests_taken(struct database *database, const char *directory,
+                         const char *const *names, size_t count, bool *ret_taken)
+{
+    int result = run(database, database->statements[BEGIN_READ]);
+    if (result < 0)
+        return result;
+    for (size_t i = 0; i < count && result >= 0; i++) {
+        result = database_dest_taken(database, directory, names[i]);
+        ret_taken[i] = result > 0;
+    }
+    database_rollback(database);
+    return result < 0 ? result : 0;
 }
 
 int database_find_dest(struct database *database, const char *directory, const char *name,

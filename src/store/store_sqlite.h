@@ -40,6 +40,8 @@ int database_truncate_log(struct database *database);
 
 /* -EEXIST: an unfinished task has this dest (or there is this id). */
 int database_add(struct database *database, const struct task *task, int64_t *ret_row);
+/* All or none; sets their rows. */
+int database_add_many(struct database *database, struct task *const *tasks, size_t count);
 /* But for the secrets: they are as they were added, and go when the task is FINISHED. -EEXIST as
  * above; -ENOENT: there is no such row. */
 int database_update(struct database *database, const struct task *task);
@@ -60,6 +62,9 @@ int database_fetch(struct database *database, int64_t row, struct task *ret_task
 int database_find(struct database *database, uid_t uid, const char *prefix, struct task *ret_task);
 /* 1, 0 or an error. */
 int database_dest_taken(struct database *database, const char *directory, const char *name);
+/* In one look: 0 or an error. */
+int database_dests_taken(struct database *database, const char *directory,
+                         const char *const *names, size_t count, bool *ret_taken);
 /* -ENOENT. The caller releases the task. */
 int database_find_dest(struct database *database, const char *directory, const char *name,
                        struct task *ret_task);
