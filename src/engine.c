@@ -101,6 +101,12 @@ void engine_release(struct engine *engine)
     pthread_mutex_destroy(&engine->lock);
 }
 
+void engine_set_rate_limit(struct engine *engine, int64_t bytes_per_second)
+{
+    (void)engine;
+    (void)bytes_per_second;
+}
+
 int engine_set_listeners(struct engine *engine, const struct address_endpoint *listeners,
                          size_t count)
 {

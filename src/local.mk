@@ -10,9 +10,12 @@ src_libmanager_a_SOURCES = \
 	src/filter.c src/filter.h \
 	src/finisher.c src/finisher.h \
 	src/hosts.c src/hosts.h \
+	src/knobs.c src/knobs.h \
 	src/lanes.c src/lanes.h \
 	src/lists.c src/lists.h \
 	src/manager.c src/manager.h \
+	src/many.c src/many.h \
+	src/overview.c src/overview.h \
 	src/timer.c src/timer.h \
 	src/verbs.c src/verbs.h \
 	src/worker.c src/worker.h

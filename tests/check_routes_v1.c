@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "common/buf.h"
@@ -841,7 +842,7 @@ END_TEST
 
 START_TEST(verbs_to_the_byte)
 {
-    static const char *const verbs[] = {"hold", "release", "cancel", "retry"};
+    static const char *const verbs[] = {"hold", "release", "cancel", "retry", "first"};
     for (size_t i = 0; i < LENGTH(verbs); i++) {
         char line[100], other[100];
         snprintf(line, sizeof line, "POST " PATH "/%s", verbs[i]);
@@ -937,6 +938,235 @@ START_TEST(what_verbs_do_not_take)
 }
 END_TEST
 
+START_TEST(what_can_be_changed)
+{
+    expect_with("PATCH " PATH, JSON,
+                "{\"url\": \"http://g/b\", \"priority\": -5, \"rate_limit\": 0, \"max_ranges\": 1, "
+                "\"label\": \"\", \"not_before\": \"2030-01-31T22:00:00Z\"}",
+                200, PLAIN);
+    const struct manager *now = seen();
+    ck_assert_str_eq(now->verb, "change");
+    ck_assert_str_eq(now->id, ID);
+    ck_assert_uint_eq(now->change.fields, 63);
+    ck_assert_str_eq(now->change.url, "http://g/b");
+    ck_assert_str_eq(now->change.label, "");
+    ck_assert_int_eq(now->change.priority, -5);
+    ck_assert_int_eq(now->change.rate_limit, 0);
+    ck_assert_int_eq(now->change.max_ranges, 1);
+    ck_assert_int_eq(now->change.not_before, 1896127200000);
+    expect_with("PATCH /v1/tasks/5b0c", JSON, "{\"priority\": 3, \"label\": null}", 200, PLAIN);
+    ck_assert_uint_eq(seen()->change.fields, MANAGER_CHANGE_PRIORITY);
+
+    static const struct {
+        const char *json, *message;
+    } cases[] = {
+        {"{}", "nothing is to be changed; send a JSON object with one of: url, priority, not_before, "
+               "rate_limit, max_ranges, label"},
+        {"{\"name\": \"x\"}", "there is no field \\\"name\\\" here; the fields are: url, priority, "
+                              "not_before, rate_limit, max_ranges, label"},
+        {"{\"url\": \"x\"}", "no scheme; did you mean https://x ?"},
+        {"{\"priority\": 1000}", "priority must be a whole number from -100 to 100"},
+    };
+    unsigned before = calls();
+    for (size_t i = 0; i < LENGTH(cases); i++) {
+        _cleanup_free_ char *body = error_body("bad_request", cases[i].message);
+        expect_with("PATCH " PATH, JSON, cases[i].json, 400, body);
+    }
+    expect("PATCH " PATH, 411, NULL);
+    expect_with("PATCH " PATH, "", "a=b", 415, NULL);
+    ck_assert_uint_eq(calls(), before);
+}
+END_TEST
+
+#define COUNT "{\"count\": 3}"
+
+START_TEST(verbs_for_many)
+{
+    static const struct {
+        const char *path, *json;
+        enum manager_verb verb;
+    } cases[] = {
+        {"hold",    "{\"scope\": \"own\"}",                                     MANAGER_HOLD       },
+        {"release", "{\"host\": \"h\"}",                                        MANAGER_RELEASE    },
+        {"cancel",  "{\"q\": \"x\"}",                                           MANAGER_CANCEL     },
+        {"cancel",  "{\"q\": \"x\", \"keep\": true}",                           MANAGER_CANCEL_KEEP},
+        {"retry",   "{\"status\": \"FAILED,CLEARED\"}",                         MANAGER_RETRY      },
+        {"forget",  "{\"status\": \"FINISHED\", \"scope\": \"all\"}",           MANAGER_FORGET     },
+        {"forget",  "{\"ids\": [\"5b0c\", \"" ID "\"], \"file\": \"delete\"}", MANAGER_FORGET_FILE},
+    };
+    for (size_t i = 0; i < LENGTH(cases); i++) {
+        char line[100];
+        snprintf(line, sizeof line, "POST /v1/tasks/%s", cases[i].path);
+        expect_with(line, JSON, cases[i].json, 200, COUNT);
+        ck_assert_str_eq(seen()->verb, "do_many");
+        ck_assert_int_eq(seen()->many, cases[i].verb);
+        ck_assert_uint_eq(seen()->scope, i == 0 ? getuid() : (uid_t)-1);
+        ck_assert_uint_eq(seen()->filter.reader, getuid());
+    }
+    ck_assert_uint_eq(seen()->id_count, 2);
+    ck_assert_str_eq(seen()->id, ID);
+    expect_with("POST /v1/tasks/retry", JSON, "{\"status\": \"FAILED\", \"host\": \"h:8\", \"q\": \"y\"}",
+                200, COUNT);
+    ck_assert_uint_eq(seen()->filter.states, 1U << TASK_FAILED);
+    ck_assert_str_eq(seen()->filter.host, "h:8");
+    ck_assert_str_eq(seen()->filter.text, "y");
+    ck_assert_uint_eq(seen()->id_count, 0);
+}
+END_TEST
+
+START_TEST(what_many_do_not_take)
+{
+    static const struct {
+        const char *path, *json, *message;
+    } cases[] = {
+        {"cancel", "{}", "which tasks? give ids, or status, host or q; all of yours are scope: own"},
+        {"cancel", NULL, "which tasks? give ids, or status, host or q; all of yours are scope: own"},
+        {"forget", "{\"file\": \"delete\"}",
+         "which tasks? give ids, or status, host or q; all of yours are scope: own"},
+        {"hold", "{\"ids\": [\"5b0c\"], \"q\": \"x\"}",
+         "ids and a filter contradict each other; give one of them"},
+        {"hold", "{\"ids\": []}", "ids must be 1 to 10000 ids; these are 0"},
+        {"hold", "{\"ids\": [\"5b0c\", 7]}",
+         "ids[1] must be the id of a task, or its first 4 characters or more"},
+        {"hold", "{\"ids\": [\"abc\"]}",
+         "ids[0] must be the id of a task, or its first 4 characters or more"},
+        {"hold", "{\"ids\": \"5b0c\"}", "ids must be an array, [...]"},
+        {"hold", "{\"scope\": \"mine\"}", "scope is own or all"},
+        {"hold", "{\"q\": \"x\", \"keep\": true}",
+         "there is no field \\\"keep\\\" here; the fields are: status, host, q, ids, scope"},
+        {"forget", "{\"q\": \"x\", \"file\": \"keep\"}",
+         "file can only be delete; leave it out to keep the files"},
+        {"hold", "{\"user\": \"x\"}",
+         "there is no field \\\"user\\\" here; the fields are: status, host, q, ids, scope"},
+    };
+    unsigned before = calls();
+    for (size_t i = 0; i < LENGTH(cases); i++) {
+        char line[100];
+        snprintf(line, sizeof line, "POST /v1/tasks/%s", cases[i].path);
+        _cleanup_free_ char *body = error_body("bad_request", cases[i].message);
+        expect_with(line, JSON, cases[i].json, 400, body);
+    }
+    expect("POST /v1/tasks/hold?scope=own", 400, NULL);
+    ck_assert_uint_eq(calls(), before);
+}
+END_TEST
+
+/* --- the service --- */
+
+START_TEST(clear_pause_resume)
+{
+    expect("POST /v1/clear", 200, COUNT);
+    ck_assert_str_eq(seen()->verb, "clear");
+    ck_assert_uint_eq(seen()->scope, (uid_t)-1);
+    expect_with("POST /v1/clear", JSON, "{\"scope\": \"own\"}", 200, COUNT);
+    ck_assert_uint_eq(seen()->scope, getuid());
+    expect("POST /v1/resume?scope=own", 200, COUNT);
+    ck_assert_str_eq(seen()->verb, "resume");
+    ck_assert_uint_eq(seen()->scope, getuid());
+    expect("POST /v1/pause", 200, "{\"scope\": \"own\", \"until\": null}");
+    ck_assert_str_eq(seen()->verb, "pause");
+    ck_assert_uint_eq(seen()->number, 0);
+    expect_with("POST /v1/pause", JSON, "{\"seconds\": 60, \"scope\": \"all\"}", 200, NULL);
+    ck_assert_uint_eq(seen()->number, 60);
+    char json[100];
+    time_t later = time(NULL) + 86400;
+    strftime(json, sizeof json, "{\"until\": \"%Y-%m-%dT%H:%M:%SZ\"}", gmtime(&later));
+    expect_with("POST /v1/pause", JSON, json, 200, NULL);
+    ck_assert_str_eq(seen()->verb, "pause_until");
+    ck_assert_int_eq(seen()->pause_until, (int64_t)later * 1000);
+
+    static const struct {
+        const char *line, *json, *message;
+    } cases[] = {
+        {"POST /v1/pause", "{\"seconds\": 0}", "seconds must be a whole number from 1 to 31536000"},
+        {"POST /v1/pause", "{\"until\": \"now\"}",
+         "until must be a time such as 2030-01-31T22:00:00Z"},
+        {"POST /v1/pause", "{\"until\": \"2001-01-31T22:00:00Z\"}",
+         "until is over already; by the service's clock it is later"},
+        {"POST /v1/pause", "{\"until\": \"9001-01-31T22:00:00Z\"}",
+         "until is more than a year away"},
+        {"POST /v1/pause?scope=own", "{\"scope\": \"all\"}", "scope is said twice, and differently"},
+        {"POST /v1/pause?seconds=5", NULL, "there is no parameter \\\"seconds\\\" here"},
+        {"POST /v1/clear", "{\"seconds\": 5}",
+         "there is no field \\\"seconds\\\" here; the fields are: scope"},
+        {"POST /v1/resume", "{\"scope\": \"\"}", "scope is own or all"},
+    };
+    unsigned before = calls();
+    for (size_t i = 0; i < LENGTH(cases); i++) {
+        _cleanup_free_ char *body = error_body("bad_request", cases[i].message);
+        expect_with(cases[i].line, JSON, cases[i].json, 400, body);
+    }
+    ck_assert_uint_eq(calls(), before);
+}
+END_TEST
+
+#define SETTINGS                                                                                   \
+    "{\"max_tasks_num\": {\"value\": 10, \"source\": \"default\", \"who\": null}, "                    \
+    "\"rate_limit\": {\"value\": 5, \"source\": \"run time\", \"who\": \"dora\", "                     \
+    "\"until\": \"2023-11-14T22:13:20.007Z\"}, "                                                   \
+    "\"max_per_host\": {\"value\": 16, \"source\": \"command line\", \"who\": null}}"
+
+START_TEST(settings_to_the_byte)
+{
+    expect("GET /v1/settings", 200, SETTINGS);
+    expect("HEAD /v1/settings", 200, "");
+    expect_with("PATCH /v1/settings", JSON, "{\"max_per_host\": 1, \"rate_limit\": 0}", 200, SETTINGS);
+    const struct manager *now = seen();
+    ck_assert(now->setting.set[MANAGER_MAX_PER_HOST] && now->setting.set[MANAGER_RATE_LIMIT]);
+    ck_assert(!now->setting.set[MANAGER_MAX_TASKS]);
+    ck_assert_int_eq(now->setting.value[MANAGER_MAX_PER_HOST], 1);
+    ck_assert_int_eq(now->setting.value[MANAGER_RATE_LIMIT], 0);
+    ck_assert_int_eq(now->setting.until, 0);
+    expect_with("PATCH /v1/settings", JSON, "{}", 200, SETTINGS);
+    static const struct {
+        const char *json, *message;
+    } cases[] = {
+        {"{\"max_tasks_num\": 0}",    "max_tasks_num must be a whole number from 1 to 1000"      },
+        {"{\"max_tasks_num\": 1001}", "max_tasks_num must be a whole number from 1 to 1000"      },
+        {"{\"max_per_host\": 0}",     "max_per_host must be a whole number from 1 to 1000"       },
+        {"{\"rate_limit\": -1}",      "rate_limit must be a whole number from 0 to 1125899906842624"},
+        {"{\"until\": \"2099-01-31T22:00:00Z\"}", "until is more than a year away"               },
+        {"{\"state_dir\": \"/\"}",
+         "there is no field \\\"state_dir\\\" here; the fields are: max_tasks_num, rate_limit, "
+         "until, max_per_host"                                                                 },
+    };
+    unsigned before = calls();
+    for (size_t i = 0; i < LENGTH(cases); i++) {
+        _cleanup_free_ char *body = error_body("bad_request", cases[i].message);
+        expect_with("PATCH /v1/settings", JSON, cases[i].json, 400, body);
+    }
+    ck_assert_uint_eq(calls(), before);
+    set_reply(-EAGAIN, NULL);
+    expect_with("PATCH /v1/settings", JSON, "{\"max_tasks_num\": 5}", 503, NULL);
+}
+END_TEST
+
+START_TEST(stats_at_a_glance)
+{
+    _cleanup_free_ char *answer = ask(UNIX, "GET /v1/stats", NULL, "", NULL);
+    check_answer(answer, 200, NULL, "stats");
+    ck_assert_str_eq(seen()->verb, "overview");
+    ck_assert_uint_eq(seen()->scope, getuid());
+    static const char *const parts[] = {
+        "{\"tasks\": {\"own\": {\"CREATED\": 0, \"ENQUEUED\": 0, \"DOWNLOADING\": 0, \"FINISHED\": 0, "
+        "\"FAILED\": 0, \"CLEARED\": 0, \"FINISHING\": 0, \"PAUSED\": 4, \"CANCELLED\": 0}, "
+        "\"all\": {\"CREATED\": 0, \"ENQUEUED\": 0, \"DOWNLOADING\": 0, \"FINISHED\": 5, ",
+        "}}, \"step_seconds\": 10, \"bytes\": [0, 0, 0, ",
+        ", 0, 1000], \"responses\": [7, 0, ",
+        ", 0], \"disk\": {\"directory\": \"/home/x/d \\u00e9\", \"free\": 5000000000}, "
+        "\"pauses\": {\"own\": {\"until\": null}, \"all\": null}}"};
+    for (size_t i = 0; i < LENGTH(parts); i++)
+        ck_assert_msg(strstr(answer, parts[i]), "%s is not in %s", parts[i], answer);
+    expect("HEAD /v1/stats", 200, "");
+    unsigned before = calls();
+    expect_error("GET /v1/stats?scope=all", 400, "bad_request",
+                 "there is no parameter \\\"scope\\\" here");
+    ck_assert_uint_eq(calls(), before);
+    set_reply(-EIO, NULL);
+    expect("GET /v1/stats", 503, NULL);
+}
+END_TEST
+
 /* --- routes, ids, errors --- */
 
 #define NO_TASK                                                                                    \
@@ -949,11 +1179,15 @@ START_TEST(routes_and_methods)
         const char *line, *allow;
     } wrong[] = {
         {"DELETE /v1/tasks",       "GET, HEAD, POST"  },
-        {"POST " PATH,             "GET, HEAD, DELETE"},
-        {"PATCH " PATH,            "GET, HEAD, DELETE"},
+        {"POST " PATH,             "GET, HEAD, DELETE, PATCH"},
+        {"PUT " PATH,              "GET, HEAD, DELETE, PATCH"},
         {"GET " PATH "/hold",      "POST"             },
         {"DELETE " PATH "/cancel", "POST"             },
-        {"POST /v1/tasks/hold",    "GET, HEAD, DELETE"},
+        {"PUT /v1/tasks/hold",     "GET, HEAD, POST, DELETE, PATCH"},
+        {"POST /v1/tasks/first",   "GET, HEAD, DELETE, PATCH"},
+        {"GET /v1/clear",          "POST"             },
+        {"POST /v1/settings",      "GET, HEAD, PATCH" },
+        {"POST /v1/stats",         "GET, HEAD"        },
     };
     unsigned before = calls();
     for (size_t i = 0; i < LENGTH(wrong); i++) {
@@ -1241,6 +1475,12 @@ static Suite *suite(void)
                                 cancel_may_keep_the_part,
                                 forget_has_no_body,
                                 what_verbs_do_not_take,
+                                what_can_be_changed,
+                                verbs_for_many,
+                                what_many_do_not_take,
+                                clear_pause_resume,
+                                settings_to_the_byte,
+                                stats_at_a_glance,
                                 routes_and_methods,
                                 errors_of_the_manager,
                                 foreign_origins,

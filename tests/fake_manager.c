@@ -97,14 +97,21 @@ void manager_add_many(struct manager *m, const struct manager_add *adds, size_t 
     note(m, "add_many", adds->uid, 0, done, data);
 }
 
-void manager_list(struct manager *m, const struct manager_filter *filter, int64_t after,
-                  size_t limit, manager_done done, void *data)
+static void note_filter(struct manager *m, const struct manager_filter *filter)
 {
     pthread_mutex_lock(&m->lock);
     m->filter = *filter;
     copy(m->filter_texts[0], sizeof m->filter_texts[0], filter->user, &m->filter.user);
     copy(m->filter_texts[1], sizeof m->filter_texts[1], filter->host, &m->filter.host);
     copy(m->filter_texts[2], sizeof m->filter_texts[2], filter->text, &m->filter.text);
+    pthread_mutex_unlock(&m->lock);
+}
+
+void manager_list(struct manager *m, const struct manager_filter *filter, int64_t after,
+                  size_t limit, manager_done done, void *data)
+{
+    note_filter(m, filter);
+    pthread_mutex_lock(&m->lock);
     m->list_after = after;
     m->limit = limit;
     pthread_mutex_unlock(&m->lock);
@@ -190,14 +197,83 @@ void manager_stats(struct manager *m, struct stats_snapshot *ret_snapshot)
     ret_snapshot->by_code[1].count = 1;
 }
 
-int manager_set_max_tasks(struct manager *m, unsigned number)
+void manager_settings(struct manager *m, struct manager_setting_view ret_views[MANAGER_SETTINGS])
 {
     pthread_mutex_lock(&m->lock);
     m->calls++;
-    m->number = number;
+    pthread_mutex_unlock(&m->lock);
+    ret_views[MANAGER_MAX_TASKS] = (struct manager_setting_view){.value = 10};
+    ret_views[MANAGER_RATE_LIMIT] = (struct manager_setting_view){
+        .value = 5, .who = "dora", .until = 1700000000007};
+    ret_views[MANAGER_MAX_PER_HOST] =
+        (struct manager_setting_view){.value = 16, .source = SETTINGS_COMMAND_LINE};
+}
+
+int manager_change_settings(struct manager *m, const struct manager_settings_change *change)
+{
+    pthread_mutex_lock(&m->lock);
+    m->setting = *change;
+    m->number = (unsigned)change->value[MANAGER_MAX_TASKS];
     int error = m->error;
+    m->calls++;
     pthread_mutex_unlock(&m->lock);
     return error;
+}
+
+void manager_overview(struct manager *m, uid_t uid, manager_looked looked, void *data)
+{
+    uint64_t own[TASK_STATES] = {[TASK_PAUSED] = 4}, all[TASK_STATES] = {[TASK_FINISHED] = 5};
+    struct stats_series series = {.bytes = {[59] = 1000}, .responses = {7}};
+    struct manager_overview overview = {.own = own,
+                                        .all = all,
+                                        .series = &series,
+                                        .pauses = {.own = true},
+                                        .directory = "/home/x/d \xc3\xa9",
+                                        .free = INT64_C(5000000000)};
+    pthread_mutex_lock(&m->lock);
+    m->calls++;
+    m->verb = "overview";
+    m->scope = uid;
+    int error = m->error;
+    pthread_mutex_unlock(&m->lock);
+    looked(data, error, &overview);
+}
+
+void manager_pause_until(struct manager *m, uid_t scope, int64_t until, manager_done done,
+                         void *data)
+{
+    pthread_mutex_lock(&m->lock);
+    m->pause_until = until;
+    pthread_mutex_unlock(&m->lock);
+    note(m, "pause_until", scope, 0, done, data);
+}
+
+void manager_first(struct manager *m, uid_t scope, const char *prefix, manager_done done, void *data)
+{
+    note_task(m, "first", scope, prefix, false, done, data);
+}
+
+void manager_change(struct manager *m, uid_t scope, const char *prefix,
+                    const struct manager_change *change, manager_done done, void *data)
+{
+    pthread_mutex_lock(&m->lock);
+    m->change = *change;
+    copy(m->change_texts[0], sizeof m->change_texts[0], change->url, &m->change.url);
+    copy(m->change_texts[1], sizeof m->change_texts[1], change->label, &m->change.label);
+    pthread_mutex_unlock(&m->lock);
+    note_task(m, "change", scope, prefix, false, done, data);
+}
+
+void manager_do_many(struct manager *m, enum manager_verb verb, const struct manager_filter *filter,
+                     const char *const *ids, size_t id_count, manager_done done, void *data)
+{
+    note_filter(m, filter);
+    pthread_mutex_lock(&m->lock);
+    m->many = verb;
+    m->id_count = id_count;
+    snprintf(m->id, sizeof m->id, "%s", id_count ? ids[id_count - 1] : "");
+    pthread_mutex_unlock(&m->lock);
+    note(m, "do_many", filter->scope, 0, done, data);
 }
 
 unsigned calls(void)

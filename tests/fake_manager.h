@@ -28,6 +28,12 @@ struct manager {
     char filter_texts[3][300];
     int64_t list_after;
     size_t limit;
+    struct manager_settings_change setting;
+    struct manager_change change;
+    char change_texts[2][API_URL_MAX + 1];
+    int64_t pause_until;
+    enum manager_verb many;
+    size_t id_count;
     size_t added; /* add_many: how many; the last of them is the following */
     struct manager_add add; /* its strings, or NULL, are the following */
     char url[API_URL_MAX + 1], directory[API_PATH_MAX + 1], user[API_USER_MAX + 1];

@@ -4,7 +4,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/json.h"
 #include "common/units.h"
+#include "http/routes.h"
 
 static bool find_state(const char *name, size_t len, unsigned *ret_state)
 {
@@ -23,6 +25,7 @@ static int set_status(const struct field *field, void *target, const struct fiel
                       char message[static 512])
 {
     struct filter_wanted *wanted = target;
+    wanted->narrowed = true;
     const char *name = value->text;
     unsigned state;
     for (;;) {
@@ -56,6 +59,7 @@ static int set_host(const struct field *field, void *target, const struct field_
                     char message[static 512])
 {
     struct filter_wanted *wanted = target;
+    wanted->narrowed = true;
     wanted->filter.host = value->text;
     if (*value->text && !strpbrk(value->text, "/?#@ "))
         return 0;
@@ -68,6 +72,7 @@ static int set_q(const struct field *field, void *target, const struct field_val
                  char message[static 512])
 {
     struct filter_wanted *wanted = target;
+    wanted->narrowed = true;
     wanted->filter.text = value->text;
     if (*value->text)
         return 0;
@@ -132,15 +137,81 @@ static int set_after(const struct field *field, void *target, const struct field
     return 0;
 }
 
+static int check_id(void *data, size_t index, struct json_object *json)
+{
+    char *message = data;
+    const char *id;
+    if (json_get_text(json, &id) == 0 && routes_is_id_prefix(id))
+        return 0;
+    snprintf(message, 512, "ids[%zu] must be the id of a task, or its first 4 characters or more",
+             index);
+    return -EINVAL;
+}
+
+static int set_ids(const struct field *field, void *target, const struct field_value *value,
+                   char message[static 512])
+{
+    struct filter_wanted *wanted = target;
+    wanted->ids = value->object;
+    size_t count = json_count(value->object);
+    if (count >= 1 && count <= MANAGER_ADD_MAX)
+        return json_each_item(value->object, check_id, message);
+    snprintf(message, 512, "%s must be 1 to %d ids; these are %zu", field->name, MANAGER_ADD_MAX,
+             count);
+    return -EINVAL;
+}
+
+static int set_keep(const struct field *field, void *target, const struct field_value *value,
+                    char message[static 512])
+{
+    (void)field;
+    (void)message;
+    struct filter_wanted *wanted = target;
+    wanted->flag = value->truth;
+    return 0;
+}
+
+static int set_file(const struct field *field, void *target, const struct field_value *value,
+                    char message[static 512])
+{
+    struct filter_wanted *wanted = target;
+    wanted->flag = true;
+    if (strcmp(value->text, "delete") == 0)
+        return 0;
+    snprintf(message, 512, "%s can only be delete; leave it out to keep the files", field->name);
+    return -EINVAL;
+}
+
+/* clang-format off */
+#define STATUS {.name = "status", .type = FIELD_TEXT, .set = set_status}
+#define HOST   {.name = "host", .type = FIELD_TEXT, .set = set_host}
+#define Q      {.name = "q", .type = FIELD_TEXT, .set = set_q}
+#define SCOPE  {.name = "scope", .type = FIELD_TEXT, .set = set_scope}
+#define IDS    {.name = "ids", .type = FIELD_ARRAY, .set = set_ids}
+
 const struct field filter_list_fields[] = {
-    {.name = "status",   .type = FIELD_TEXT, .set = set_status},
+    STATUS,
     {.name = "user", .type = FIELD_TEXT, .set = set_user},
-    {.name = "host",     .type = FIELD_TEXT, .set = set_host},
-    {.name = "q",   .type = FIELD_TEXT, .set = set_q},
-    {.name = "since",     .type = FIELD_TEXT, .set = set_since},
-    {.name = "until",   .type = FIELD_TEXT, .set = set_until},
-    {.name = "scope",        .type = FIELD_TEXT, .set = set_scope},
-    {.name = "limit",      .type = FIELD_INTEGER, .min = 1, .max = MANAGER_LIST_MAX, .set = set_limit},
-    {.name = "after",    .type = FIELD_TEXT, .set = set_after},
-    {.name = NULL },
+    HOST, Q,
+    {.name = "since", .type = FIELD_TEXT, .set = set_since},
+    {.name = "until", .type = FIELD_TEXT, .set = set_until},
+    SCOPE,
+    {.name = "limit", .type = FIELD_INTEGER, .min = 1, .max = MANAGER_LIST_MAX, .set = set_limit},
+    {.name = "after", .type = FIELD_TEXT, .set = set_after},
+    {.name = NULL},
 };
+
+const struct field filter_verb_fields[] = {STATUS, HOST, Q, IDS, SCOPE, {.name = NULL}};
+
+const struct field filter_cancel_fields[] = {
+    STATUS, HOST, Q, IDS, SCOPE,
+    {.name = "keep", .type = FIELD_BOOL, .set = set_keep},
+    {.name = NULL},
+};
+
+const struct field filter_forget_fields[] = {
+    STATUS, HOST, Q, IDS, SCOPE,
+    {.name = "file", .type = FIELD_TEXT, .set = set_file},
+    {.name = NULL},
+};
+/* clang-format on */

@@ -4,6 +4,7 @@
 #include "common/cleanup.h"
 #include "common/units.h"
 #include "http/routes_v1.h"
+#include "http/task_fields.h"
 #include "http/v1.h"
 
 static void on_forgotten(void *data, const struct manager_reply *reply)
@@ -31,6 +32,35 @@ static bool read_plain(struct http_request *request, void *data, enum auth_actio
     return v1_no_other_parameter(request, NULL) &&
            v1_read_errand(request, data, action, ret_errand) &&
            v1_read_body(request, v1_no_fields, NULL, &object);
+}
+
+static void handle_change(struct http_request *request, void *data)
+{
+    struct v1_errand errand;
+    _cleanup_(v1_release_object) struct json_object *object = NULL;
+    _cleanup_(task_wanted_release) struct task_wanted wanted;
+    task_wanted_init(&wanted, &(struct manager_add){0});
+    if (!v1_no_other_parameter(request, NULL) ||
+        !v1_read_errand(request, data, AUTH_CHANGE, &errand) ||
+        !v1_read_body(request, task_change_fields, &wanted, &object))
+        return;
+    struct manager_change change = task_wanted_change(&wanted);
+    if (!change.fields) {
+        routes_refuse(request, "nothing is to be changed; send a JSON object with one of: url, "
+                               "priority, not_before, rate_limit, max_ranges, label");
+        return;
+    }
+    http_suspend(request);
+    manager_change(errand.manager, errand.scope, errand.id, &change, v1_on_done, request);
+}
+
+static void handle_first(struct http_request *request, void *data)
+{
+    struct v1_errand errand;
+    if (!read_plain(request, data, AUTH_FIRST, &errand))
+        return;
+    http_suspend(request);
+    manager_first(errand.manager, errand.scope, errand.id, v1_on_done, request);
 }
 
 static void handle_hold(struct http_request *request, void *data)
@@ -117,7 +147,11 @@ static void handle_forget(struct http_request *request, void *data)
 #define GET_OR_HEAD (HTTP_GET | HTTP_HEAD)
 #define VERB        .methods = HTTP_POST, .body = HTTP_BODY_JSON
 
+/* clang-format off */
 const struct http_route routes_v1_task[] = {
+    {.path = V1_TASK, .methods = HTTP_PATCH, .handle = handle_change,
+     .body = HTTP_BODY_JSON_NEEDED},
+    {.path = V1_TASK "/first", VERB, .handle = handle_first},
     {.path = V1_TASK,         .methods = GET_OR_HEAD, .handle = handle_show, .body = HTTP_BODY_JSON},
     {.path = V1_TASK,  .methods = HTTP_DELETE, .handle = handle_forget, .body = HTTP_BODY_JSON},
     {.path = V1_TASK "/hold",                       VERB, .handle = handle_hold},

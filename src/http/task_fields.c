@@ -17,6 +17,7 @@ static int set_url(const struct field *field, void *target, const struct field_v
                    char message[static 512])
 {
     struct task_wanted *wanted = target;
+    wanted->changes |= MANAGER_CHANGE_URL;
     wanted->add.url = value->text;
     return check_url(field->name, value->text, message) ? 0 : -EINVAL;
 }
@@ -139,6 +140,7 @@ static int set_priority(const struct field *field, void *target, const struct fi
     (void)field;
     (void)message;
     struct task_wanted *wanted = target;
+    wanted->changes |= MANAGER_CHANGE_PRIORITY;
     wanted->add.priority = (int)value->number;
     return 0;
 }
@@ -147,6 +149,7 @@ static int set_not_before(const struct field *field, void *target, const struct 
                           char message[static 512])
 {
     struct task_wanted *wanted = target;
+    wanted->changes |= MANAGER_CHANGE_NOT_BEFORE;
     if (units_parse_moment(value->text, &wanted->add.not_before) == 0)
         return 0;
     snprintf(message, 512, "%s must be a time such as 2030-01-31T22:00:00Z", field->name);
@@ -167,6 +170,7 @@ static int set_label(const struct field *field, void *target, const struct field
                      char message[static 512])
 {
     struct task_wanted *wanted = target;
+    wanted->changes |= MANAGER_CHANGE_LABEL;
     wanted->add.label = value->text;
     return check_label(field->name, value->text, message) ? 0 : -EINVAL;
 }
@@ -226,6 +230,7 @@ static int set_rate_limit(const struct field *field, void *target, const struct 
     (void)field;
     (void)message;
     struct task_wanted *wanted = target;
+    wanted->changes |= MANAGER_CHANGE_RATE_LIMIT;
     wanted->add.rate_limit = value->number;
     return 0;
 }
@@ -236,6 +241,7 @@ static int set_max_ranges(const struct field *field, void *target, const struct 
     (void)field;
     (void)message;
     struct task_wanted *wanted = target;
+    wanted->changes |= MANAGER_CHANGE_MAX_RANGES;
     wanted->add.max_ranges = (int)value->number;
     return 0;
 }
@@ -271,6 +277,10 @@ const struct field task_fields[] = {
     {.name = "paused", .type = FIELD_BOOL, .set = set_paused},
     {.name = NULL},
 };
+
+const struct field task_change_fields[] = {
+    URL, PRIORITY, NOT_BEFORE, RATE_LIMIT, MAX_RANGES, LABEL, {.name = NULL},
+};
 /* clang-format on */
 
 void task_wanted_init(struct task_wanted *wanted, const struct manager_add *defaults)
@@ -296,4 +306,15 @@ const char *task_wanted_problem(const struct task_wanted *wanted)
     if (add->username && url_has_login(add->url))
         return "url holds a user name, and username is another; give one of them";
     return NULL;
+}
+
+struct manager_change task_wanted_change(const struct task_wanted *wanted)
+{
+    return (struct manager_change){.fields = wanted->changes,
+                                   .url = wanted->add.url,
+                                   .priority = wanted->add.priority,
+                                   .not_before = wanted->add.not_before,
+                                   .label = wanted->add.label,
+                                   .rate_limit = wanted->add.rate_limit,
+                                   .max_ranges = wanted->add.max_ranges};
 }

@@ -34,8 +34,7 @@ static void add_number(struct buf *buf, const char *key, bool known, int64_t num
         buf_add_string(buf, "null");
 }
 
-/* RFC 3339, UTC; 0: not known. */
-static void add_moment(struct buf *buf, int64_t ms)
+void task_json_moment(struct buf *buf, int64_t ms)
 {
     time_t seconds = (time_t)(ms / 1000);
     struct tm tm;
@@ -49,7 +48,7 @@ static void add_moment(struct buf *buf, int64_t ms)
 static void add_time(struct buf *buf, const char *key, int64_t ms)
 {
     add_key(buf, key);
-    add_moment(buf, ms);
+    task_json_moment(buf, ms);
 }
 
 static const char *reason_name(enum queue_reason reason)
@@ -81,7 +80,7 @@ static void add_waiting(struct buf *buf, const struct manager_view *view)
         return;
     }
     buf_printf(buf, "{\"reason\": \"%s\", \"until\": ", reason_name(view->reason));
-    add_moment(buf, view->until);
+    task_json_moment(buf, view->until);
     buf_add_char(buf, '}');
 }
 

@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/buf.h"
+#include "common/cleanup.h"
 #include "common/json.h"
 #include "http/task_json.h"
 
@@ -25,6 +27,19 @@ void v1_answer_no_task(struct http_request *request)
 char *v1_task_body(const struct http_request *request, const struct manager_view *view)
 {
     return task_json(view, http_request_caller(request)->uid == view->task->uid);
+}
+
+void v1_on_counted(void *data, const struct manager_reply *reply)
+{
+    struct http_request *request = data;
+    if (reply->error) {
+        routes_fail(request, reply);
+        return;
+    }
+    _cleanup_(buf_release) struct buf body;
+    buf_init(&body, 100);
+    buf_printf(&body, "{\"count\": %zu}", reply->count);
+    http_answer(request, 200, buf_take(&body));
 }
 
 bool v1_went_well(struct http_request *request, const struct manager_reply *reply)

@@ -22,6 +22,8 @@ void v1_answer_no_task(struct http_request *request);
 char *v1_task_body(const struct http_request *request, const struct manager_view *view);
 /* A manager_done of a verb about one task; `data` is the request. */
 void v1_on_done(void *data, const struct manager_reply *reply);
+/* The same of one about many: answers their count. */
+void v1_on_counted(void *data, const struct manager_reply *reply);
 /* False: the request is answered, the verb having failed. */
 bool v1_went_well(struct http_request *request, const struct manager_reply *reply);
 

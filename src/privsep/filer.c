@@ -9,6 +9,7 @@
 #include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
@@ -34,6 +35,11 @@ static int do_prepare(const struct filer *filer, const struct wire_request *requ
     _cleanup_close_ int fd = directory_make(&filer->rules, request->directory, reply->directory);
     if (fd < 0)
         return fd;
+    struct statvfs room;
+    if (fstatvfs(fd, &room) == 0)
+        reply->size = (int64_t)room.f_bavail * (int64_t)room.f_frsize;
+    if (reply->size < 0)
+        reply->size = INT64_MAX;
     if (faccessat(fd, ".", W_OK | X_OK, AT_EACCESS) == 0)
         return 0;
     reply->directory[0] = '\0';

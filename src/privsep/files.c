@@ -684,8 +684,8 @@ static int request_init(struct wire_request *request, enum wire_op op, const cha
 
 /* --- calls --- */
 
-int files_prepare(struct files_channel *channel, const char *directory, int timeout,
-                  char **ret_directory)
+int files_room(struct files_channel *channel, const char *directory, int timeout,
+               char **ret_directory, int64_t *ret_free)
 {
     struct wire_request request;
     struct wire_reply reply;
@@ -699,7 +699,15 @@ int files_prepare(struct files_channel *channel, const char *directory, int time
     if (!prepared)
         return -ENOMEM;
     *ret_directory = prepared;
+    *ret_free = reply.size;
     return 0;
+}
+
+int files_prepare(struct files_channel *channel, const char *directory, int timeout,
+                  char **ret_directory)
+{
+    int64_t unused;
+    return files_room(channel, directory, timeout, ret_directory, &unused);
 }
 
 int files_stat(struct files_channel *channel, const char *directory, const char *name, int timeout,

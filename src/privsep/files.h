@@ -59,6 +59,9 @@ bool files_is_stuck(const struct files_channel *channel);
  * caller's. */
 int files_prepare(struct files_channel *channel, const char *directory, int timeout,
                   char **ret_directory);
+/* The same, and how many bytes there is room for. */
+int files_room(struct files_channel *channel, const char *directory, int timeout,
+               char **ret_directory, int64_t *ret_free);
 /* -ENOENT when there is none. Symbolic links are not followed. */
 int files_stat(struct files_channel *channel, const char *directory, const char *name, int timeout,
                struct files_stat *ret_stat);

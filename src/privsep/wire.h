@@ -74,7 +74,8 @@ struct wire_channel {
 
 enum wire_op {
     WIRE_PREPARE, /* directory ("~" and "~/..." are the user's): make it if missing, see that files
-                     can be made in it; the reply has it expanded, without '/' at the end */
+                     can be made in it; the reply has it expanded, without '/' at the end, and how
+                     many bytes there is room for (`size`) */
     WIRE_STAT, /* directory, name */
     /* PART is a name "NAME.XXXXXXXX.part", X a lower-case hexadecimal digit. */
     WIRE_OPEN_PART, /* directory, PART; made if missing; the reply brings the

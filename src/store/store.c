@@ -40,6 +40,7 @@ struct op {
     int64_t before; /* prune */
     uint64_t keep;
     unsigned max;
+    struct store_change what; /* change */
     struct store_pause pause; /* set_pause; end_pause: the uid alone */
 };
 
@@ -377,6 +378,22 @@ int store_update_lazily(struct store *store, const struct task *task)
     return 0;
 }
 
+static int run_change(struct database *database, struct op *op)
+{
+    return database_change(database, &op->task, op->what);
+}
+
+int store_change(struct store *store, const struct task *task, struct store_change what,
+                 store_done done, void *data)
+{
+    struct op *op = create_task_op(run_change, task, done, data);
+    if (!op)
+        return -ENOMEM;
+    op->what = what;
+    queue_op(store, op, false);
+    return 0;
+}
+
 /* Leaves in op->rows those that were cleared and may have a part. */
 static int run_clear(struct database *database, struct op *op)
 {
@@ -699,4 +716,12 @@ int store_uid_of(struct store *store, const char *user, uid_t *ret_uid)
     if (result < 0)
         return result;
     return unlock_lister(store, database_uid_of(store->lister, user, ret_uid));
+}
+
+int store_count_at_rest(struct store *store, uid_t uid, uint64_t ret_counts[TASK_STATES])
+{
+    int result = lock_lister(store);
+    if (result < 0)
+        return result;
+    return unlock_lister(store, database_count_at_rest(store->lister, uid, ret_counts));
 }

@@ -43,12 +43,20 @@ int store_add(struct store *store, const struct task *task, int64_t *ret_row, st
  * `done` is called. */
 int store_add_many(struct store *store, struct task *const *tasks, size_t count, store_done done,
                    void *data);
-/* Writes everything about the task with this row that can change: all but row, id, uid, user, url,
- * created_at, and the secrets, which are there as they were added, until the task is FINISHED,
+/* Writes everything about the task with this row that comes of its way: all but row, id, uid, user,
+ * created_at, what store_change writes, and the secrets, which are there as they were added, until the task is FINISHED,
  * forgotten or pruned. Some seconds later nothing of them is left in the files of the store. */
 int store_update(struct store *store, const struct task *task, store_done done, void *data);
 /* The same, but not worth a sync of its own: goes with the next commit, after 500 ms at the latest. */
 int store_update_lazily(struct store *store, const struct task *task);
+
+/* What people change of a task: label, priority, rate_limit and max_ranges; with `place` url, host,
+ * mirror, was_global, failures, wait and not_before too, with `secrets` those. -ENOENT. */
+struct store_change {
+    bool place, secrets;
+};
+int store_change(struct store *store, const struct task *task, struct store_change what,
+                 store_done done, void *data);
 
 /* What store_clear and store_prune tell of the tasks that may have left a part file behind: called on
  * the writer thread after the commit, before `done`. */
@@ -123,6 +131,9 @@ int store_fits(struct store *store, const struct store_filter *filter, int64_t r
  * releases them, also after an error; `ret_tasks` is zeroed. */
 int store_fetch_many(struct store *store, const int64_t *rows, size_t count,
                      struct task *ret_tasks);
+/* How many of a user's are in which state, of those that ended or are PAUSED; the others are left as
+ * they are. What it costs grows with those of all users. */
+int store_count_at_rest(struct store *store, uid_t uid, uint64_t ret_counts[TASK_STATES]);
 /* The uid that this user has, or had, tasks with. 0, or -ENOENT. */
 int store_uid_of(struct store *store, const char *user, uid_t *ret_uid);
 

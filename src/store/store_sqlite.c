@@ -229,6 +229,8 @@ enum statement {
     RELEASE_SAVEPOINT,
     ADD,
     UPDATE,
+    CHANGE,
+    CHANGE_PLACE,
     ADD_SECRETS,
     WIPE_SECRETS,
     LOOK,
@@ -252,6 +254,7 @@ enum statement {
     LIST_ON_THEIR_WAY,
     LIST_AT_REST,
     NEXT_ROW,
+    COUNT_AT_REST,
     UID_OF_USER,
     LIST_PAUSES,
     HOST_KEY,
@@ -275,10 +278,14 @@ static const char *const statement_texts[STATEMENTS] = {
                " if_exists = ?19, name_is_final = ?20, retries = ?21, checksum = ?22,"
                " was_global = ?23, attempts = ?24, failures = ?25, wait = ?26, not_before = ?27,"
                " written = ?28, durable = ?29, boot_id = ?30, file_dev = ?31, file_ino = ?32,"
-               " etag = ?33, last_modified = ?34, drop_part = ?35, priority = ?36, host = ?37,"
-               " label = ?38, mirrors = ?39, mirror = ?40, rate_limit = ?41, max_ranges = ?42,"
+               " etag = ?33, last_modified = ?34, drop_part = ?35, host = ?37,"
+               " mirrors = ?39, mirror = ?40,"
                " after_id = ?43, written_ranges = ?44, durable_ranges = ?45"
                " WHERE row = ?1",
+    [CHANGE] = "UPDATE tasks SET priority = ?2, label = ?3, rate_limit = ?4, max_ranges = ?5"
+               " WHERE row = ?1",
+    [CHANGE_PLACE] = "UPDATE tasks SET url = ?2, host = ?3, mirror = ?4, was_global = ?5,"
+                     " failures = ?6, wait = ?7, not_before = ?8 WHERE row = ?1",
     [ADD_SECRETS] = "INSERT INTO secrets (row, padding, headers, username, password)"
                     " VALUES (?1, " PADDING ", ?2, ?3, ?4)",
     [WIPE_SECRETS] = "DELETE FROM secrets WHERE row = ?1",
@@ -313,6 +320,8 @@ static const char *const statement_texts[STATEMENTS] = {
     [LIST_ON_THEIR_WAY] = LIST("INDEXED BY tasks_unfinished", " AND " UNFINISHED),
     [LIST_AT_REST] = LIST("INDEXED BY tasks_rest", " AND state = ?11 AND " AT_REST),
     [NEXT_ROW] = "SELECT max(row) FROM tasks WHERE row < ?1",
+    [COUNT_AT_REST] = "SELECT state, count(*) FROM tasks INDEXED BY tasks_rest WHERE " AT_REST
+                      " AND uid = ?1 GROUP BY state",
     /* from uid to uid, as many steps as there are users; the name is that of their newest task */
     [UID_OF_USER] =
         "WITH RECURSIVE users (uid) AS (SELECT min(uid) FROM tasks UNION ALL"
@@ -932,6 +941,40 @@ int database_update(struct database *database, const struct task *task)
     return task->state == TASK_FINISHED ? wipe_secrets(database, task->row) : 0;
 }
 
+static int change_place(struct database *database, const struct task *task)
+{
+    sqlite3_stmt *statement = database->statements[CHANGE_PLACE];
+    bind_int(statement, 1, task->row);
+    bind_text(statement, 2, task->url);
+    bind_int(statement, 3, (int64_t)task->host);
+    bind_int(statement, 4, task->mirror);
+    bind_int(statement, 5, task->was_global);
+    bind_int(statement, 6, task->failures);
+    bind_int(statement, 7, task->wait);
+    bind_int(statement, 8, task->not_before);
+    return run(database, statement);
+}
+
+int database_change(struct database *database, const struct task *task, struct store_change what)
+{
+    sqlite3_stmt *statement = database->statements[CHANGE];
+    bind_int(statement, 1, task->row);
+    bind_int(statement, 2, task->priority);
+    bind_text(statement, 3, task->label);
+    bind_int(statement, 4, task->rate_limit);
+    bind_int(statement, 5, task->max_ranges);
+    int result = run(database, statement);
+    if (result == 0 && sqlite3_changes(database->connection) == 0)
+        result = -ENOENT;
+    if (result == 0 && what.place)
+        result = change_place(database, task);
+    if (result == 0 && what.secrets)
+        result = wipe_secrets(database, task->row);
+    if (result == 0 && what.secrets)
+        result = add_secrets(database, task, task->row);
+    return result;
+}
+
 int database_clear(struct database *database, int64_t row, int64_t when, bool *ret_has_part)
 {
     enum task_state state = TASK_CREATED;
@@ -1375,4 +1418,19 @@ int database_uid_of(struct database *database, const char *user, uid_t *ret_uid)
     if (result > 0)
         *ret_uid = (uid_t)sqlite3_column_int64(statement, 0);
     return finish(statement, result < 0 ? result : result == 0 ? -ENOENT : 0);
+}
+
+int database_count_at_rest(struct database *database, uid_t uid, uint64_t ret_counts[TASK_STATES])
+{
+    sqlite3_stmt *statement = database->statements[COUNT_AT_REST];
+    enum task_state state = TASK_CREATED;
+    int result;
+    bind_int(statement, 1, uid);
+    while ((result = step(database, statement)) > 0) {
+        result = read_state(statement, 0, &state);
+        if (result < 0)
+            break;
+        ret_counts[state] = (uint64_t)sqlite3_column_int64(statement, 1);
+    }
+    return finish(statement, result);
 }

@@ -45,6 +45,8 @@ int database_add_many(struct database *database, struct task *const *tasks, size
 /* But for the secrets: they are as they were added, and go when the task is FINISHED. -EEXIST as
  * above; -ENOENT: there is no such row. */
 int database_update(struct database *database, const struct task *task);
+/* As store_change. */
+int database_change(struct database *database, const struct task *task, struct store_change what);
 /* -ENOENT: the row is not there or not ENQUEUED. */
 int database_clear(struct database *database, int64_t row, int64_t when, bool *ret_has_part);
 /* -ENOENT. What has not ended stays: false. */
@@ -76,6 +78,8 @@ int database_fits(struct database *database, const struct store_filter *filter, 
 /* As store_fetch_many. */
 int database_fetch_many(struct database *database, const int64_t *rows, size_t count,
                         struct task *ret_tasks);
+/* As store_count_at_rest. */
+int database_count_at_rest(struct database *database, uid_t uid, uint64_t ret_counts[TASK_STATES]);
 /* -ENOENT. */
 int database_uid_of(struct database *database, const char *user, uid_t *ret_uid);
 
