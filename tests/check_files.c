@@ -463,6 +463,44 @@ static void open_part(void)
     files_close(channel);
 }
 
+static void stat_many(void)
+{
+    struct files_channel *channel = channel_open();
+    const char *names[FILES_NAMES_MAX];
+    static char texts[FILES_NAMES_MAX][12];
+    static enum files_kind kinds[FILES_NAMES_MAX];
+    for (int i = 0; i < FILES_NAMES_MAX; i++) {
+        snprintf(texts[i], sizeof(texts[i]), "n%d", i);
+        names[i] = texts[i];
+    }
+    make_file("n7", "");
+    make_file("n9999", "x");
+    CHECK_INT(mkdir(in_base("n0"), 0755), 0);
+    CHECK_INT(symlink("nothing", in_base("n8")), 0);
+    CHECK_INT(files_stat_many(channel, base, names, FILES_NAMES_MAX, SOON, kinds), 0);
+    for (int i = 0; i < FILES_NAMES_MAX; i++)
+        CHECK_INT(kinds[i], i == 7 || i == 9999 ? FILES_FILE
+                            : i == 0 || i == 8  ? FILES_OTHER
+                                                : FILES_NOTHING);
+    CHECK_INT(files_stat_many(channel, base, names + 7, 1, SOON, kinds), 0);
+    CHECK_INT(kinds[0], FILES_FILE);
+    static const char *const bad[] = {"a/b", "..", "."};
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        names[1] = bad[i];
+        CHECK_INT(files_stat_many(channel, base, names, 3, SOON, kinds), -EINVAL);
+    }
+    names[1] = ".hidden";
+    CHECK_INT(files_stat_many(channel, base, names, 3, SOON, kinds), -EPERM);
+    CHECK_INT(files_stat_many(channel, in_base("none"), names, 1, SOON, kinds), -ENOENT);
+    CHECK_INT(kinds[0], FILES_FILE); /* untouched */
+    char *directory = NULL;
+    int64_t room = 0;
+    CHECK_INT(files_room(channel, base, SOON, &directory, &room), 0);
+    CHECK(room > 0);
+    free(directory);
+    files_close(channel);
+}
+
 /* What somebody planted where a part should be. */
 static void planted(void)
 {
@@ -1302,6 +1340,20 @@ static void filer_distrusts(void)
     /* A channel that breaks the rules ends alone. */
     CHECK_INT(wire_send(bad, "x", 1, -1), 0);
     CHECK_INT(wire_receive(bad, &reply, sizeof(reply), NULL, SOON), -EPIPE);
+    /* Names come in memory, in their form, or not at all. */
+    static const char *const broken[] = {"", "a", "a/b\0\3", "a\0\3\3", "a\0b\0\3", "\0\3"};
+    static const size_t sizes[] = {0, 1, 5, 4, 5, 2};
+    request = (struct wire_request){.op = WIRE_STAT_MANY, .directory = "/"};
+    for (size_t i = 0; i < sizeof(broken) / sizeof(broken[0]) + 2; i++) {
+        _cleanup_close_ int names = i == 6   ? open("/dev/null", O_RDWR | O_CLOEXEC)
+                                    : i == 7 ? -1
+                                             : memfd_create("names", MFD_CLOEXEC);
+        if (i < 6)
+            CHECK_INT(write(names, broken[i], sizes[i]), (ssize_t)sizes[i]);
+        CHECK_INT(wire_send(good, &request, sizeof(request), names), 0);
+        CHECK_INT(wire_receive(good, &reply, sizeof(reply), NULL, SOON), 0);
+        CHECK_INT(reply.error, -EINVAL);
+    }
     request = (struct wire_request){.op = WIRE_STAT, .directory = "/", .name = "proc"};
     CHECK_INT(wire_send(good, &request, sizeof(request), bad), 0);
     CHECK_INT(wire_receive(good, &reply, sizeof(reply), NULL, SOON), -EPIPE);
@@ -1460,6 +1512,7 @@ SCENARIO(no_passwords)
 SCENARIO(prepare)
 SCENARIO(prepare_refused)
 SCENARIO(open_part)
+SCENARIO(stat_many)
 SCENARIO(planted)
 SCENARIO(rename_unlink_sync)
 SCENARIO(many_renames)
@@ -1603,6 +1656,7 @@ static Suite *files_suite(void)
         test_prepare,
         test_prepare_refused,
         test_open_part,
+        test_stat_many,
         test_planted,
         test_rename_unlink_sync,
         test_many_renames,
