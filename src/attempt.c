@@ -12,7 +12,9 @@
 #include "common/cleanup.h"
 #include "common/log.h"
 #include "common/units.h"
+#include "put_back.h"
 #include "transfer/naming.h"
+#include "yielding.h"
 
 /* ms a worker waits for the user's file system before it turns to other users */
 #define FILER_TIMEOUT 1000
@@ -40,9 +42,14 @@ struct attempt {
     int fd;                   /* the part file, or -1 */
     struct disk_claim *claim;
     bool disk_full; /* found as it goes */
+    bool yields;    /* its slot, to another user */
+    uint8_t given_back;
+    bool no_ranges; /* the server said so: it cannot go on from the middle */
     struct transfer_outcome outcome;
 
-    int64_t recorded_at; /* boot times */
+    int64_t started_at; /* boot times */
+    int64_t asked_at;   /* whether to yield */
+    int64_t recorded_at;
     int64_t synced_at;
     int64_t measured_at;
     int64_t measured; /* bytes, when the rate was measured last */
@@ -143,6 +150,7 @@ static void on_version(void *data, const struct download_head *head, int64_t tot
 {
     struct attempt *attempt = data;
     struct task *task = &attempt->task;
+    attempt->no_ranges = head->no_ranges;
     replace(&task->etag, head->etag);
     replace(&task->last_modified, head->last_modified);
     task->bytes_total = total;
@@ -232,50 +240,61 @@ static void on_response(void *data, int status)
     stats_response(attempt->engine->stats, status, units_now_boottime());
 }
 
+/* Bytes that would be fetched again after a break. */
+static int64_t costs_of_a_break(const struct attempt *attempt)
+{
+    const struct task *task = &attempt->task;
+    const struct resume_known known = {task->written, task->bytes_total, task->etag,
+                                       task->last_modified};
+    return task->written - (attempt->no_ranges ? 0 : resume_plan(&known, false).start);
+}
+
+/* A slow origin keeps its slot only as long as nobody else needs it. */
+static bool has_to_yield(struct attempt *attempt)
+{
+    int64_t now = units_now_boottime();
+    if (attempt->yields || now - attempt->asked_at < MEASURE_EVERY)
+        return attempt->yields;
+    attempt->asked_at = now;
+    measure(attempt, now);
+    if (attempt->task.written == attempt->task.bytes_total) /* it is being checked */
+        return false;
+    const struct yielding yielding = {
+        .ran = now - attempt->started_at,
+        .rate = attempt->rate,
+        .lost = costs_of_a_break(attempt),
+        .before = attempt->given_back,
+    };
+    attempt->yields =
+        yielding_may(&yielding) && queue_wants_slot(attempt->engine->queue, attempt->task.uid);
+    return attempt->yields;
+}
+
 static bool is_cancelled(void *data)
 {
     struct attempt *attempt = data;
-    return attempt->disk_full || atomic_load(&attempt->tools->lost) ||
+    return attempt->disk_full || has_to_yield(attempt) || atomic_load(&attempt->tools->lost) ||
            atomic_load(&attempt->engine->stopping) ||
            active_wished(attempt->entry) != ACTIVE_NO_WISH;
 }
 
 /* --- how it ends: it waits again --- */
 
-struct put_back {
-    struct engine *engine;
-    struct queue_task task;
-    int64_t at;
-    enum queue_reason reason;
-};
-
-/* A store_done. Not before: whoever takes it next reads it from the store. */
-static void on_put_back_stored(void *data, int result)
+static void wait_again(struct attempt *attempt, int64_t at, enum queue_reason reason)
 {
-    struct put_back *back = data;
-    if (result < 0)
-        log_error("uid=%u a task that waits again cannot be stored: %s", back->task.uid,
-                  strerror(-result));
-    engine_put_back(back->engine, &back->task, back->at, back->reason);
-    free(back);
+    put_back(attempt->engine, TAKE_PTR(attempt->entry), &attempt->task,
+             &(struct put_back_place){.at = at, .reason = reason}, attempt->given_back);
 }
 
-static void put_back(struct attempt *attempt, int64_t at, enum queue_reason reason)
+/* Somebody else needs the slot more: behind the user's others of that priority. */
+static void give_slot_back(struct attempt *attempt)
 {
-    struct engine *engine = attempt->engine;
     struct task *task = &attempt->task;
-    task->drop_part = false;
-    task->priority = active_priority(attempt->entry); /* people may have changed it meanwhile */
-    engine_move(engine, attempt->entry, task, TASK_PUT_BACK);
-    active_leave(engine->active, TAKE_PTR(attempt->entry));
-    struct queue_task queued = engine_queued(engine, task);
-    struct put_back *back = malloc(sizeof *back);
-    if (back)
-        *back = (struct put_back){engine, queued, at, reason};
-    if (!back || store_update(engine->store, task, on_put_back_stored, back) < 0) {
-        free(back);
-        engine_put_back(engine, &queued, at, reason);
-    }
+    uint8_t times = attempt->given_back < UINT8_MAX ? attempt->given_back + 1 : UINT8_MAX;
+    log_info("task=%s user=%s gives its slot to another user: its origin is slow", task->id,
+             task->user);
+    put_back(attempt->engine, TAKE_PTR(attempt->entry), task,
+             &(struct put_back_place){.reason = QUEUE_SLOT, .last = true}, times);
 }
 
 static void put_aside(struct attempt *attempt, int64_t wait, enum task_wait why,
@@ -283,7 +302,7 @@ static void put_aside(struct attempt *attempt, int64_t wait, enum task_wait why,
 {
     attempt->task.wait = why;
     attempt->task.not_before = units_now_realtime() + wait;
-    put_back(attempt, units_now_boottime() + wait, reason);
+    wait_again(attempt, units_now_boottime() + wait, reason);
 }
 
 /* The user's file system does not answer: the others go first until it does. */
@@ -293,7 +312,7 @@ static void hold_user(struct attempt *attempt)
                 attempt->task.id, attempt->task.user);
     queue_hold(attempt->engine->queue, attempt->task.uid, QUEUE_HOLD_STORAGE, true);
     files_close(TAKE_PTR(attempt->tools->channel));
-    put_back(attempt, 0, QUEUE_STORAGE);
+    wait_again(attempt, 0, QUEUE_STORAGE);
 }
 
 static void wait_for_disk(struct attempt *attempt, int error)
@@ -424,7 +443,7 @@ static void grant(struct attempt *attempt, enum active_wish wish, struct active_
         task->state = TASK_DOWNLOADING;
         task->ended_at = 0;
         engine_answer(waiters, task, r);
-        put_back(attempt, 0, QUEUE_SLOT);
+        wait_again(attempt, 0, QUEUE_SLOT);
         return;
     }
     log_info("task=%s user=%s %s", task->id, task->user, task_state_name(task->state));
@@ -454,8 +473,10 @@ static void conclude_failure(struct attempt *attempt, int result)
     case -ESHUTDOWN:
         if (attempt->disk_full && !atomic_load(&attempt->engine->stopping))
             wait_for_disk(attempt, -ENOSPC);
+        else if (attempt->yields && !atomic_load(&attempt->engine->stopping))
+            give_slot_back(attempt);
         else
-            put_back(attempt, 0, QUEUE_SLOT);
+            wait_again(attempt, 0, QUEUE_SLOT);
         break;
     case -ETIMEDOUT:
         hold_user(attempt);
@@ -627,6 +648,7 @@ static void start(struct attempt *attempt)
 {
     struct task *task = &attempt->task;
     int64_t now = units_now_boottime();
+    attempt->started_at = attempt->asked_at = now;
     attempt->recorded_at = attempt->synced_at = attempt->measured_at = now;
     attempt->rate = -1;
     struct resume_known known = known_bytes(attempt);
@@ -709,6 +731,7 @@ void attempt_run(struct attempt_rooms *rooms, struct worker_tools *tools,
         return;
     }
     attempt.options = engine_options_ref(engine);
+    attempt.given_back = queued->given_back;
     attempt.out_of_turn = queued->out_of_turn || attempt.task.wait == TASK_WAIT_START;
     int64_t early = earliness(&attempt.task);
     if (early > 0)

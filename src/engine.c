@@ -267,6 +267,11 @@ void engine_put_back(struct engine *engine, const struct queue_task *task, int64
     enter_with_patience(engine, task, &(struct entrance){at, reason, at == 0});
 }
 
+void engine_put_last(struct engine *engine, const struct queue_task *task)
+{
+    enter_with_patience(engine, task, &(struct entrance){0});
+}
+
 void engine_set_error(struct task *task, const char *code, const char *message)
 {
     free(task->error_code);

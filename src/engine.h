@@ -113,6 +113,8 @@ void engine_enqueue(struct engine *engine, const struct task *task, bool in_fron
 /* The same for a task at the head of its line, now; or beside it until `at` (boot time, not 0). */
 void engine_put_back(struct engine *engine, const struct queue_task *task, int64_t at,
                      enum queue_reason reason);
+/* The same for one that goes to the end of its line. */
+void engine_put_last(struct engine *engine, const struct queue_task *task);
 /* What went wrong last, as people see it; NULL, NULL: nothing. */
 void engine_set_error(struct task *task, const char *code, const char *message);
 /* Answers those who wished something of a task that is ending now, by what it became. */

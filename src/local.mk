@@ -16,9 +16,11 @@ src_libmanager_a_SOURCES = \
 	src/manager.c src/manager.h \
 	src/many.c src/many.h \
 	src/overview.c src/overview.h \
+	src/put_back.c src/put_back.h \
 	src/timer.c src/timer.h \
 	src/verbs.c src/verbs.h \
-	src/worker.c src/worker.h
+	src/worker.c src/worker.h \
+	src/yielding.c src/yielding.h
 
 SERVICE_LIBS = \
 	src/http/libhttp.a \

@@ -750,6 +750,70 @@ START_TEST(start_times_follow_the_wall_clock)
 }
 END_TEST
 
+START_TEST(a_slot_is_wanted_by_who_runs_fewer)
+{
+    queue_set_slots(queue, 4);
+    for (int64_t row = 1; row <= 6; row++)
+        push(ALICE, row);
+    for (int64_t row = 1; row <= 3; row++)
+        pops(ALICE, row);
+    push(BOB, 11);
+    ck_assert(!queue_wants_slot(queue, ALICE)); /* there is one */
+    pops(BOB, 11);
+    ck_assert(!queue_wants_slot(queue, ALICE)); /* her own wait, nobody else's */
+    push(CAROL, 21);
+    ck_assert(!queue_wants_slot(queue, BOB)); /* alice has more */
+    ck_assert(!queue_wants_slot(queue, 4711));
+    ck_assert_int_eq(queue_pause(queue, CAROL, 0), 0);
+    ck_assert(!queue_wants_slot(queue, ALICE)); /* hers could not start */
+    ck_assert(queue_resume(queue, CAROL));
+    ck_assert(queue_wants_slot(queue, ALICE));
+    ck_assert(!queue_wants_slot(queue, ALICE)); /* once is enough ... */
+    ck_assert_int_eq(queue_push(queue, task_of(ALICE, 1)), 0);
+    queue_release(queue, task_of(ALICE, 0));
+    pops(CAROL, 21);
+    push(CAROL, 22);
+    push(BOB, 12);
+    ck_assert(!queue_wants_slot(queue, ALICE)); /* 2 against 1: nobody would gain */
+    queue_release(queue, task_of(BOB, 0));
+    pops(BOB, 12);
+    push(4711, 31);
+    queue_set_slots(queue, 2);
+    ck_assert(queue_wants_slot(queue, ALICE)); /* more run than may: all the more */
+    queue_release(queue, task_of(ALICE, 0));
+    ck_assert(queue_wants_slot(queue, ALICE)); /* ... until it came: one each, and one has none */
+    queue_release(queue, task_of(ALICE, 0));
+    queue_release(queue, task_of(CAROL, 0));
+    ck_assert(!queue_wants_slot(queue, BOB));
+    pops(4711, 31);
+    queue_close(queue);
+    ck_assert(!queue_wants_slot(queue, BOB));
+}
+END_TEST
+
+START_TEST(a_slot_given_back_goes_to_the_other)
+{
+    struct queue_task task;
+    queue_set_slots(queue, 1);
+    push(ALICE, 1);
+    push(ALICE, 2);
+    ck_assert_int_eq(queue_pop(queue, 0, &task), 0);
+    ck_assert_uint_eq(task.given_back, 0);
+    push(BOB, 11);
+    ck_assert(queue_wants_slot(queue, ALICE));
+    task.given_back = 3;
+    ck_assert_int_eq(queue_push(queue, &task), 0);
+    queue_release(queue, &task);
+    pops(BOB, 11);
+    queue_release(queue, task_of(BOB, 0));
+    pops(ALICE, 2); /* behind the others */
+    queue_release(queue, task_of(ALICE, 0));
+    ck_assert_int_eq(queue_pop(queue, 0, &task), 0);
+    ck_assert_int_eq(task.row, 1);
+    ck_assert_uint_eq(task.given_back, 3);
+}
+END_TEST
+
 /* RAM per waiting task. */
 START_TEST(a_waiting_task_costs_little)
 {
@@ -1607,6 +1671,8 @@ static Suite *suite(void)
     tcase_add_test(tcase, a_busy_host_is_passed_over);
     tcase_add_test(tcase, a_host_that_asked_for_patience_is_left_alone);
     tcase_add_test(tcase, start_times_follow_the_wall_clock);
+    tcase_add_test(tcase, a_slot_is_wanted_by_who_runs_fewer);
+    tcase_add_test(tcase, a_slot_given_back_goes_to_the_other);
     tcase_add_test(tcase, a_waiting_task_costs_little);
     tcase_add_test(tcase, agrees_with_a_model);
     tcase_add_test(tcase, every_row_comes_out_once);

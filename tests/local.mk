@@ -55,7 +55,8 @@ UNIT_TESTS = \
 	tests/check_transfer \
 	tests/check_units \
 	tests/check_url \
-	tests/check_wire
+	tests/check_wire \
+	tests/check_yielding
 END_TO_END_TESTS = \
 	tests/test_attack \
 	tests/test_bad_input \
@@ -312,6 +313,10 @@ tests_check_files_SOURCES = tests/check_files.c
 tests_check_files_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_check_files_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=prctl
 tests_check_files_LDADD = $(TEST_LIBS)
+
+tests_check_yielding_SOURCES = tests/check_yielding.c
+tests_check_yielding_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_check_yielding_LDADD = $(TEST_LIBS)
 
 tests_check_hosts_SOURCES = tests/check_hosts.c
 tests_check_hosts_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)

@@ -40,6 +40,7 @@ struct queue {
     unsigned slots;
     unsigned running;
     uint64_t turns;
+    bool wants_slot;    /* one is about to be given back */
     struct pause pause; /* everybody's */
     bool closed;
 #ifdef AUTODL_DEBUG
@@ -257,8 +258,10 @@ static int add_locked(struct queue *queue, const struct queue_task *task,
                       const struct coming *coming)
 {
     assert_locked(queue);
-    struct waiting_task waiting = {
-        .row = task->row, .host = task->host, .priority = task->priority};
+    struct waiting_task waiting = {.row = task->row,
+                                   .host = task->host,
+                                   .priority = task->priority,
+                                   .given_back = task->given_back};
     struct user *user = queue->closed ? NULL : get_user_locked(queue, task->uid);
     if (!user)
         return queue->closed ? -ESHUTDOWN : -ENOMEM;
@@ -360,6 +363,7 @@ static int pop_locked(struct queue *queue, unsigned worker, struct queue_task *r
                                             .host = task.host,
                                             .uid = user->uid,
                                             .priority = task.priority,
+                                            .given_back = task.given_back,
                                             .out_of_turn = task.out_of_turn};
             return 0;
         }
@@ -375,6 +379,39 @@ int queue_pop(struct queue *queue, unsigned worker, struct queue_task *ret_task)
     return r;
 }
 
+/* The most that any user runs. */
+static unsigned most_running_locked(struct queue *queue)
+{
+    assert_locked(queue);
+    unsigned most = 0;
+    for (size_t i = 0; i < queue->user_count; i++)
+        if (queue->users[i].running > most)
+            most = queue->users[i].running;
+    return most;
+}
+
+static bool wants_slot_locked(struct queue *queue, uid_t uid)
+{
+    struct waiting_task task;
+    if (queue->closed || queue->wants_slot || queue->running < queue->slots || queue->slots == 0)
+        return false;
+    const struct user *user = find_user_locked(queue, uid);
+    const struct user *next = next_user_locked(queue, queue->clock(), &task);
+    if (!user || !next || next == user)
+        return false;
+    return user->running >= next->running + 2 ||
+           (next->running == 0 && user->running == most_running_locked(queue));
+}
+
+bool queue_wants_slot(struct queue *queue, uid_t uid)
+{
+    lock(queue);
+    bool wanted = wants_slot_locked(queue, uid);
+    queue->wants_slot = queue->wants_slot || wanted;
+    unlock(queue);
+    return wanted;
+}
+
 void queue_release(struct queue *queue, const struct queue_task *task)
 {
     lock(queue);
@@ -383,6 +420,7 @@ void queue_release(struct queue *queue, const struct queue_task *task)
     user->turn = ++queue->turns;
     user->running--;
     queue->running--;
+    queue->wants_slot = false;
     waiting_end(&queue->waiting, task->host);
     forget_if_idle_locked(queue, user);
     if (length_locked(queue, QUEUE_EVERYBODY) > 0)

@@ -30,6 +30,8 @@ struct queue_task {
     uint64_t host; /* who serves it: the same number, the same host */
     uid_t uid;
     int8_t priority; /* higher goes first among the tasks of its user */
+    uint8_t
+        given_back;   /* how often it gave its slot back (queue_wants_slot): kept while it waits */
     bool out_of_turn; /* told by queue_pop: others of its user may come before it, and are kept by their
                        * hosts or times */
 };
@@ -86,6 +88,13 @@ unsigned queue_position(struct queue *queue, int64_t row);
  * its thread should end. Every 0 is paired with one queue_release.
  */
 int queue_pop(struct queue *queue, unsigned worker, struct queue_task *ret_task);
+/*
+ * All slots are taken, and another user has a task that could start: should this one give a slot
+ * back? Only if they have none the fewer for it (two more than the other, or the other none and
+ * nobody more than they), so that no slot goes to and fro. If true, one of this user's tasks has to
+ * be released soon; until something is, nobody is asked again.
+ */
+bool queue_wants_slot(struct queue *queue, uid_t uid);
 /* What was popped holds its slot no longer. */
 void queue_release(struct queue *queue, const struct queue_task *task);
 

@@ -14,6 +14,7 @@ struct item {
     int8_t priority;
     bool later;
     uint8_t why;
+    uint8_t given_back;
 };
 
 /* The tasks of one line for one host. The line's heap has it while its first task may start. */
@@ -252,6 +253,7 @@ static uint32_t make_item(struct waiting *waiting, uint32_t line, const struct w
     struct item *item = item_at(waiting, number);
     item->strand = strand;
     item->priority = task->priority;
+    item->given_back = task->given_back;
     line_at(waiting, line)->length++;
     return number;
 }
@@ -357,6 +359,7 @@ bool waiting_next(struct waiting *waiting, uint32_t line, struct waiting_task *r
     *ret_task = (struct waiting_task){.row = (int64_t)item->head.key,
                                       .host = host_at(waiting, strand->host)->head.key,
                                       .priority = item->priority,
+                                      .given_back = item->given_back,
                                       .out_of_turn = ready->count < strands};
     return true;
 }

@@ -19,6 +19,7 @@ struct waiting_task {
     int64_t row;
     uint64_t host;    /* who serves it: the same number, the same host */
     int8_t priority;  /* higher goes first */
+    uint8_t given_back; /* handed through */
     bool out_of_turn; /* told by waiting_next: some of its line may come before it, and are kept */
 };
 
