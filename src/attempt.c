@@ -262,6 +262,7 @@ static bool has_to_yield(struct attempt *attempt)
     const struct yielding yielding = {
         .ran = now - attempt->started_at,
         .rate = attempt->rate,
+        .share = ratelimit_get(&attempt->engine->limit) / queue_slots(attempt->engine->queue),
         .lost = costs_of_a_break(attempt),
         .before = attempt->given_back,
     };
@@ -608,6 +609,7 @@ static int transfer(struct attempt *attempt)
         .known = known,
         .checksum = task->checksum,
         .max_size = options->max_file_size,
+        .limits = {active_limit(attempt->entry), &attempt->engine->limit},
     };
     const struct address_policy policy = {
         .denied = options->denied,

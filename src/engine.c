@@ -87,6 +87,7 @@ int engine_init(struct engine *engine, const struct settings *settings)
         return -ENOMEM;
     engine->started_at = units_now_realtime();
     engine->wall_ahead = engine->started_at - units_now_boottime();
+    ratelimit_init(&engine->limit, settings->rate_limit);
     pthread_mutex_init(&engine->lock, NULL);
     return 0;
 }
@@ -98,13 +99,13 @@ void engine_release(struct engine *engine)
     options_free(engine->options);
     engine->options = NULL;
     free(engine->listeners);
+    ratelimit_release(&engine->limit);
     pthread_mutex_destroy(&engine->lock);
 }
 
 void engine_set_rate_limit(struct engine *engine, int64_t bytes_per_second)
 {
-    (void)engine;
-    (void)bytes_per_second;
+    ratelimit_set(&engine->limit, bytes_per_second);
 }
 
 int engine_set_listeners(struct engine *engine, const struct address_endpoint *listeners,

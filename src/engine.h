@@ -18,6 +18,7 @@
 #include "disk.h"
 #include "privsep/files.h"
 #include "store/store.h"
+#include "transfer/ratelimit.h"
 #include "transfer/retry.h"
 
 #define ENGINE_BOOT_ID_MAX 64
@@ -64,6 +65,7 @@ struct engine {
 
     _Atomic int64_t wall_ahead; /* ms by which the wall clock is ahead of the boot's, as start times in
                                  * the queue have it */
+    struct ratelimit limit;     /* of all downloads together */
     atomic_bool stopping; /* running downloads are left to the next start */
     atomic_uint names_freed; /* counts the times that a dest became free again */
 

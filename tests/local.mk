@@ -44,6 +44,7 @@ UNIT_TESTS = \
 	tests/check_passwords \
 	tests/check_peer \
 	tests/check_queue \
+	tests/check_ratelimit \
 	tests/check_resume \
 	tests/check_retry \
 	tests/check_routes_classic \
@@ -66,6 +67,7 @@ END_TO_END_TESTS = \
 	tests/test_hostile \
 	tests/test_passwords \
 	tests/test_policy \
+	tests/test_rates \
 	tests/test_resume \
 	tests/test_scheduler \
 	tests/test_service \
@@ -90,13 +92,15 @@ endif
 check_LIBRARIES = tests/libtesting.a
 tests_libtesting_a_SOURCES = \
 	tests/content.c tests/content.h \
+	tests/database.c tests/database.h \
 	tests/harness.c tests/harness.h \
 	tests/hostile.c tests/hostile.h \
 	tests/origin.c tests/origin.h \
 	tests/people.c tests/people.h \
 	tests/tap.h \
 	tests/v1.c tests/v1.h
-tests_libtesting_a_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) $(MHD_CFLAGS) $(JSON_CFLAGS) $(CURL_CFLAGS)
+tests_libtesting_a_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) $(MHD_CFLAGS) $(JSON_CFLAGS) $(CURL_CFLAGS) \
+	$(SQLITE_CFLAGS)
 TEST_LIBS = tests/libtesting.a $(SERVICE_LIBS) $(CHECK_LIBS)
 
 tests_origin_SOURCES = tests/origin_main.c
@@ -282,7 +286,7 @@ tests_test_v1_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) $(JSON_CFLAGS) $(SQLITE_CFLA
 tests_test_v1_LDADD = $(TEST_LIBS)
 
 tests_test_scheduler_SOURCES = tests/test_scheduler.c
-tests_test_scheduler_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) $(SQLITE_CFLAGS)
+tests_test_scheduler_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_scheduler_LDADD = $(TEST_LIBS)
 
 tests_test_passwords_SOURCES = tests/test_passwords.c
@@ -292,6 +296,10 @@ tests_test_passwords_LDADD = $(TEST_LIBS) -lcrypt
 tests_test_policy_SOURCES = tests/test_policy.c
 tests_test_policy_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_policy_LDADD = $(TEST_LIBS)
+
+tests_test_rates_SOURCES = tests/test_rates.c
+tests_test_rates_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_rates_LDADD = $(TEST_LIBS)
 
 tests_test_resume_SOURCES = tests/test_resume.c
 tests_test_resume_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) $(CRYPTO_CFLAGS)
@@ -317,6 +325,10 @@ tests_check_files_LDADD = $(TEST_LIBS)
 tests_check_yielding_SOURCES = tests/check_yielding.c
 tests_check_yielding_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_check_yielding_LDADD = $(TEST_LIBS)
+
+tests_check_ratelimit_SOURCES = tests/check_ratelimit.c
+tests_check_ratelimit_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_check_ratelimit_LDADD = $(TEST_LIBS)
 
 tests_check_hosts_SOURCES = tests/check_hosts.c
 tests_check_hosts_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
