@@ -5,13 +5,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
 #include "common/log.h"
 #include "common/units.h"
+#include "failure.h"
+#include "mirrors.h"
 #include "put_back.h"
 #include "transfer/naming.h"
 #include "yielding.h"
@@ -44,6 +45,7 @@ struct attempt {
     bool disk_full; /* found as it goes */
     bool yields;    /* its slot, to another user */
     uint8_t given_back;
+    int64_t went_on_from;
     bool no_ranges; /* the server said so: it cannot go on from the middle */
     struct transfer_outcome outcome;
 
@@ -58,6 +60,22 @@ struct attempt {
     int64_t synced;   /* bytes that a sync was asked for, or are on disk */
     int64_t flushed;  /* bytes that the disk was set to work on */
 };
+
+/* What is there and can be believed. */
+static struct resume_known known_bytes(const struct attempt *attempt)
+{
+    const struct task *task = &attempt->task;
+    bool this_boot = task->boot_id && attempt->engine->boot_id[0] &&
+                     strcmp(task->boot_id, attempt->engine->boot_id) == 0;
+    int64_t have = this_boot && task->written > task->durable ? task->written : task->durable;
+    return (struct resume_known){
+        .have = task->has_part ? have : 0,
+        .total = task->bytes_total,
+        .etag = task->etag,
+        .last_modified = task->last_modified,
+        .checked = task->checksum && task->mirror > 0 && !task->etag,
+    };
+}
 
 /* --- what the transfer asks for --- */
 
@@ -151,12 +169,13 @@ static void on_version(void *data, const struct download_head *head, int64_t tot
     struct attempt *attempt = data;
     struct task *task = &attempt->task;
     attempt->no_ranges = head->no_ranges;
+    attempt->went_on_from = start;
     replace(&task->etag, head->etag);
     replace(&task->last_modified, head->last_modified);
     task->bytes_total = total;
     task->written = attempt->counted = start;
     if (why) {
-        engine_set_error(task, "changed", why);
+        mirrors_set_error(task, "changed", why);
         log_info("task=%s user=%s starts from zero: %s", task->id, task->user, why);
     }
     if (start == 0) {
@@ -243,10 +262,9 @@ static void on_response(void *data, int status)
 /* Bytes that would be fetched again after a break. */
 static int64_t costs_of_a_break(const struct attempt *attempt)
 {
-    const struct task *task = &attempt->task;
-    const struct resume_known known = {task->written, task->bytes_total, task->etag,
-                                       task->last_modified};
-    return task->written - (attempt->no_ranges ? 0 : resume_plan(&known, false).start);
+    struct resume_known known = known_bytes(attempt);
+    known.have = attempt->task.written;
+    return known.have - (attempt->no_ranges ? 0 : resume_plan(&known, false).start);
 }
 
 /* A slow origin keeps its slot only as long as nobody else needs it. */
@@ -399,32 +417,29 @@ static void fail_on_files(struct attempt *attempt, int error)
 /* The network's or the server's fault. */
 static void fail_or_retry(struct attempt *attempt)
 {
+    struct engine *engine = attempt->engine;
     struct task *task = &attempt->task;
     const struct download_result *result = &attempt->outcome.download;
-    struct retry_policy policy = attempt->options->retry;
-    uint64_t random = 0;
-    if (getrandom(&random, sizeof random, 0) < 0)
-        random = (uint64_t)units_now_boottime();
-    if (task->retries >= 0)
-        policy.retries = task->retries;
-    task->failures = attempt->outcome.progress ? 0 : task->failures + 1;
-    struct retry_history history = {task->failures, task->written};
-    struct retry_decision decision = retry_decide(result, &policy, &history, random);
-    if (!decision.again) {
-        if (strcmp(result->error_code, "checksum") == 0 ||
-            strcmp(result->error_code, "too_large") == 0)
-            remove_part(attempt);
-        fail(attempt, result->error_code, result->error_message);
+    uint64_t host = engine_queued(engine, task).host;
+    struct failure failure = failure_judge(engine, &attempt->options->retry, task,
+                                           &attempt->outcome, attempt->went_on_from);
+    if (failure.drop_part)
+        remove_part(attempt);
+    if (failure.verdict == FAILURE_FINAL) {
+        _cleanup_free_ char *message = task->error_message ? strdup(task->error_message) : NULL;
+        fail(attempt, result->error_code, message ? message : result->error_message);
         return;
     }
-    log_info("task=%s user=%s tries again in %lld ms: %s: %s", task->id, task->user,
-             (long long)decision.wait, result->error_code, result->error_message);
-    engine_set_error(task, result->error_code, result->error_message);
-    if (decision.host) /* without memory this task alone waits */
-        queue_hold_host(attempt->engine->queue, engine_queued(attempt->engine, task).host,
-                        units_now_boottime() + decision.wait);
-    put_aside(attempt, decision.wait, decision.host ? TASK_WAIT_HOST : TASK_WAIT_RETRY,
-              decision.host ? QUEUE_HOST : QUEUE_RETRY);
+    log_info("task=%s user=%s tries %s in %lld ms: %s: %s", task->id, task->user,
+             failure.verdict == FAILURE_ELSEWHERE ? "the next mirror" : "again",
+             (long long)failure.wait, result->error_code, result->error_message);
+    if (failure.host) /* without memory this task alone waits */
+        queue_hold_host(engine->queue, host, units_now_boottime() + failure.wait);
+    if (failure.verdict == FAILURE_AGAIN)
+        put_aside(attempt, failure.wait, failure.host ? TASK_WAIT_HOST : TASK_WAIT_RETRY,
+                  failure.host ? QUEUE_HOST : QUEUE_RETRY);
+    else
+        wait_again(attempt, 0, QUEUE_SLOT);
 }
 
 /* Held or cancelled, as people wished, who are answered after the commit. What cannot be stored has
@@ -578,21 +593,6 @@ static int prepare(struct attempt *attempt)
     return attempt->part ? look_for_room(attempt) : -ENOMEM;
 }
 
-/* What is there and can be believed. */
-static struct resume_known known_bytes(const struct attempt *attempt)
-{
-    const struct task *task = &attempt->task;
-    bool this_boot = task->boot_id && attempt->engine->boot_id[0] &&
-                     strcmp(task->boot_id, attempt->engine->boot_id) == 0;
-    int64_t have = this_boot && task->written > task->durable ? task->written : task->durable;
-    return (struct resume_known){
-        .have = task->has_part ? have : 0,
-        .total = task->bytes_total,
-        .etag = task->etag,
-        .last_modified = task->last_modified,
-    };
-}
-
 static int transfer(struct attempt *attempt)
 {
     const struct engine_options *options = attempt->options;
@@ -604,8 +604,13 @@ static int transfer(struct attempt *attempt)
     known.etag = etag;
     known.last_modified = last_modified;
 
+    _cleanup_free_ char *url = mirrors_url(task);
+    bool is_first_server = mirrors_is_first_server(task);
+    if (!url)
+        return -ENOMEM;
+
     struct transfer_job job = {
-        .url = task->url,
+        .url = url,
         .known = known,
         .checksum = task->checksum,
         .max_size = options->max_file_size,
@@ -626,9 +631,9 @@ static int transfer(struct attempt *attempt)
         .connect_timeout = options->connect_timeout,
         .stall_timeout = options->stall_timeout,
         .was_global = task->was_global,
-        .headers = task->headers,
-        .username = task->username,
-        .password = task->password,
+        .headers = is_first_server ? task->headers : NULL,
+        .username = is_first_server ? task->username : NULL,
+        .password = is_first_server ? task->password : NULL,
     };
     struct transfer_ops ops = {
         .open = on_open,

@@ -7,9 +7,11 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/cleanup.h"
 #include "common/log.h"
 #include "common/units.h"
 #include "hosts.h"
+#include "mirrors.h"
 
 #define PUSH_TIMES 100
 #define PUSH_PAUSE 10000 /* us */
@@ -184,11 +186,17 @@ void engine_move(struct engine *engine, struct active_entry *entry, struct task 
     engine_moved(engine, from, task);
 }
 
+static uint64_t find_host(const struct engine *engine, const struct task *task)
+{
+    _cleanup_free_ char *url = mirrors_url(task);
+    return hosts_number(engine->host_key, url ? url : task->url);
+}
+
 struct queue_task engine_queued(const struct engine *engine, const struct task *task)
 {
     return (struct queue_task){
         .row = task->row,
-        .host = task->host ? task->host : hosts_number(engine->host_key, task->url),
+        .host = task->host ? task->host : find_host(engine, task),
         .uid = task->uid,
         .priority = (int8_t)task->priority,
     };

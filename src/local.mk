@@ -8,6 +8,7 @@ src_libmanager_a_SOURCES = \
 	src/disk.c src/disk.h \
 	src/engine.c src/engine.h \
 	src/filter.c src/filter.h \
+	src/failure.c src/failure.h \
 	src/finisher.c src/finisher.h \
 	src/hosts.c src/hosts.h \
 	src/knobs.c src/knobs.h \
@@ -16,6 +17,7 @@ src_libmanager_a_SOURCES = \
 	src/manager.c src/manager.h \
 	src/many.c src/many.h \
 	src/overview.c src/overview.h \
+	src/mirrors.c src/mirrors.h \
 	src/put_back.c src/put_back.h \
 	src/timer.c src/timer.h \
 	src/verbs.c src/verbs.h \

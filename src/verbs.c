@@ -13,6 +13,7 @@
 #include "core/url.h"
 #include "hosts.h"
 #include "lanes.h"
+#include "mirrors.h"
 
 #define IDLE          60000 /* ms until the thread that looks tasks up is ended */
 #define FILER_TIMEOUT 5000  /* ms for a file operation that somebody waits for */
@@ -356,6 +357,7 @@ static void retry(void *data, struct files_channel *channel)
         return;
     }
     engine_set_error(task, NULL, NULL);
+    mirrors_rewind(job->verbs->engine, task);
     job->ended_at = task->ended_at;
     task->ended_at = 0;
     task->failures = 0;

@@ -1174,7 +1174,7 @@ static void leave_part(unsigned of_version, int64_t size, int64_t have)
             block[n] = (char)file_byte(of_version, at);
         ck_assert_int_eq(pwrite(part_file, block, n, begin), (ssize_t)n);
     }
-    job.known = (struct resume_known){have, FILE_SIZE, honest.etag, honest.modified};
+    job.known = (struct resume_known){have, FILE_SIZE, honest.etag, honest.modified, false};
 }
 
 /* Returns how long it is. */
@@ -1417,7 +1417,8 @@ START_TEST(test_many_cuts)
         assert_failed(r, "truncated");
         ck_assert(outcome.progress);
         ck_assert_int_gt(outcome.written, before);
-        job.known = (struct resume_known){outcome.written, outcome.total, file.etag, file.modified};
+        job.known =
+            (struct resume_known){outcome.written, outcome.total, file.etag, file.modified, false};
     }
     assert_file(0, FILE_SIZE);
     ck_assert_int_ge(cuts, 5);
@@ -1919,7 +1920,7 @@ START_TEST(test_ftp_resume)
     };
     int64_t have = files[_i].total > 2 * FILE_SIZE ? 2 * FILE_SIZE : 500000;
     leave_part(files[_i].part, have, have);
-    job.known = (struct resume_known){have, files[_i].total, NULL, files[_i].modified};
+    job.known = (struct resume_known){have, files[_i].total, NULL, files[_i].modified, false};
     assert_whole(go_on_ftp("", files[_i].path), 0, FILE_SIZE);
     ck_assert_int_eq(version.start, files[_i].start);
     ck_assert_int_eq(version.total, FILE_SIZE);

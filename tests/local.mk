@@ -39,6 +39,7 @@ UNIT_TESTS = \
 	tests/check_json \
 	tests/check_lanes \
 	tests/check_log \
+	tests/check_mirrors \
 	tests/check_naming \
 	tests/check_netrc \
 	tests/check_passwords \
@@ -65,6 +66,7 @@ END_TO_END_TESTS = \
 	tests/test_faults \
 	tests/test_floods \
 	tests/test_hostile \
+	tests/test_mirrors \
 	tests/test_passwords \
 	tests/test_policy \
 	tests/test_rates \
@@ -297,6 +299,10 @@ tests_test_policy_SOURCES = tests/test_policy.c
 tests_test_policy_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_policy_LDADD = $(TEST_LIBS)
 
+tests_test_mirrors_SOURCES = tests/test_mirrors.c
+tests_test_mirrors_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) $(CRYPTO_CFLAGS)
+tests_test_mirrors_LDADD = $(TEST_LIBS)
+
 tests_test_rates_SOURCES = tests/test_rates.c
 tests_test_rates_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_rates_LDADD = $(TEST_LIBS)
@@ -329,6 +335,10 @@ tests_check_yielding_LDADD = $(TEST_LIBS)
 tests_check_ratelimit_SOURCES = tests/check_ratelimit.c
 tests_check_ratelimit_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_check_ratelimit_LDADD = $(TEST_LIBS)
+
+tests_check_mirrors_SOURCES = tests/check_mirrors.c
+tests_check_mirrors_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_check_mirrors_LDADD = $(TEST_LIBS)
 
 tests_check_hosts_SOURCES = tests/check_hosts.c
 tests_check_hosts_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
