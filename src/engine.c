@@ -10,6 +10,7 @@
 #include "common/cleanup.h"
 #include "common/log.h"
 #include "common/units.h"
+#include "dependants.h"
 #include "hosts.h"
 #include "mirrors.h"
 
@@ -171,6 +172,8 @@ void engine_moved(struct engine *engine, enum task_state from, const struct task
         queue_unbook(engine->queue, task->uid, 1);
     if (task_state_ended(to) && to != TASK_FINISHED)
         atomic_fetch_add(&engine->names_freed, 1);
+    if (task_state_ended(to))
+        dependants_ended(engine->dependants, task);
 }
 
 void engine_move(struct engine *engine, struct active_entry *entry, struct task *task,
@@ -184,6 +187,12 @@ void engine_move(struct engine *engine, struct active_entry *entry, struct task 
     if (entry) /* first: nobody sees the counters ahead of the task */
         active_set_state(engine->active, entry, next);
     engine_moved(engine, from, task);
+}
+
+void engine_set_start(struct task *task, int64_t not_before)
+{
+    task->not_before = not_before;
+    task->wait = task->after ? TASK_WAIT_AFTER : not_before ? TASK_WAIT_START : TASK_WAIT_NONE;
 }
 
 static uint64_t find_host(const struct engine *engine, const struct task *task)
@@ -216,8 +225,10 @@ static struct entrance entrance_at(const struct engine *engine, int64_t not_befo
     static const enum queue_reason reasons[TASK_WAITS] = {
         [TASK_WAIT_NONE] = QUEUE_RETRY,       [TASK_WAIT_RETRY] = QUEUE_RETRY,
         [TASK_WAIT_HOST] = QUEUE_HOST,        [TASK_WAIT_DISK] = QUEUE_DISK,
-        [TASK_WAIT_START] = QUEUE_START_TIME,
+        [TASK_WAIT_START] = QUEUE_START_TIME, [TASK_WAIT_AFTER] = QUEUE_AFTER,
     };
+    if (wait == TASK_WAIT_AFTER)
+        return (struct entrance){QUEUE_NEVER, QUEUE_AFTER, false};
     if (not_before <= units_now_realtime())
         return (struct entrance){.in_front = in_front};
     int64_t at = wait == TASK_WAIT_START ? not_before - engine->wall_ahead
@@ -268,6 +279,8 @@ void engine_enqueue(struct engine *engine, const struct task *task, bool in_fron
     struct queue_task queued = engine_queued(engine, task);
     struct entrance entrance = entrance_at(engine, task->not_before, task->wait, in_front);
     enter_with_patience(engine, &queued, &entrance);
+    if (task->wait == TASK_WAIT_AFTER)
+        dependants_look(engine->dependants, task);
 }
 
 void engine_put_back(struct engine *engine, const struct queue_task *task, int64_t at,

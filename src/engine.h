@@ -58,6 +58,7 @@ struct engine {
     int64_t started_at; /* ms since the epoch: tasks that ended before are not in the counters */
     struct address_endpoint *listeners; /* the service's own */
     size_t listener_count;
+    struct dependants *dependants;
     uint8_t host_key[STORE_HOST_KEY_SIZE]; /* hosts_number's */
     void (*kick)(void *data); /* there may be an earlier time to wake at */
     void *kick_data;
@@ -103,6 +104,9 @@ void engine_moved(struct engine *engine, enum task_state from, const struct task
  * negative errno: that could not be stored, and so has not happened (logged). */
 int engine_fail(struct engine *engine, struct active_entry *entry, struct task *task,
                  const char *code, const char *message);
+/* It starts at `not_before` (ms since the epoch; 0: as soon as it can), and after what it waits for
+ * (task->after). */
+void engine_set_start(struct task *task, int64_t not_before);
 /* The task as the queue knows it. */
 struct queue_task engine_queued(const struct engine *engine, const struct task *task);
 /* Puts a task into the queue as the last run left it: to wait for its time, if that has not come. 0,

@@ -5,6 +5,7 @@ src_libmanager_a_SOURCES = \
 	src/admission.c src/admission.h \
 	src/attempt.c src/attempt.h \
 	src/batch.c src/batch.h \
+	src/dependants.c src/dependants.h \
 	src/disk.c src/disk.h \
 	src/engine.c src/engine.h \
 	src/filter.c src/filter.h \

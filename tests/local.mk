@@ -60,6 +60,7 @@ UNIT_TESTS = \
 	tests/check_wire \
 	tests/check_yielding
 END_TO_END_TESTS = \
+	tests/test_after \
 	tests/test_attack \
 	tests/test_bad_input \
 	tests/test_cli \
@@ -302,6 +303,10 @@ tests_test_policy_LDADD = $(TEST_LIBS)
 tests_test_mirrors_SOURCES = tests/test_mirrors.c
 tests_test_mirrors_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) $(CRYPTO_CFLAGS)
 tests_test_mirrors_LDADD = $(TEST_LIBS)
+
+tests_test_after_SOURCES = tests/test_after.c
+tests_test_after_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_after_LDADD = $(TEST_LIBS)
 
 tests_test_rates_SOURCES = tests/test_rates.c
 tests_test_rates_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)

@@ -333,6 +333,34 @@ int queue_remove(struct queue *queue, int64_t row)
     return r;
 }
 
+static int take_after_locked(struct queue *queue, int64_t row, struct queue_task *ret_task)
+{
+    struct waiting_view view;
+    if (waiting_look(&queue->waiting, row, &view) < 0 || !view.later || view.why != QUEUE_AFTER)
+        return -ENOENT;
+    *ret_task = (struct queue_task){.row = row,
+                                    .host = view.host,
+                                    .uid = user_of_line_locked(queue, view.line)->uid,
+                                    .priority = view.priority};
+    return remove_locked(queue, row);
+}
+
+int queue_take_after(struct queue *queue, int64_t row, struct queue_task *ret_task)
+{
+    lock(queue);
+    int r = take_after_locked(queue, row, ret_task);
+    unlock(queue);
+    return r;
+}
+
+bool queue_has_after(struct queue *queue)
+{
+    lock(queue);
+    bool has = queue->waiting.endless > 0;
+    unlock(queue);
+    return has;
+}
+
 static void start_locked(struct queue *queue, struct user *user, const struct waiting_task *task)
 {
     assert_locked(queue);
@@ -590,7 +618,7 @@ static int why_locked(struct queue *queue, int64_t row, enum queue_reason *ret_r
         *ret_reason = QUEUE_STORAGE;
     } else if (view.later && view.at > now) {
         *ret_reason = (enum queue_reason)view.why;
-        *ret_until = view.at;
+        *ret_until = view.at == QUEUE_NEVER ? 0 : view.at;
     } else if (view.host_at > now) {
         *ret_reason = QUEUE_HOST;
         *ret_until = view.host_at;
