@@ -14,7 +14,7 @@ struct active_entry {
     _Atomic int64_t bytes_done, bytes_per_second, durable;
     atomic_bool broken;
     _Atomic uint64_t version;
-    _Atomic int64_t rate_limit;
+    struct ratelimit limit;
     atomic_int max_ranges, priority;
 
     /* protected by lock */
@@ -69,6 +69,7 @@ int active_enter(struct active *active, int64_t row, enum task_state state,
         return -ENOMEM;
     entry->row = row;
     entry->state = state;
+    ratelimit_init(&entry->limit, 0);
     active_new_version(entry);
     pthread_mutex_lock(&active->lock);
     entry->next = active->entries;
@@ -91,6 +92,7 @@ void active_leave(struct active *active, struct active_entry *entry)
         entry->next->link = entry->link;
     assert(!entry->waiters);
     pthread_mutex_unlock(&active->lock);
+    ratelimit_release(&entry->limit);
     free(entry);
 }
 
@@ -119,7 +121,7 @@ int64_t active_durable(const struct active_entry *entry)
 
 int64_t active_rate_limit(const struct active_entry *entry)
 {
-    return atomic_load(&entry->rate_limit);
+    return ratelimit_get(&entry->limit);
 }
 
 int active_max_ranges(const struct active_entry *entry)
@@ -134,7 +136,7 @@ int active_priority(const struct active_entry *entry)
 
 static void set_limits(struct active_entry *entry, const struct task *task)
 {
-    atomic_store(&entry->rate_limit, task->rate_limit);
+    ratelimit_set(&entry->limit, task->rate_limit);
     atomic_store(&entry->max_ranges, task->max_ranges);
     atomic_store(&entry->priority, task->priority);
 }
@@ -186,6 +188,11 @@ void active_set_durable(struct active *active, int64_t row, uint64_t version, in
             atomic_store(&entry->durable, bytes);
     }
     pthread_mutex_unlock(&active->lock);
+}
+
+struct ratelimit *active_limit(struct active_entry *entry)
+{
+    return &entry->limit;
 }
 
 bool active_look(struct active *active, int64_t row, struct active_view *ret_view)

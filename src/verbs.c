@@ -13,6 +13,7 @@
 #include "core/url.h"
 #include "hosts.h"
 #include "lanes.h"
+#include "mirrors.h"
 
 #define IDLE          60000 /* ms until the thread that looks tasks up is ended */
 #define FILER_TIMEOUT 5000  /* ms for a file operation that somebody waits for */
@@ -331,10 +332,8 @@ static void release(struct verb_job *job)
         refuse_state(job, "only a PAUSED task can be released");
         return;
     }
-    if (task->wait != TASK_WAIT_START) {
-        task->wait = TASK_WAIT_NONE;
-        task->not_before = 0;
-    }
+    bool has_start = task->wait == TASK_WAIT_START || task->wait == TASK_WAIT_AFTER;
+    engine_set_start(task, has_start ? task->not_before : 0);
     change(job, TASK_RELEASE);
 }
 
@@ -356,11 +355,11 @@ static void retry(void *data, struct files_channel *channel)
         return;
     }
     engine_set_error(task, NULL, NULL);
+    mirrors_rewind(job->verbs->engine, task);
     job->ended_at = task->ended_at;
     task->ended_at = 0;
     task->failures = 0;
-    task->wait = TASK_WAIT_NONE;
-    task->not_before = 0;
+    engine_set_start(task, 0);
     task->admitted = false; /* its dest may be taken meanwhile */
     task->drop_part = false;
     change(job, TASK_RETRY);

@@ -39,11 +39,13 @@ UNIT_TESTS = \
 	tests/check_json \
 	tests/check_lanes \
 	tests/check_log \
+	tests/check_mirrors \
 	tests/check_naming \
 	tests/check_netrc \
 	tests/check_passwords \
 	tests/check_peer \
 	tests/check_queue \
+	tests/check_ratelimit \
 	tests/check_resume \
 	tests/check_retry \
 	tests/check_routes_classic \
@@ -55,16 +57,20 @@ UNIT_TESTS = \
 	tests/check_transfer \
 	tests/check_units \
 	tests/check_url \
-	tests/check_wire
+	tests/check_wire \
+	tests/check_yielding
 END_TO_END_TESTS = \
+	tests/test_after \
 	tests/test_attack \
 	tests/test_bad_input \
 	tests/test_cli \
 	tests/test_faults \
 	tests/test_floods \
 	tests/test_hostile \
+	tests/test_mirrors \
 	tests/test_passwords \
 	tests/test_policy \
+	tests/test_rates \
 	tests/test_resume \
 	tests/test_scheduler \
 	tests/test_service \
@@ -89,13 +95,15 @@ endif
 check_LIBRARIES = tests/libtesting.a
 tests_libtesting_a_SOURCES = \
 	tests/content.c tests/content.h \
+	tests/database.c tests/database.h \
 	tests/harness.c tests/harness.h \
 	tests/hostile.c tests/hostile.h \
 	tests/origin.c tests/origin.h \
 	tests/people.c tests/people.h \
 	tests/tap.h \
 	tests/v1.c tests/v1.h
-tests_libtesting_a_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) $(MHD_CFLAGS) $(JSON_CFLAGS) $(CURL_CFLAGS)
+tests_libtesting_a_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) $(MHD_CFLAGS) $(JSON_CFLAGS) $(CURL_CFLAGS) \
+	$(SQLITE_CFLAGS)
 TEST_LIBS = tests/libtesting.a $(SERVICE_LIBS) $(CHECK_LIBS)
 
 tests_origin_SOURCES = tests/origin_main.c
@@ -281,7 +289,7 @@ tests_test_v1_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) $(JSON_CFLAGS) $(SQLITE_CFLA
 tests_test_v1_LDADD = $(TEST_LIBS)
 
 tests_test_scheduler_SOURCES = tests/test_scheduler.c
-tests_test_scheduler_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) $(SQLITE_CFLAGS)
+tests_test_scheduler_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_scheduler_LDADD = $(TEST_LIBS)
 
 tests_test_passwords_SOURCES = tests/test_passwords.c
@@ -291,6 +299,18 @@ tests_test_passwords_LDADD = $(TEST_LIBS) -lcrypt
 tests_test_policy_SOURCES = tests/test_policy.c
 tests_test_policy_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_policy_LDADD = $(TEST_LIBS)
+
+tests_test_mirrors_SOURCES = tests/test_mirrors.c
+tests_test_mirrors_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) $(CRYPTO_CFLAGS)
+tests_test_mirrors_LDADD = $(TEST_LIBS)
+
+tests_test_after_SOURCES = tests/test_after.c
+tests_test_after_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_after_LDADD = $(TEST_LIBS)
+
+tests_test_rates_SOURCES = tests/test_rates.c
+tests_test_rates_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_rates_LDADD = $(TEST_LIBS)
 
 tests_test_resume_SOURCES = tests/test_resume.c
 tests_test_resume_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) $(CRYPTO_CFLAGS)
@@ -312,6 +332,18 @@ tests_check_files_SOURCES = tests/check_files.c
 tests_check_files_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_check_files_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=prctl
 tests_check_files_LDADD = $(TEST_LIBS)
+
+tests_check_yielding_SOURCES = tests/check_yielding.c
+tests_check_yielding_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_check_yielding_LDADD = $(TEST_LIBS)
+
+tests_check_ratelimit_SOURCES = tests/check_ratelimit.c
+tests_check_ratelimit_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_check_ratelimit_LDADD = $(TEST_LIBS)
+
+tests_check_mirrors_SOURCES = tests/check_mirrors.c
+tests_check_mirrors_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_check_mirrors_LDADD = $(TEST_LIBS)
 
 tests_check_hosts_SOURCES = tests/check_hosts.c
 tests_check_hosts_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)

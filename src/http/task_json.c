@@ -62,6 +62,8 @@ static const char *reason_name(enum queue_reason reason)
         return "disk";
     case QUEUE_START_TIME:
         return "start_time";
+    case QUEUE_AFTER:
+        return "after";
     case QUEUE_SLOT:
         return "slot";
     case QUEUE_STORAGE:
