@@ -165,6 +165,7 @@ static void on_cleared(void *data, int result)
     if (result == 0) {
         stats_move(engine->stats, TASK_ENQUEUED, TASK_CLEARED, verb->count);
         atomic_fetch_add(&engine->names_freed, 1);
+        engine_tell_many(engine, verb->scope);
     } else { /* they still wait, then, as they came */
         struct task task;
         if (verb->count > 0)
@@ -200,6 +201,8 @@ static void on_paused(void *data, int result)
     struct verb *verb = data;
     if (result == 0)
         result = queue_pause(verb->manager->engine.queue, verb->scope, verb->until);
+    if (result == 0)
+        engine_tell_many(&verb->manager->engine, verb->scope);
     timer_kick(verb->manager->timer);
     verb_end(verb, result);
 }
@@ -224,8 +227,10 @@ void manager_pause(struct manager *manager, uid_t scope, unsigned seconds, manag
 static void on_resumed(void *data, int result)
 {
     struct verb *verb = data;
-    if (result == 0)
+    if (result == 0) {
         queue_resume(verb->manager->engine.queue, verb->scope);
+        engine_tell_many(&verb->manager->engine, verb->scope);
+    }
     verb_end(verb, result);
 }
 
@@ -260,6 +265,16 @@ void manager_prove_alive(struct manager *manager, manager_done done, void *data)
 }
 
 /* --- at once --- */
+
+void manager_watch(struct manager *manager, bool on)
+{
+    atomic_store(&manager->engine.watched, on && manager->engine.events.on_task);
+}
+
+void manager_each_running(struct manager *manager, manager_see see, void *data)
+{
+    active_each(manager->engine.active, see, data);
+}
 
 void manager_stats(struct manager *manager, struct stats_snapshot *ret_snapshot)
 {
@@ -586,7 +601,7 @@ static int create_rooms(struct manager *manager)
 }
 
 int manager_create(const struct settings *settings, const char *boot_id, struct privsep *privsep,
-                   struct manager **ret_manager)
+                   const struct manager_events *events, struct manager **ret_manager)
 {
     struct manager *manager = calloc(1, sizeof *manager);
     if (!manager)
@@ -596,6 +611,8 @@ int manager_create(const struct settings *settings, const char *boot_id, struct 
     int r = engine_init(&manager->engine, settings);
     manager->engine.kick = kick_timer;
     manager->engine.kick_data = manager;
+    if (events)
+        manager->engine.events = *events;
     snprintf(manager->engine.boot_id, sizeof manager->engine.boot_id, "%s", boot_id);
     if (r == 0)
         r = create_parts(manager, settings, privsep);

@@ -137,10 +137,12 @@ static void log_verb(const struct task *task)
 static void count(struct engine *engine, const struct verb_job *job)
 {
     bool counted = !task_state_ended(job->before) || job->ended_at >= engine->started_at;
-    if (counted)
+    if (counted) {
         engine_moved(engine, job->before, &job->task);
-    else
+    } else {
         stats_enter(engine->stats, job->task.state, 1);
+        engine_tell(engine, &job->task);
+    }
 }
 
 /* A store_done: only now is it true. */

@@ -42,6 +42,13 @@ const struct who_may who_may[] = {
     {"POST",   "/v1/tasks/*/release", NULL, NULL, NULL, "hold",   THEIR_TASK},
     {"POST",   "/v1/tasks/*/cancel",  NULL, NULL, NULL, NULL,     THEIR_TASK},
     {"POST",   "/v1/tasks/*/retry",   NULL, NULL, NULL, "cancel", THEIR_TASK},
+
+    {"GET",    "/v1/events", NULL,        NULL, NULL, NULL, USERS},
+    {"HEAD",   "/v1/events", NULL,        NULL, NULL, NULL, USERS},
+    {"GET",    "/v1/events", "scope=own", NULL, NULL, NULL, USERS},
+    {"HEAD",   "/v1/events", "scope=own", NULL, NULL, NULL, USERS},
+    {"GET",    "/v1/events", "scope=all", NULL, NULL, NULL, OPERATORS},
+    {"HEAD",   "/v1/events", "scope=all", NULL, NULL, NULL, OPERATORS},
 };
 /* clang-format on */
 

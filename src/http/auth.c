@@ -483,6 +483,7 @@ static const struct rule {
     [AUTH_CANCEL] = {ANYBODY,   OWN_OR_ANY},
       [AUTH_RETRY] = {ANYBODY,   OWN_OR_ANY},
     [AUTH_FORGET] = {ANYBODY,   OWN_OR_ANY},
+    [AUTH_EVENTS] = {ANYBODY,   AS_ASKED  },
       [AUTH_STATS] = {ANYBODY,   EVERYBODYS},
     [AUTH_CLEAR] = {ANYBODY,   AS_ASKED  },
       [AUTH_PAUSE] = {ANYBODY,   AS_ASKED  },

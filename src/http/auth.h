@@ -55,6 +55,7 @@ enum auth_action {
     AUTH_CANCEL,
     AUTH_RETRY,
     AUTH_FORGET,
+    AUTH_EVENTS,
     AUTH_STATS,
     AUTH_CLEAR,
     AUTH_PAUSE,

@@ -7,9 +7,10 @@
 #include "common/api.h"
 #include "common/json.h"
 #include "http/routes_classic.h"
+#include "http/routes_events.h"
 #include "http/routes_v1.h"
 
-const struct http_route *const routes_tables[] = {routes_classic, routes_v1, NULL};
+const struct http_route *const routes_tables[] = {routes_classic, routes_v1, routes_events, NULL};
 
 void routes_refuse(struct http_request *request, const char *message)
 {
