@@ -18,11 +18,14 @@ struct active_entry {
     _Atomic int64_t bytes_done, bytes_per_second, bytes_total, durable;
     atomic_bool broken;
     _Atomic uint64_t version;
+    _Atomic int64_t rate_limit;
+    atomic_int max_ranges, priority;
 
     /* protected by lock */
     struct active_entry *next;
     enum task_state state;
     bool decided; /* it is ending: too late for wishes */
+    bool changed; /* people have set the limits */
     struct active_waiter *waiters;
 };
 
@@ -129,6 +132,48 @@ int64_t active_durable(const struct active_entry *entry)
     return atomic_load(&entry->durable);
 }
 
+int64_t active_rate_limit(const struct active_entry *entry)
+{
+    return atomic_load(&entry->rate_limit);
+}
+
+int active_max_ranges(const struct active_entry *entry)
+{
+    return atomic_load(&entry->max_ranges);
+}
+
+int active_priority(const struct active_entry *entry)
+{
+    return atomic_load(&entry->priority);
+}
+
+static void set_limits(struct active_entry *entry, const struct task *task)
+{
+    atomic_store(&entry->rate_limit, task->rate_limit);
+    atomic_store(&entry->max_ranges, task->max_ranges);
+    atomic_store(&entry->priority, task->priority);
+}
+
+void active_begin_limits(struct active *active, struct active_entry *entry,
+                         const struct task *task)
+{
+    pthread_mutex_lock(&active->lock);
+    if (!entry->changed)
+        set_limits(entry, task);
+    pthread_mutex_unlock(&active->lock);
+}
+
+void active_change_limits(struct active *active, const struct task *task)
+{
+    pthread_mutex_lock(&active->lock);
+    struct active_entry *entry = find_locked(active, task->row);
+    if (entry) {
+        set_limits(entry, task);
+        entry->changed = true;
+    }
+    pthread_mutex_unlock(&active->lock);
+}
+
 uint64_t active_version(const struct active_entry *entry)
 {
     return atomic_load(&entry->version);
@@ -190,6 +235,24 @@ bool active_look(struct active *active, int64_t row, struct active_view *ret_vie
         };
     pthread_mutex_unlock(&active->lock);
     return entry;
+}
+
+int active_list(struct active *active, unsigned states, int64_t **ret_rows, size_t *ret_count)
+{
+    size_t size = 0, count = 0;
+    pthread_mutex_lock(&active->lock);
+    for (const struct active_entry *entry = active->entries; entry; entry = entry->next)
+        size += states >> entry->state & 1;
+    int64_t *rows = calloc(size + 1, sizeof *rows);
+    for (const struct active_entry *entry = active->entries; entry && rows; entry = entry->next)
+        if (states >> entry->state & 1)
+            rows[count++] = entry->row;
+    pthread_mutex_unlock(&active->lock);
+    if (!rows)
+        return -ENOMEM;
+    *ret_rows = rows;
+    *ret_count = count;
+    return 0;
 }
 
 bool active_add_wish(struct active *active, int64_t row, struct active_waiter *waiter)

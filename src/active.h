@@ -5,6 +5,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "core/task.h"
@@ -50,6 +51,11 @@ void active_set_bytes(struct active_entry *entry, int64_t bytes, int64_t per_sec
 void active_set_total(struct active_entry *entry, int64_t total); /* bytes, -1: not known */
 enum active_wish active_wished(const struct active_entry *entry);
 int64_t active_durable(const struct active_entry *entry);
+/* What its task may take: bytes per second (0: any), ranges at once (0: as configured). Set by
+ * active_begin_limits, and by people meanwhile. */
+int64_t active_rate_limit(const struct active_entry *entry);
+int active_max_ranges(const struct active_entry *entry);
+int active_priority(const struct active_entry *entry);
 /* Which version of the file its bytes are of; a new one when the bytes are given up. */
 uint64_t active_version(const struct active_entry *entry);
 void active_new_version(struct active_entry *entry);
@@ -61,8 +67,16 @@ bool active_is_broken(const struct active_entry *entry);
 void active_set_durable(struct active *active, int64_t row, uint64_t version, int64_t bytes);
 /* Tells of those that are DOWNLOADING; `see` is called under the lock: quick, and calls nobody. */
 void active_each(struct active *active, manager_see see, void *data);
+/* As the task says that was fetched after active_enter; if people changed it in between, that stands. */
+void active_begin_limits(struct active *active, struct active_entry *entry,
+                         const struct task *task);
+/* People changed it: takes effect at once, if it is in hand. */
+void active_change_limits(struct active *active, const struct task *task);
 /* False: nobody has it in hand. */
 bool active_look(struct active *active, int64_t row, struct active_view *ret_view);
+/* The rows of those in these states (1 << state, or'ed), in no order; the caller frees them. 0 or
+ * -ENOMEM. */
+int active_list(struct active *active, unsigned states, int64_t **ret_rows, size_t *ret_count);
 /* Takes the waiter (from malloc) when the task is DOWNLOADING and not just ending; false: it is not. */
 bool active_add_wish(struct active *active, int64_t row, struct active_waiter *waiter);
 /* No more wishes are taken; the strongest one, and who waits. The waiters are the caller's to answer

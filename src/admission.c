@@ -61,8 +61,7 @@ static int compare_dests(const void *a, const void *b)
     return strcmp(a, b);
 }
 
-/* Takes `dest` when true. */
-static bool reserve(struct admission *admission, char *dest)
+bool admission_reserve(struct admission *admission, char *dest)
 {
     pthread_mutex_lock(&admission->lock);
     void *node = tsearch(dest, &admission->reserved, compare_dests);
@@ -71,7 +70,7 @@ static bool reserve(struct admission *admission, char *dest)
     return ours;
 }
 
-static void unreserve(struct admission *admission, char *dest)
+void admission_unreserve(struct admission *admission, char *dest)
 {
     if (!dest)
         return;
@@ -105,7 +104,7 @@ static int ask_holder(struct admission *admission, struct files_channel *channel
     char *dest = task_dest(task);
     if (!dest)
         return -ENOMEM;
-    if (!reserve(admission, dest)) {
+    if (!admission_reserve(admission, dest)) {
         free(dest);
         return SOMEBODY_COMING;
     }
@@ -122,7 +121,7 @@ static int ask_holder(struct admission *admission, struct files_channel *channel
     if (r == NOBODY)
         *ret_reserved = dest;
     else
-        unreserve(admission, dest);
+        admission_unreserve(admission, dest);
     return r;
 }
 
@@ -232,7 +231,7 @@ static int move_part(struct files_channel *channel, const struct task *task, con
 static int store_settled(struct admission *admission, struct task *task, char *reserved)
 {
     int r = engine_store_update(admission->engine, task);
-    unreserve(admission, reserved);
+    admission_unreserve(admission, reserved);
     return r < 0 && r != -EEXIST ? -EHOSTDOWN : r; /* no fault of the user's file system */
 }
 
@@ -248,7 +247,7 @@ int admission_settle(struct admission *admission, struct files_channel *channel,
         return r < 0 ? r : -EEXIST;
     r = move_part(channel, task, old_part, FILER_TIMEOUT);
     if (r < 0) {
-        unreserve(admission, reserved);
+        admission_unreserve(admission, reserved);
         return r;
     }
     task->admitted = true;
@@ -317,8 +316,8 @@ void admission_describe(int error, const char *directory, char message[static 51
     }
 }
 
-/* Not for want of permission, or of a directory that could be: it may well work another time. */
-static bool may_pass(int error)
+/* Not for want of permission, or of a directory that could be. */
+bool admission_may_pass(int error)
 {
     switch (error) {
     case -EIO:
@@ -350,7 +349,7 @@ static void unbook(struct add_job *job)
 static void job_free(struct add_job *job)
 {
     unbook(job);
-    unreserve(job->admission, job->reserved);
+    admission_unreserve(job->admission, job->reserved);
     task_release(&job->task);
     free(job);
 }
@@ -363,7 +362,7 @@ static void refuse(struct add_job *job, int error, const char *message)
     job_free(job);
 }
 
-static const char *store_sentence(int error)
+const char *admission_store_sentence(int error)
 {
     switch (error) {
     case -ENOSPC:
@@ -403,10 +402,10 @@ static void enter_queue(struct engine *engine, const struct task *task)
 /* Once more from the start: somebody came between. */
 static void put_again(struct add_job *job)
 {
-    unreserve(job->admission, TAKE_PTR(job->reserved));
+    admission_unreserve(job->admission, TAKE_PTR(job->reserved));
     job->task.admitted = false;
     if (lanes_put(job->admission->lanes, job->task.uid, &job->job) < 0)
-        refuse(job, -ESHUTDOWN, store_sentence(-ESHUTDOWN));
+        refuse(job, -ESHUTDOWN, admission_store_sentence(-ESHUTDOWN));
 }
 
 /* On the store's thread, after the commit. */
@@ -418,7 +417,7 @@ static void on_stored(void *data, int result)
     } else if (result < 0) {
         log_error("task=%s user=%s cannot be stored: %s", job->task.id, job->task.user,
                   strerror(-result));
-        refuse(job, result, store_sentence(result));
+        refuse(job, result, admission_store_sentence(result));
     } else {
         unbook(job);
         enter_queue(job->admission->engine, &job->task);
@@ -430,7 +429,7 @@ static void store_job(struct add_job *job)
 {
     struct store *store = job->admission->engine->store;
     if (store_add(store, &job->task, &job->task.row, on_stored, job) < 0)
-        refuse(job, -ENOMEM, store_sentence(-ENOMEM));
+        refuse(job, -ENOMEM, admission_store_sentence(-ENOMEM));
 }
 
 /* The dest is that of an unfinished task already. */
@@ -451,7 +450,7 @@ static void answer_twin(struct add_job *job)
         job_free(job);
     } else {
         refuse(job, r < 0 ? r : -EEXIST,
-               r < 0 ? store_sentence(r) : "another user's task is going to make that file");
+               r < 0 ? admission_store_sentence(r) : "another user's task is going to make that file");
     }
     if (r == 0)
         task_release(&twin);
@@ -478,8 +477,7 @@ static void answer_taken(struct add_job *job, enum holder holder)
     }
 }
 
-/* The user's file system is given up on for now. */
-static void hold_user(struct engine *engine, uid_t uid, struct files_channel **channel)
+void admission_hold_user(struct engine *engine, uid_t uid, struct files_channel **channel)
 {
     log_warning("uid=%u the file system does not answer; this user's tasks wait", uid);
     queue_hold(engine->queue, uid, QUEUE_HOLD_STORAGE, true);
@@ -496,6 +494,21 @@ static int settle_job(struct add_job *job, struct files_channel *channel)
     return r;
 }
 
+bool admission_can_wait(int error)
+{
+    return error == -ETIMEDOUT || error == -EAGAIN || error == -ENOSPC || error == -EDQUOT;
+}
+
+/* False: it has been refused. */
+static bool find_after(struct add_job *job)
+{
+    char message[512];
+    int r = admission_find_after(job->admission->engine, &job->task, message);
+    if (r < 0)
+        refuse(job, r, r == -EDOM ? message : admission_store_sentence(r));
+    return r == 0;
+}
+
 static void admit(struct add_job *job, struct files_channel **channel, bool *stuck)
 {
     struct engine *engine = job->admission->engine;
@@ -504,19 +517,19 @@ static void admit(struct add_job *job, struct files_channel **channel, bool *stu
         r = *stuck ? -ETIMEDOUT : *channel ? settle_job(job, *channel) : -ENOMEM;
     if (r == -ETIMEDOUT && !*stuck) {
         *stuck = true;
-        hold_user(engine, job->task.uid, channel);
+        admission_hold_user(engine, job->task.uid, channel);
     }
-    if (r == NOBODY || r == -ETIMEDOUT || r == -EAGAIN || r == -ENOSPC || r == -EDQUOT) {
+    if (r == NOBODY || admission_can_wait(r)) {
         job->task.admitted = r == NOBODY;
         store_job(job);
     } else if (r > NOBODY) {
         answer_taken(job, (enum holder)r);
     } else if (r == -ESHUTDOWN || r == -EHOSTDOWN) {
-        refuse(job, r, store_sentence(r));
+        refuse(job, r, admission_store_sentence(r));
     } else {
         char message[512];
         admission_describe(r, job->task.directory, message);
-        refuse(job, may_pass(r) ? -EIO : -EACCES, message);
+        refuse(job, admission_may_pass(r) ? -EIO : -EACCES, message);
     }
 }
 
@@ -528,7 +541,8 @@ static void admit_batch(void *data, uid_t uid, struct files_channel **channel,
     while (jobs) {
         struct add_job *job = (struct add_job *)jobs;
         jobs = jobs->next;
-        admit(job, channel, &stuck);
+        if (find_after(job))
+            admit(job, channel, &stuck);
     }
 }
 
@@ -554,9 +568,9 @@ static int copy_login(const struct manager_add *add, struct task *task)
     return r < 0 ? r : copy_text(add->password, &task->password);
 }
 
-static int fill_task(struct admission *admission, const struct manager_add *add, struct task *task)
+int admission_fill(struct engine *engine, const struct manager_add *add, struct task *task)
 {
-    struct engine_options *options = engine_options_ref(admission->engine);
+    struct engine_options *options = engine_options_ref(engine);
     task_make_id(task->id);
     task->uid = add->uid;
     task->state = add->paused ? TASK_PAUSED : TASK_ENQUEUED;
@@ -566,6 +580,8 @@ static int fill_task(struct admission *admission, const struct manager_add *add,
     task->name_is_final = add->classic || add->name || options->unique_names;
     task->retries = add->retries;
     task->priority = add->priority;
+    task->rate_limit = add->rate_limit;
+    task->max_ranges = add->max_ranges;
     task->not_before = add->not_before;
     task->wait = add->not_before ? TASK_WAIT_START : TASK_WAIT_NONE;
     task->name = first_name(add, options);
@@ -580,13 +596,40 @@ static int fill_task(struct admission *admission, const struct manager_add *add,
         r = copy_text(add->directory ? add->directory : options->default_directory,
                       &task->directory);
     if (r == 0)
-        r = (task->host = hosts_number(admission->engine->host_key, task->url)) ? 0 : -ENOMEM;
+        r = (task->host = hosts_number(engine->host_key, task->url)) ? 0 : -ENOMEM;
     if (r == 0)
         r = copy_text(add->checksum, &task->checksum);
     if (r == 0)
         r = copy_text(add->headers, &task->headers);
-    engine_options_unref(admission->engine, options);
+    if (r == 0)
+        r = copy_text(add->label, &task->label);
+    if (r == 0)
+        r = copy_text(add->mirrors, &task->mirrors);
+    if (r == 0)
+        r = copy_text(add->after, &task->after);
+    engine_options_unref(engine, options);
     return r;
+}
+
+int admission_find_after(struct engine *engine, struct task *task, char message[static 512])
+{
+    struct task found;
+    if (!task->after)
+        return 0;
+    int r = store_find(engine->store, task->uid, task->after, &found);
+    if (r == -ENOENT || r == -EMLINK) {
+        snprintf(message, 512,
+                 r == -ENOENT ? "after: you have no task with the id %s"
+                              : "after: several of your tasks begin with %s; give more of the id",
+                 task->after);
+        return -EDOM;
+    }
+    if (r < 0)
+        return r;
+    free(task->after);
+    task->after = strdup(found.id);
+    task_release(&found);
+    return task->after ? 0 : -ENOMEM;
 }
 
 /* 0, -ENOMEM, or -EDQUOT: the user has enough. */
@@ -605,14 +648,14 @@ void admission_add(struct admission *admission, const struct manager_add *add, m
 {
     struct add_job *job = calloc(1, sizeof *job);
     if (!job) {
-        done(data, &(struct manager_reply){.error = -ENOMEM, .message = store_sentence(-ENOMEM)});
+        done(data, &(struct manager_reply){.error = -ENOMEM, .message = admission_store_sentence(-ENOMEM)});
         return;
     }
     job->admission = admission;
     job->deadline = units_now_boottime() + ANSWER_WITHIN;
     job->done = done;
     job->data = data;
-    int r = fill_task(admission, add, &job->task);
+    int r = admission_fill(admission->engine, add, &job->task);
     if (r == 0)
         r = book(job);
     if (r == -EDQUOT) {
@@ -624,7 +667,7 @@ void admission_add(struct admission *admission, const struct manager_add *add, m
     if (r == 0)
         r = lanes_put(admission->lanes, add->uid, &job->job);
     if (r < 0)
-        refuse(job, r, store_sentence(r));
+        refuse(job, r, admission_store_sentence(r));
 }
 
 /* --- life --- */

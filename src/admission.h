@@ -32,5 +32,25 @@ int admission_settle(struct admission *admission, struct files_channel *channel,
 int admission_rename(struct admission *admission, struct files_channel *channel, struct task *task,
                      char *name);
 
+/* What adding many at once (batch) has in common with adding one. */
+
+/* Makes the task that is asked for, not admitted yet. 0 or -ENOMEM; the caller releases it. */
+int admission_fill(struct engine *engine, const struct manager_add *add, struct task *task);
+/* The id of the task that it is to come after, in place of the beginning of one. 0; -EDOM: there is
+ * none, or several (`message` says it); or a negative errno of the store's. May block. */
+int admission_find_after(struct engine *engine, struct task *task, char message[static 512]);
+/* Keeps others from a dest that is on its way into the store, and takes it (from malloc), when true. */
+bool admission_reserve(struct admission *admission, char *dest);
+/* Lets others have it, and frees it. NULL is fine. */
+void admission_unreserve(struct admission *admission, char *dest);
+/* Whether a task can wait for a directory that failed in this way, not admitted yet. */
+bool admission_can_wait(int error);
+/* Whether it may well work another time. */
+bool admission_may_pass(int error);
+/* The user's file system is given up on for now; closes the channel. */
+void admission_hold_user(struct engine *engine, uid_t uid, struct files_channel **channel);
+/* A sentence about a store that could not. */
+const char *admission_store_sentence(int error);
+
 /* A sentence about a directory that cannot be used. */
 void admission_describe(int error, const char *directory, char message[static 512]);

@@ -47,6 +47,7 @@ struct attempt {
     int64_t measured_at;
     int64_t measured; /* bytes, when the rate was measured last */
     int64_t rate;     /* bytes per second */
+    int64_t counted;  /* bytes that the service's counters know of */
     int64_t synced;   /* bytes that a sync was asked for, or are on disk */
     int64_t flushed;  /* bytes that the disk was set to work on */
 };
@@ -148,7 +149,7 @@ static void on_version(void *data, const struct download_head *head, int64_t tot
     replace(&task->last_modified, head->last_modified);
     task->bytes_total = total;
     active_set_total(attempt->entry, total);
-    task->written = start;
+    task->written = attempt->counted = start;
     if (why) {
         engine_set_error(task, "changed", why);
         log_info("task=%s user=%s starts from zero: %s", task->id, task->user, why);
@@ -172,10 +173,20 @@ static void record(struct attempt *attempt, int64_t now)
     attempt->recorded_at = now;
 }
 
+/* What came since the last time, for the counters; not more often than the rate is measured. */
+static void count_bytes(struct attempt *attempt, int64_t now)
+{
+    int64_t written = attempt->task.written;
+    if (written > attempt->counted)
+        stats_bytes(attempt->engine->stats, (uint64_t)(written - attempt->counted), now);
+    attempt->counted = written;
+}
+
 static void measure(struct attempt *attempt, int64_t now)
 {
     int64_t elapsed = now - attempt->measured_at;
     if (elapsed >= MEASURE_EVERY) {
+        count_bytes(attempt, now);
         int64_t rate = (attempt->task.written - attempt->measured) * 1000 / elapsed;
         attempt->rate = attempt->rate < 0 ? rate : (attempt->rate + rate) / 2;
         attempt->measured = attempt->task.written;
@@ -257,6 +268,7 @@ static void put_back(struct attempt *attempt, int64_t at, enum queue_reason reas
     struct engine *engine = attempt->engine;
     struct task *task = &attempt->task;
     task->drop_part = false;
+    task->priority = active_priority(attempt->entry); /* people may have changed it meanwhile */
     engine_move(engine, attempt->entry, task, TASK_PUT_BACK);
     active_leave(engine->active, TAKE_PTR(attempt->entry));
     struct queue_task queued = engine_queued(engine, task);
@@ -609,6 +621,7 @@ static int transfer(struct attempt *attempt)
     int r = transfer_run(attempt->tools->transfer, &job, &download, &ops, &attempt->outcome);
     if (task->has_part)
         task->written = attempt->outcome.written;
+    count_bytes(attempt, units_now_boottime());
     task->was_global = task->was_global || attempt->outcome.download.was_global;
     return r;
 }
@@ -621,6 +634,7 @@ static void start(struct attempt *attempt)
     attempt->rate = -1;
     struct resume_known known = known_bytes(attempt);
     task->written = attempt->measured = attempt->synced = attempt->flushed = known.have;
+    attempt->counted = known.have;
     active_set_bytes(attempt->entry, known.have, 0);
     replace(&task->boot_id, attempt->engine->boot_id[0] ? attempt->engine->boot_id : NULL);
 
@@ -703,9 +717,11 @@ void attempt_run(struct attempt_rooms *rooms, struct worker_tools *tools,
     if (early > 0)
         engine_put_back(engine, queued, units_now_boottime() + early, QUEUE_START_TIME);
     else if (finisher_reserve(rooms->finisher, queued->uid, &attempt.place) == 0 &&
-             active_enter(engine->active, &attempt.task, TASK_ENQUEUED, &attempt.entry) == 0)
+             active_enter(engine->active, &attempt.task, TASK_ENQUEUED, &attempt.entry) == 0) {
+        active_begin_limits(engine->active, attempt.entry, &attempt.task);
         run(&attempt);
-    else
+    } else {
         engine_put_back(engine, queued, units_now_boottime() + DISK_WAIT, QUEUE_RETRY);
+    }
     release(&attempt, queued->uid);
 }

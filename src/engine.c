@@ -101,6 +101,12 @@ void engine_release(struct engine *engine)
     pthread_mutex_destroy(&engine->lock);
 }
 
+void engine_set_rate_limit(struct engine *engine, int64_t bytes_per_second)
+{
+    (void)engine;
+    (void)bytes_per_second;
+}
+
 int engine_set_listeners(struct engine *engine, const struct address_endpoint *listeners,
                          size_t count)
 {
@@ -343,6 +349,7 @@ struct manager_view engine_view(struct engine *engine, struct task *task)
     } else if (queue_why(engine->queue, task->row, &view.reason, &until) == 0) {
         task->state = TASK_ENQUEUED;
         view.waits = true;
+        view.position = queue_position(engine->queue, task->row);
         view.until = until ? units_now_realtime() + until - units_now_boottime() : 0;
     }
     return view;

@@ -80,6 +80,8 @@ void engine_release(struct engine *engine);
 
 /* New options for what starts from now on. 0 or -ENOMEM (the old ones stay). */
 int engine_set_options(struct engine *engine, const struct settings *settings);
+/* For all downloads together, from now on, those that run too; 0: none. */
+void engine_set_rate_limit(struct engine *engine, int64_t bytes_per_second);
 /* Copies them. Before the workers start. 0 or -ENOMEM. */
 int engine_set_listeners(struct engine *engine, const struct address_endpoint *listeners,
                          size_t count);

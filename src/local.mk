@@ -4,12 +4,18 @@ src_libmanager_a_SOURCES = \
 	src/active.c src/active.h \
 	src/admission.c src/admission.h \
 	src/attempt.c src/attempt.h \
+	src/batch.c src/batch.h \
 	src/disk.c src/disk.h \
 	src/engine.c src/engine.h \
+	src/filter.c src/filter.h \
 	src/finisher.c src/finisher.h \
 	src/hosts.c src/hosts.h \
+	src/knobs.c src/knobs.h \
 	src/lanes.c src/lanes.h \
+	src/lists.c src/lists.h \
 	src/manager.c src/manager.h \
+	src/many.c src/many.h \
+	src/overview.c src/overview.h \
 	src/timer.c src/timer.h \
 	src/verbs.c src/verbs.h \
 	src/worker.c src/worker.h

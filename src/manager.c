@@ -13,11 +13,16 @@
 
 #include "admission.h"
 #include "attempt.h"
+#include "batch.h"
 #include "common/cleanup.h"
 #include "common/log.h"
 #include "common/units.h"
 #include "engine.h"
 #include "finisher.h"
+#include "knobs.h"
+#include "lists.h"
+#include "many.h"
+#include "overview.h"
 #include "timer.h"
 #include "verbs.h"
 #include "worker.h"
@@ -40,12 +45,16 @@ struct manager {
     struct engine engine;
     struct attempt_rooms rooms;
     struct admission *admission;
+    struct batches *batches;
     struct finisher *finisher;
     struct workers *workers;
     struct verbs *verbs;
+    struct lists *lists;
+    struct many *many;
+    struct overviews *overviews;
     struct timer *timer;
     _Atomic int64_t prune_at; /* boot time */
-    unsigned max_tasks;       /* what manager_start begins with */
+    struct knobs *knobs;
 };
 
 static const char STOPPING[] = "the service is stopping; try again in a moment";
@@ -57,7 +66,8 @@ struct verb {
     uid_t scope;
     int64_t *rows; /* clear */
     size_t count;
-    int64_t until; /* pause: boot time, 0: until resumed */
+    int64_t until; /* pause: ms since the epoch, 0: until resumed */
+    int64_t until_boot;
     manager_done done;
     void *data;
 };
@@ -85,7 +95,8 @@ static struct verb *verb_begin(struct manager *manager, uid_t scope, manager_don
 
 static void verb_end(struct verb *verb, int error)
 {
-    struct manager_reply reply = {.error = error, .count = verb->count};
+    struct manager_reply reply = {.error = error, .count = verb->count, .until = verb->until,
+                                  .everybody = verb->scope == MANAGER_EVERYBODY};
     if (error == -ENOSPC)
         reply.message = "the service's disk is full: nothing was changed; make room there first";
     else if (error < 0)
@@ -103,6 +114,12 @@ void manager_add(struct manager *manager, const struct manager_add *add, manager
                  void *data)
 {
     admission_add(manager->admission, add, done, data);
+}
+
+void manager_add_many(struct manager *manager, const struct manager_add *adds, size_t count,
+                      manager_done done, void *data)
+{
+    batches_add(manager->batches, adds, count, done, data);
 }
 
 void manager_find(struct manager *manager, uid_t scope, const char *prefix, manager_done done,
@@ -140,6 +157,31 @@ void manager_forget(struct manager *manager, uid_t scope, const char *prefix, bo
 {
     verbs_ask(manager->verbs, delete_file ? VERB_FORGET_FILE : VERB_FORGET, scope, prefix, done,
               data);
+}
+
+void manager_first(struct manager *manager, uid_t scope, const char *prefix, manager_done done,
+                   void *data)
+{
+    verbs_ask(manager->verbs, VERB_FIRST, scope, prefix, done, data);
+}
+
+void manager_change(struct manager *manager, uid_t scope, const char *prefix,
+                    const struct manager_change *change, manager_done done, void *data)
+{
+    verbs_change(manager->verbs, scope, prefix, change, done, data);
+}
+
+void manager_do_many(struct manager *manager, enum manager_verb verb,
+                     const struct manager_filter *filter, const char *const *ids, size_t id_count,
+                     manager_done done, void *data)
+{
+    many_do(manager->many, verb, filter, ids, id_count, done, data);
+}
+
+void manager_list(struct manager *manager, const struct manager_filter *filter, int64_t after,
+                  size_t limit, manager_done done, void *data)
+{
+    lists_page(manager->lists, filter, after, limit, done, data);
 }
 
 /* --- clear --- */
@@ -200,35 +242,47 @@ static void on_paused(void *data, int result)
 {
     struct verb *verb = data;
     if (result == 0)
-        result = queue_pause(verb->manager->engine.queue, verb->scope, verb->until);
+        result = queue_pause(verb->manager->engine.queue, verb->scope, verb->until_boot);
     if (result == 0)
         engine_tell_many(&verb->manager->engine, verb->scope);
     timer_kick(verb->manager->timer);
     verb_end(verb, result);
 }
 
-void manager_pause(struct manager *manager, uid_t scope, unsigned seconds, manager_done done,
-                   void *data)
+static void pause_for(struct manager *manager, uid_t scope, int64_t length, manager_done done,
+                      void *data)
 {
     struct verb *verb = verb_begin(manager, scope, done, data);
     if (!verb)
         return;
-    struct store_pause pause = {.uid = scope};
-    if (seconds > 0) {
-        pause.length = (int64_t)seconds * 1000;
-        pause.until = units_now_realtime() + pause.length;
-        verb->until = units_now_boottime() + pause.length;
+    struct store_pause pause = {.uid = scope, .length = length};
+    if (length > 0) {
+        pause.until = verb->until = units_now_realtime() + length;
+        verb->until_boot = units_now_boottime() + length;
     }
     if (store_set_pause(manager->engine.store, &pause, on_paused, verb) < 0)
         verb_end(verb, -ENOMEM);
     pthread_rwlock_unlock(&manager->gate);
 }
 
+void manager_pause(struct manager *manager, uid_t scope, unsigned seconds, manager_done done,
+                   void *data)
+{
+    pause_for(manager, scope, (int64_t)seconds * 1000, done, data);
+}
+
+void manager_pause_until(struct manager *manager, uid_t scope, int64_t until, manager_done done,
+                         void *data)
+{
+    int64_t length = until - units_now_realtime();
+    pause_for(manager, scope, length > 0 ? length : 1, done, data);
+}
+
 static void on_resumed(void *data, int result)
 {
     struct verb *verb = data;
     if (result == 0) {
-        queue_resume(verb->manager->engine.queue, verb->scope);
+        verb->count = queue_resume(verb->manager->engine.queue, verb->scope);
         engine_tell_many(&verb->manager->engine, verb->scope);
     }
     verb_end(verb, result);
@@ -281,16 +335,48 @@ void manager_stats(struct manager *manager, struct stats_snapshot *ret_snapshot)
     stats_read(manager->engine.stats, units_now_boottime(), ret_snapshot);
 }
 
-int manager_set_max_tasks(struct manager *manager, unsigned number)
+void manager_overview(struct manager *manager, uid_t uid, manager_looked looked, void *data)
+{
+    overviews_look(manager->overviews, uid, looked, data);
+}
+
+/* --- settings at run time --- */
+
+void manager_settings(struct manager *manager, struct manager_setting_view ret_views[MANAGER_SETTINGS])
+{
+    knobs_read(manager->knobs, ret_views);
+}
+
+static int set_max_tasks(struct manager *manager)
+{
+    unsigned number = (unsigned)knobs_value(manager->knobs, MANAGER_MAX_TASKS);
+    int r = workers_resize(manager->workers, number);
+    if (r < 0)
+        log_error("not all of %u workers could be started: %s", number, strerror(-r));
+    else
+        log_info("max_tasks_num=%u", number);
+    return r;
+}
+
+/* Those that need no thread. */
+static void apply_limits(struct manager *manager)
+{
+    struct engine *engine = &manager->engine;
+    engine_set_rate_limit(engine, knobs_value(manager->knobs, MANAGER_RATE_LIMIT));
+    queue_set_host_max(engine->queue, (unsigned)knobs_value(manager->knobs, MANAGER_MAX_PER_HOST));
+}
+
+int manager_change_settings(struct manager *manager, const struct manager_settings_change *change)
 {
     pthread_rwlock_rdlock(&manager->gate);
-    bool stopping = atomic_load(&manager->engine.stopping);
-    int r = stopping ? -ESHUTDOWN : workers_resize(manager->workers, number);
+    int r = atomic_load(&manager->engine.stopping) ? -ESHUTDOWN : 0;
+    if (r == 0) {
+        knobs_turn(manager->knobs, change);
+        apply_limits(manager);
+        timer_kick(manager->timer);
+        r = change->set[MANAGER_MAX_TASKS] ? set_max_tasks(manager) : 0;
+    }
     pthread_rwlock_unlock(&manager->gate);
-    if (r < 0 && !stopping)
-        log_error("not all of %u workers could be started: %s", number, strerror(-r));
-    else if (r == 0)
-        log_info("max_tasks_num=%u", number);
     return r;
 }
 
@@ -299,8 +385,13 @@ void manager_reload(struct manager *manager, const struct settings *settings)
     if (engine_set_options(&manager->engine, settings) < 0)
         log_error("no memory for the new settings; the old ones stay");
     files_renew(manager->engine.files, settings->umask);
-    manager_set_max_tasks(manager, settings->max_tasks_num);
-    queue_set_host_max(manager->engine.queue, settings->max_per_host);
+    knobs_reset(manager->knobs, settings);
+    pthread_rwlock_rdlock(&manager->gate);
+    if (!atomic_load(&manager->engine.stopping)) {
+        apply_limits(manager);
+        set_max_tasks(manager);
+    }
+    pthread_rwlock_unlock(&manager->gate);
     atomic_store(&manager->prune_at, 0);
     timer_kick(manager->timer);
 }
@@ -518,6 +609,11 @@ static int64_t do_what_is_due(struct manager *manager)
     int64_t prune_at = atomic_load(&manager->prune_at);
     if (watch_at > prune_at)
         watch_at = prune_at;
+    int64_t knobs_at = knobs_tick(manager->knobs, now);
+    if (knobs_at == 0) /* a time has come just now */
+        apply_limits(manager);
+    else if (watch_at > knobs_at)
+        watch_at = knobs_at;
     return next != 0 && next < watch_at ? next : watch_at;
 }
 
@@ -587,9 +683,17 @@ static int create_rooms(struct manager *manager)
     struct engine *engine = &manager->engine;
     int r = admission_create(engine, &manager->admission);
     if (r == 0)
+        r = batches_create(engine, manager->admission, &manager->batches);
+    if (r == 0)
         r = finisher_create(engine, &manager->finisher);
     if (r == 0)
         r = verbs_create(engine, manager->finisher, &manager->verbs);
+    if (r == 0)
+        r = lists_create(engine, &manager->lists);
+    if (r == 0)
+        r = many_create(engine, manager->verbs, &manager->many);
+    if (r == 0)
+        r = overviews_create(engine, &manager->overviews);
     manager->rooms = (struct attempt_rooms){
         .engine = engine,
         .admission = manager->admission,
@@ -607,8 +711,9 @@ int manager_create(const struct settings *settings, const char *boot_id, struct 
     if (!manager)
         return -ENOMEM;
     pthread_rwlock_init(&manager->gate, NULL);
-    manager->max_tasks = settings->max_tasks_num;
     int r = engine_init(&manager->engine, settings);
+    if (r == 0)
+        r = knobs_create(settings, &manager->knobs);
     manager->engine.kick = kick_timer;
     manager->engine.kick_data = manager;
     if (events)
@@ -639,7 +744,8 @@ int manager_set_listeners(struct manager *manager, const struct address_endpoint
 
 int manager_start(struct manager *manager)
 {
-    return manager_set_max_tasks(manager, manager->max_tasks);
+    apply_limits(manager);
+    return set_max_tasks(manager);
 }
 
 static int64_t time_left(int64_t until)
@@ -655,6 +761,10 @@ static int stop_threads(struct manager *manager, int64_t until)
     if (manager->workers)
         r = workers_join(manager->workers, time_left(until));
     if (manager->admission && admission_stop(manager->admission, time_left(until)) < 0)
+        r = -ETIMEDOUT;
+    if (manager->batches && batches_stop(manager->batches, time_left(until)) < 0)
+        r = -ETIMEDOUT;
+    if (manager->overviews && overviews_stop(manager->overviews, time_left(until)) < 0)
         r = -ETIMEDOUT;
     if (manager->finisher && finisher_stop(manager->finisher, time_left(until)) < 0)
         r = -ETIMEDOUT;
@@ -674,8 +784,12 @@ int manager_stop(struct manager *manager)
         files_shutdown(engine->files); /* whoever still waits for a filer waits no longer */
     if (r < 0)
         r = stop_threads(manager, units_now_boottime() + LAST_PATIENCE);
+    if (manager->many)
+        many_stop(manager->many); /* whose verbs still run */
     if (manager->verbs)
         verbs_stop(manager->verbs);
+    if (manager->lists)
+        lists_stop(manager->lists);
     if (r < 0) {
         store_sync(engine->store);
         return r;
@@ -690,8 +804,12 @@ void manager_destroy(struct manager *manager)
     if (!manager)
         return;
     workers_destroy(manager->workers);
+    overviews_destroy(manager->overviews);
+    many_destroy(manager->many);
+    lists_destroy(manager->lists);
     verbs_destroy(manager->verbs);
     finisher_destroy(manager->finisher);
+    batches_destroy(manager->batches);
     admission_destroy(manager->admission);
     files_destroy(manager->engine.files);
     disk_destroy(manager->engine.disk);
@@ -699,6 +817,7 @@ void manager_destroy(struct manager *manager)
     stats_destroy(manager->engine.stats);
     queue_destroy(manager->engine.queue);
     engine_release(&manager->engine);
+    knobs_destroy(manager->knobs);
     pthread_rwlock_destroy(&manager->gate);
     free(manager);
 }

@@ -56,6 +56,7 @@ struct manager_view {
     bool waits;
     enum queue_reason reason; /* with `waits`: why ... */
     int64_t until; /* ... and until when (ms since the epoch), 0: nobody knows */
+    unsigned position; /* in its user's line, from 1; 0: it stands in none, or too far back */
     int64_t bytes_done; /* right now */
     int64_t bytes_per_second; /* -1: does not run */
 };
@@ -63,14 +64,18 @@ struct manager_view {
 /*
  * The outcome of a verb: called exactly once, on another thread or before the verb returns, no lock
  * held. `error` is 0 or a negative errno, then `message` is a sentence for the person who asked.
- * `view` (borrowed) comes with what is about one task, `count` with clear.
+ * `view` (borrowed) comes with what is about one task, `count` with clear; with what is about many, it
+ * is the first of `count`.
  */
 struct manager_reply {
     int error;
     const char *message;
     const struct manager_view *view;
     bool twin; /* add with TASK_SKIP: an unfinished task has that dest already; `view` is that one */
+    bool everybody; /* pause: not one user's alone */
+    int64_t until; /* pause: ms since the epoch, 0: until resumed */
     size_t count;
+    int64_t next; /* list: where the next page begins; 0: there is none */
 };
 typedef void (*manager_done)(void *data, const struct manager_reply *reply);
 
@@ -89,15 +94,29 @@ struct manager_add { /* borrowed for the call */
     int retries; /* -1: as configured */
     int priority;
     int64_t not_before; /* ms since the epoch; 0: as soon as it can */
+    const char *label; /* or NULL */
+    const char *mirrors; /* other URLs of the same file (checked as `url`), each ended by '\n', in the
+                          * order they are tried; or NULL */
+    const char *after; /* the id of a task of the same user, or a prefix of it, which has to be FINISHED
+                        * first; or NULL */
+    int64_t rate_limit; /* bytes per second; 0: none of its own */
+    int max_ranges; /* 0: as configured */
     bool paused; /* begins PAUSED */
 };
 
-/* Replies after the commit with the task as it was added. -EDQUOT: as many of the user's wait as
+/* Replies after the commit with the task as it was added. -EDOM: what a field refers to is not there
+ * (the message names it); -EDQUOT: as many of the user's wait as
  * may (max-waiting-per-user); -EACCES: the user cannot write there; -EIO: not now (the message says
  * why); -EEXIST: with TASK_OVERWRITE, an unfinished task has that dest; -ENOSPC, -EIO: the
  * store could not; -ESHUTDOWN. */
 void manager_add(struct manager *manager, const struct manager_add *add, manager_done done,
                  void *data);
+
+#define MANAGER_ADD_MAX 10000
+/* The same for many (up to MANAGER_ADD_MAX) of one user, all or none; messages say which one is wrong.
+ * Replies with all of them, in the same order. */
+void manager_add_many(struct manager *manager, const struct manager_add *adds, size_t count,
+                      manager_done done, void *data);
 
 /* The following are about one task, by id or prefix, among the tasks of `scope`: -ENOENT, -EMLINK
  * (ambiguous); -EBUSY: its state does not take that verb, the message says what would help. They reply
@@ -113,15 +132,76 @@ void manager_cancel(struct manager *manager, uid_t scope, const char *prefix, bo
                     manager_done done, void *data);
 void manager_retry(struct manager *manager, uid_t scope, const char *prefix, manager_done done,
                    void *data);
+/* To the head of its user's line, with the priority of the one that led it. */
+void manager_first(struct manager *manager, uid_t scope, const char *prefix, manager_done done,
+                   void *data);
+
+enum manager_change_field { /* or'ed */
+    MANAGER_CHANGE_URL = 1,
+    MANAGER_CHANGE_PRIORITY = 2,
+    MANAGER_CHANGE_NOT_BEFORE = 4,
+    MANAGER_CHANGE_LABEL = 8,
+    MANAGER_CHANGE_RATE_LIMIT = 16,
+    MANAGER_CHANGE_MAX_RANGES = 32,
+};
+struct manager_change { /* borrowed for the call */
+    unsigned fields; /* enum manager_change_field: which of these count */
+    const char *url; /* keeps the bytes; of another origin, it drops header fields and login */
+    int priority;
+    int64_t not_before;
+    const char *label; /* "": none */
+    int64_t rate_limit;
+    int max_ranges;
+};
+/* What waits moves in the line, if need be; what runs goes on by the new limits at once. -EBUSY: the state
+ * does not allow it. */
+void manager_change(struct manager *manager, uid_t scope, const char *prefix,
+                    const struct manager_change *change, manager_done done, void *data);
 /* An ended task is removed; `delete_file`: its file too, if it is still the one that was written. */
 void manager_forget(struct manager *manager, uid_t scope, const char *prefix, bool delete_file,
                     manager_done done, void *data);
 
+/* Which tasks are meant; borrowed for the call. */
+struct manager_filter {
+    uid_t scope;
+    uid_t reader;      /* who asks: in others' URLs `text` is looked for without their queries */
+    const char *user;  /* by name; NULL: any of the scope's */
+    unsigned states;   /* 1 << state, or'ed; 0: any */
+    const char *host;  /* "example.org", "example.org:8080"; NULL: any */
+    const char *text;  /* in URL, name or label, ASCII letters of either case alike; NULL: any */
+    int64_t since, until; /* those that had not ended before, and were there then; ms since the
+                           * epoch, 0: any */
+};
+#define MANAGER_LIST_MAX 1000
+/* The newest `limit` (at most MANAGER_LIST_MAX) from `after` on (an earlier `next`; 0: from the newest
+ * of all). It looks for a second at most: there may be fewer, and a next page all the same. */
+void manager_list(struct manager *manager, const struct manager_filter *filter, int64_t after,
+                  size_t limit, manager_done done, void *data);
+
+enum manager_verb {
+    MANAGER_HOLD,
+    MANAGER_RELEASE,
+    MANAGER_CANCEL,
+    MANAGER_CANCEL_KEEP,
+    MANAGER_RETRY,
+    MANAGER_FORGET,
+    MANAGER_FORGET_FILE,
+};
+/* A verb for each task of the filter, or with these ids (or prefixes) among those of its scope; those
+ * that do not take it are skipped. Replies with the count of those that did. */
+void manager_do_many(struct manager *manager, enum manager_verb verb,
+                     const struct manager_filter *filter, const char *const *ids, size_t id_count,
+                     manager_done done, void *data);
+
 /* Waiting ones become CLEARED; replies after the commit, counters moved. */
 void manager_clear(struct manager *manager, uid_t scope, manager_done done, void *data);
-/* `seconds` 0: until resumed. Replies after the commit. */
+/* `seconds` 0: until resumed. Replies after the commit, with the time that it is until. */
 void manager_pause(struct manager *manager, uid_t scope, unsigned seconds, manager_done done,
                    void *data);
+/* `until`: ms since the epoch. */
+void manager_pause_until(struct manager *manager, uid_t scope, int64_t until, manager_done done,
+                         void *data);
+/* Replies with the count of pauses that this ended, 0 or 1. */
 void manager_resume(struct manager *manager, uid_t scope, manager_done done, void *data);
 
 /* Replies when the queue's lock could be had and the store's writer has come round, whatever the store
@@ -144,6 +224,40 @@ struct manager_running {
 typedef void (*manager_see)(void *data, const struct manager_running *running);
 void manager_each_running(struct manager *manager, manager_see see, void *data);
 
-/* These two answer at once. */
+/* What is to be seen at a glance. */
+struct manager_overview {
+    const uint64_t *own, *all; /* tasks by state; of one's own those that are kept, of all as /stats */
+    const struct stats_series *series;
+    struct queue_pauses pauses;
+    const char *directory; /* the default one; NULL: it cannot be looked at ... */
+    int64_t free;          /* ... else how many bytes this user has room for there */
+};
+typedef void (*manager_looked)(void *data, int error, const struct manager_overview *overview);
+/* 0, or a negative errno as of the verbs. */
+void manager_overview(struct manager *manager, uid_t uid, manager_looked looked, void *data);
+
+/* What can be changed at run time, until the next start or reload. */
+enum manager_setting {
+    MANAGER_MAX_TASKS,
+    MANAGER_RATE_LIMIT, /* bytes per second for all together, 0: off */
+    MANAGER_MAX_PER_HOST,
+    MANAGER_SETTINGS, /* how many */
+};
+struct manager_setting_view {
+    int64_t value;
+    enum settings_source source;
+    char who[API_USER_MAX + 1]; /* set it at run time; "": nobody did, and `source` counts */
+    int64_t until;              /* then `source` counts again; ms since the epoch, 0: does not end */
+};
+struct manager_settings_change { /* borrowed */
+    bool set[MANAGER_SETTINGS];
+    int64_t value[MANAGER_SETTINGS];
+    int64_t until; /* of the rate limit; ms since the epoch, 0: until changed */
+    const char *who;
+};
+
+/* These answer at once. */
 void manager_stats(struct manager *manager, struct stats_snapshot *ret_snapshot);
-int manager_set_max_tasks(struct manager *manager, unsigned number);
+void manager_settings(struct manager *manager, struct manager_setting_view ret_views[MANAGER_SETTINGS]);
+/* 0, -ESHUTDOWN, or another errno (logged): not all workers could be started. */
+int manager_change_settings(struct manager *manager, const struct manager_settings_change *change);

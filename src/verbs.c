@@ -5,10 +5,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "common/cleanup.h"
 #include "common/log.h"
 #include "common/units.h"
+#include "core/url.h"
+#include "hosts.h"
 #include "lanes.h"
 
 #define IDLE          60000 /* ms until the thread that looks tasks up is ended */
@@ -28,6 +31,14 @@ struct verbs {
         *grasping; /* at most one for a task: a verb sees what the one before it made true */
 };
 
+struct verb_change {
+    struct manager_change wanted; /* its texts are the following */
+    char *url, *label;
+    struct store_change what; /* that has to be stored */
+    bool moved;               /* taken out of the queue meanwhile */
+    bool stored;
+};
+
 struct verb_job {
     struct lane_job job; /* first: lanes hand it back */
     struct verbs *verbs;
@@ -36,6 +47,7 @@ struct verb_job {
     char prefix[API_ID_LENGTH + 1];
     struct task task; /* as it was found, then as it becomes */
     enum task_state before;
+    struct verb_change *change; /* owned, or NULL */
     int64_t ended_at; /* before a retry; prune: the end that is long ago */
     int64_t until;    /* boot time: it is refused if the task cannot be grasped by then */
     int64_t row;      /* the task that it has grasped, 0: none */
@@ -77,9 +89,19 @@ static void let_go(struct verb_job *job)
     pthread_mutex_unlock(&verbs->lock);
 }
 
+static void change_free(struct verb_change *change)
+{
+    if (!change)
+        return;
+    free(change->url);
+    free(change->label);
+    free(change);
+}
+
 static void job_free(struct verb_job *job)
 {
     let_go(job);
+    change_free(job->change);
     task_release(&job->task);
     free(job);
 }
@@ -346,6 +368,197 @@ static void retry(void *data, struct files_channel *channel)
     change(job, TASK_RETRY);
 }
 
+/* --- first, and what else people change --- */
+
+/* Whoever has the task in hand has to know; who is just about to may have read it before. */
+static void tell_limits(struct verb_job *job, bool on_lane)
+{
+    struct engine *engine = job->verbs->engine;
+    struct active_view view;
+    enum queue_reason reason;
+    int64_t until;
+    active_change_limits(engine->active, &job->task);
+    bool settled = job->change->moved || task_state_ended(job->task.state) ||
+                   job->task.state == TASK_PAUSED ||
+                   active_look(engine->active, job->task.row, &view) ||
+                   queue_why(engine->queue, job->task.row, &reason, &until) == 0 ||
+                   units_now_boottime() >= job->until;
+    if (!settled) {
+        let_go(job);
+        if (on_lane)
+            lanes_defer(job->verbs->lanes, 0, &job->job, GRASP_EVERY);
+        else
+            settled = lanes_put(job->verbs->lanes, 0, &job->job) < 0;
+    }
+    if (settled)
+        answer(job);
+}
+
+/* A store_done. */
+static void on_altered(void *data, int result)
+{
+    struct verb_job *job = data;
+    struct engine *engine = job->verbs->engine;
+    if (job->change->moved)
+        engine_enqueue(engine, &job->task, result < 0 || job->kind == VERB_FIRST);
+    if (result < 0) {
+        refuse_error(job, result);
+        return;
+    }
+    log_info("task=%s user=%s changed", job->task.id, job->task.user);
+    job->change->stored = true;
+    tell_limits(job, false);
+}
+
+static void store_altered(struct verb_job *job)
+{
+    int r = store_change(job->verbs->engine->store, &job->task, job->change->what, on_altered, job);
+    if (r < 0)
+        on_altered(job, r);
+}
+
+/* Scheme, host and port are the same. */
+static bool is_same_origin(const char *one, const char *other)
+{
+    _cleanup_free_ char *host = hosts_of_url(one), *other_host = hosts_of_url(other);
+    size_t scheme = strcspn(one, ":");
+    return host && other_host && strcmp(host, other_host) == 0 &&
+           strcspn(other, ":") == scheme && strncasecmp(one, other, scheme) == 0;
+}
+
+/* What was meant for one server does not go to another. */
+static int retarget(struct verb_job *job)
+{
+    struct task *task = &job->task;
+    _cleanup_free_ char *url = NULL, *username = NULL, *password = NULL;
+    int r = url_take_login(job->change->url, &url, &username, &password);
+    uint64_t host = r == 0 ? hosts_number(job->verbs->engine->host_key, url) : 0;
+    if (r < 0 || !host)
+        return -ENOMEM;
+    bool same = is_same_origin(task->url, url);
+    job->change->what.secrets = !same || username;
+    if (!same)
+        task_forget_secrets(task);
+    if (username) {
+        free(task->username);
+        free(task->password);
+        task->username = TAKE_PTR(username);
+        task->password = TAKE_PTR(password);
+    }
+    free(task->url);
+    task->url = TAKE_PTR(url);
+    task->host = host;
+    task->mirror = 0;
+    task->was_global = false;
+    task->failures = 0;
+    if (task->wait != TASK_WAIT_START) { /* it has not been tried there */
+        task->wait = TASK_WAIT_NONE;
+        task->not_before = 0;
+    }
+    return 0;
+}
+
+static int apply_change(struct verb_job *job)
+{
+    struct verb_change *change = job->change;
+    const struct manager_change *wanted = &change->wanted;
+    struct task *task = &job->task;
+    if (wanted->fields & MANAGER_CHANGE_PRIORITY)
+        task->priority = wanted->priority;
+    if (wanted->fields & MANAGER_CHANGE_RATE_LIMIT)
+        task->rate_limit = wanted->rate_limit;
+    if (wanted->fields & MANAGER_CHANGE_MAX_RANGES)
+        task->max_ranges = wanted->max_ranges;
+    if (wanted->fields & MANAGER_CHANGE_LABEL) {
+        free(task->label);
+        task->label = TAKE_PTR(change->label);
+    }
+    if (wanted->fields & MANAGER_CHANGE_NOT_BEFORE) {
+        task->wait = TASK_WAIT_START;
+        task->not_before = wanted->not_before;
+    }
+    change->what.place = wanted->fields & (MANAGER_CHANGE_NOT_BEFORE | MANAGER_CHANGE_URL);
+    return wanted->fields & MANAGER_CHANGE_URL ? retarget(job) : 0;
+}
+
+/* NULL, or why it cannot be changed so in its state. */
+static const char *why_not(const struct verb_job *job)
+{
+    unsigned fields = job->change->wanted.fields;
+    enum task_state state = job->task.state;
+    if (fields == MANAGER_CHANGE_LABEL)
+        return NULL;
+    if (state == TASK_FINISHED)
+        return "only its label can be changed";
+    if (state == TASK_FINISHING)
+        return "only its label can be changed, since all its bytes are here";
+    if (task_state_ended(state) && fields & MANAGER_CHANGE_NOT_BEFORE)
+        return "retry it first; then it can be given a start time";
+    if (state == TASK_DOWNLOADING && fields & MANAGER_CHANGE_URL)
+        return "hold it, give it the new URL, then release it: it keeps its bytes";
+    if (state == TASK_DOWNLOADING && fields & MANAGER_CHANGE_NOT_BEFORE)
+        return "hold it, give it a start time, then release it";
+    return NULL;
+}
+
+/* True: done with, or in other hands. False: the task is just changing hands. */
+static bool try_alter(struct verb_job *job)
+{
+    struct engine *engine = job->verbs->engine;
+    struct verb_change *change = job->change;
+    struct task *task = &job->task;
+    struct active_view view;
+    bool in_hand = active_look(engine->active, task->row, &view) && !task_state_ended(task->state);
+    if (in_hand)
+        task->state = view.state;
+    bool waits = !in_hand && !task_state_ended(task->state) && task->state != TASK_PAUSED;
+    const char *hint = job->kind == VERB_CHANGE ? why_not(job)
+                       : waits                  ? NULL
+                                                : "only a waiting task can be first";
+    if (!hint && job->kind == VERB_FIRST && task->wait == TASK_WAIT_START &&
+        task->not_before > units_now_realtime())
+        hint = "it waits for its start time; give it another not_before";
+    if (hint) {
+        refuse_state(job, hint);
+        return true;
+    }
+    bool moves = waits && (job->kind == VERB_FIRST ||
+                           change->wanted.fields & (MANAGER_CHANGE_URL | MANAGER_CHANGE_PRIORITY |
+                                                    MANAGER_CHANGE_NOT_BEFORE));
+    if (moves && queue_remove(engine->queue, task->row) < 0)
+        return false;
+    change->moved = moves;
+    if (moves)
+        task->state = TASK_ENQUEUED;
+    int r = 0;
+    if (job->kind == VERB_CHANGE) {
+        r = apply_change(job);
+    } else {
+        int lead = queue_lead(engine->queue, task->uid, task->priority);
+        task->priority = lead > task->priority ? lead : task->priority;
+        task->wait = TASK_WAIT_NONE;
+        task->not_before = 0;
+        change->what.place = true;
+    }
+    if (r < 0)
+        on_altered(job, r);
+    else
+        store_altered(job);
+    return true;
+}
+
+static void alter(struct verb_job *job)
+{
+    if (!job->change)
+        job->change = calloc(1, sizeof *job->change);
+    if (!job->change)
+        refuse_error(job, -ENOMEM);
+    else if (job->change->stored)
+        tell_limits(job, true);
+    else if (!try_alter(job))
+        come_again(job);
+}
+
 /* --- forget --- */
 
 static void on_forgotten(void *data, int result)
@@ -437,6 +650,8 @@ static void do_job(struct verb_job *job)
         stop(job);
     else if (job->kind == VERB_RELEASE)
         release(job);
+    else if (job->kind == VERB_FIRST || job->kind == VERB_CHANGE)
+        alter(job);
     else
         hand_to_lane(job, job->kind == VERB_RETRY ? retry : forget);
 }
@@ -457,6 +672,7 @@ static void ask(struct verbs *verbs, const struct verb_job *wanted)
 {
     struct verb_job *job = malloc(sizeof *job);
     if (!job) {
+        change_free(wanted->change);
         wanted->done(wanted->data,
                      &(struct manager_reply){.error = -ENOMEM, .message = error_sentence(-ENOMEM)});
         return;
@@ -480,6 +696,42 @@ void verbs_ask(struct verbs *verbs, enum verb_kind kind, uid_t scope, const char
     }
     memcpy(job.prefix, prefix, len + 1);
     ask(verbs, &job);
+}
+
+/* NULL: no memory. */
+static struct verb_change *copy_change(const struct manager_change *wanted)
+{
+    struct verb_change *change = calloc(1, sizeof *change);
+    if (!change)
+        return NULL;
+    change->wanted = *wanted;
+    bool has_label = wanted->fields & MANAGER_CHANGE_LABEL && *wanted->label;
+    bool has_url = wanted->fields & MANAGER_CHANGE_URL;
+    if (has_label)
+        change->label = strdup(wanted->label);
+    if (has_url)
+        change->url = strdup(wanted->url);
+    if ((!has_label || change->label) && (!has_url || change->url))
+        return change;
+    change_free(change);
+    return NULL;
+}
+
+void verbs_change(struct verbs *verbs, uid_t scope, const char *prefix,
+                  const struct manager_change *change, manager_done done, void *data)
+{
+    struct verb_job job = {
+        .verbs = verbs, .kind = VERB_CHANGE, .scope = scope, .done = done, .data = data};
+    if (strlen(prefix) > API_ID_LENGTH) {
+        done(data, &(struct manager_reply){.error = -ENOENT, .message = error_sentence(-ENOENT)});
+        return;
+    }
+    strcpy(job.prefix, prefix);
+    job.change = copy_change(change);
+    if (job.change)
+        ask(verbs, &job);
+    else
+        done(data, &(struct manager_reply){.error = -ENOMEM, .message = error_sentence(-ENOMEM)});
 }
 
 /* A manager_done. It is tried again with the next look at the history. */

@@ -17,6 +17,8 @@ enum verb_kind {
     VERB_RETRY,
     VERB_FORGET,
     VERB_FORGET_FILE, /* the finished file goes too */
+    VERB_FIRST,
+    VERB_CHANGE, /* by verbs_change */
     VERB_PRUNE, /* forget, as nobody asked for */
 };
 
@@ -30,6 +32,9 @@ void verbs_destroy(struct verbs *verbs);
  * for again. */
 void verbs_prune(struct verbs *verbs, const struct task *task);
 
+/* As manager_change. */
+void verbs_change(struct verbs *verbs, uid_t scope, const char *prefix,
+                  const struct manager_change *change, manager_done done, void *data);
 /* As the functions of manager.h about one task. */
 void verbs_ask(struct verbs *verbs, enum verb_kind kind, uid_t scope, const char *prefix,
                manager_done done, void *data);

@@ -282,7 +282,7 @@ static void random_request(struct wire_request *request)
     default:
         snprintf(request->directory, sizeof(request->directory), "%s/%s", base, ANY(directories));
     }
-    bool plain = request->op == WIRE_PREPARE || request->op == WIRE_SYNC;
+    bool plain = request->op == WIRE_PREPARE || request->op == WIRE_SYNC || request->op == WIRE_STAT_MANY;
     if (!plain || dice(20) == 0)
         strcpy(request->name, request->op == WIRE_FIND_PART && dice(2) ? PART : ANY(names));
     if (request->op == WIRE_RENAME || dice(20) == 0)

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "common/buf.h"
@@ -152,6 +153,18 @@ START_TEST(speed_and_time_left)
 }
 END_TEST
 
+START_TEST(where_it_stands)
+{
+    struct task task = manager.task;
+    task.state = TASK_ENQUEUED;
+    task.label = (char *)"l \"1\"";
+    show(&task, &(struct manager_view){.waits = true, .position = 7, .bytes_per_second = -1});
+    _cleanup_free_ char *answer = ask(UNIX, "GET " PATH, NULL, "", NULL);
+    ck_assert_ptr_nonnull(
+        strstr(answer, "\"position\": 7, \"priority\": 0, \"label\": \"l \\\"1\\\"\", "));
+}
+END_TEST
+
 START_TEST(what_it_waits_for)
 {
     static const struct {
@@ -181,6 +194,102 @@ START_TEST(what_it_waits_for)
         _cleanup_free_ char *answer = ask(UNIX, "GET " PATH, NULL, "", NULL);
         ck_assert_msg(strstr(answer, shown), "%s is not in %s", shown, answer);
     }
+}
+END_TEST
+
+/* --- lists --- */
+
+START_TEST(a_list_to_the_byte)
+{
+    expect("GET /v1/tasks", 200, "{\"tasks\": [" PLAIN ", " PLAIN ", " PLAIN "], \"next\": null}");
+    const struct manager *now = seen();
+    ck_assert_str_eq(now->verb, "list");
+    ck_assert_uint_eq(now->limit, 100);
+    ck_assert_int_eq(now->list_after, 0);
+    ck_assert_uint_eq(now->scope, (uid_t)-1); /* in user mode */
+    ck_assert_uint_eq(now->filter.reader, getuid());
+    ck_assert_uint_eq(now->filter.states, 0);
+    ck_assert(!now->filter.user && !now->filter.host && !now->filter.text);
+    ck_assert(now->filter.since == 0 && now->filter.until == 0);
+    expect("HEAD /v1/tasks", 200, "");
+
+    pthread_mutex_lock(&manager.lock);
+    manager.count = 1;
+    manager.next = INT64_MAX;
+    pthread_mutex_unlock(&manager.lock);
+    expect("GET /v1/tasks", 200, "{\"tasks\": [" PLAIN "], \"next\": \"9223372036854775807\"}");
+    pthread_mutex_lock(&manager.lock);
+    manager.count = 0;
+    pthread_mutex_unlock(&manager.lock);
+    expect("GET /v1/tasks", 200, "{\"tasks\": [], \"next\": \"9223372036854775807\"}");
+    set_reply(-EIO, "the store failed");
+    expect_error("GET /v1/tasks", 503, "unavailable", "the store failed");
+}
+END_TEST
+
+START_TEST(a_list_with_everything)
+{
+    expect("GET /v1/tasks?status=PAUSED,FAILED&user=bob&host=H.example:8080&q=%c3%a9%20x&"
+           "since=2030-01-31T22:00:00Z&until=2030-01-31T23:00:00Z&limit=1000&after=77&scope=all",
+           200, NULL);
+    const struct manager *now = seen();
+    ck_assert_uint_eq(now->filter.states, 1U << TASK_PAUSED | 1U << TASK_FAILED);
+    ck_assert_str_eq(now->filter.user, "bob");
+    ck_assert_str_eq(now->filter.host, "H.example:8080");
+    ck_assert_str_eq(now->filter.text, "\xc3\xa9 x");
+    ck_assert_int_eq(now->filter.since, 1896127200000);
+    ck_assert_int_eq(now->filter.until, 1896130800000);
+    ck_assert_uint_eq(now->limit, 1000);
+    ck_assert_int_eq(now->list_after, 77);
+    char line[400];
+    snprintf(line, sizeof line, "GET /v1/tasks?user=%s", own_name);
+    expect(line, 200, NULL); /* one's own need no other's name */
+    ck_assert_ptr_null(seen()->filter.user);
+    ck_assert_uint_eq(seen()->scope, getuid());
+}
+END_TEST
+
+#define STATES                                                                                     \
+    "status must be one or several, separated by commas, of ENQUEUED, DOWNLOADING, FINISHING, "    \
+    "FINISHED, FAILED, CLEARED, CANCELLED and PAUSED"
+
+START_TEST(bad_parameters_of_lists)
+{
+    static const struct {
+        const char *query, *message;
+    } cases[] = {
+        {"status=",            STATES                                                          },
+        {"status=failed",      STATES                                                          },
+        {"status=FAILED,",     STATES                                                          },
+        {"status=,",           STATES                                                          },
+        {"status=FAILEDx",     STATES                                                          },
+        {"user=",              "user must be the name of a user"                               },
+        {"host=",              "host must be a host such as example.org or example.org:8080"   },
+        {"host=http://h/",     "host must be a host such as example.org or example.org:8080"   },
+        {"q=",                 "q is empty; it is a text to look for in URL, name and label"   },
+        {"q=%00",              "q holds a NUL character"                                       },
+        {"q=%ff",              "q is not valid UTF-8"                                          },
+        {"since=today",        "since must be a time such as 2030-01-31T22:00:00Z"             },
+        {"until=",             "until must be a time such as 2030-01-31T22:00:00Z"             },
+        {"limit=0",            "limit must be a whole number from 1 to 1000"                   },
+        {"limit=1001",         "limit must be a whole number from 1 to 1000"                   },
+        {"limit=-1",           "limit must be a whole number from 1 to 1000"                   },
+        {"limit=1e2",          "limit must be a whole number from 1 to 1000"                   },
+        {"after=0",            "after must be what \\\"next\\\" of an earlier page was"        },
+        {"after=x",            "after must be what \\\"next\\\" of an earlier page was"        },
+        {"after=9223372036854775808", "after must be what \\\"next\\\" of an earlier page was" },
+        {"scope=",             "scope is own or all"                                           },
+        {"scope=bob",          "scope is own or all"                                           },
+        {"offset=5",           "there is no parameter \\\"offset\\\" here"                     },
+        {"state=FAILED",       "there is no parameter \\\"state\\\" here"                      },
+    };
+    unsigned before = calls();
+    for (size_t i = 0; i < LENGTH(cases); i++) {
+        char line[200];
+        snprintf(line, sizeof line, "GET /v1/tasks?%s", cases[i].query);
+        expect_error(line, 400, "bad_request", cases[i].message);
+    }
+    ck_assert_uint_eq(calls(), before);
 }
 END_TEST
 
@@ -232,6 +341,18 @@ START_TEST(add_with_everything)
     ck_assert_int_eq(now->add.priority, -100);
     ck_assert_int_eq(now->add.not_before, 1896127200250);
     ck_assert(now->add.paused);
+    ck_assert(!now->add.label && !now->add.mirrors && !now->add.after);
+    ck_assert(now->add.rate_limit == 0 && now->add.max_ranges == 0);
+
+    add("{\"url\": \"http://h/\", \"label\": \"\\u00e9 x\", \"rate_limit\": 5000000000, "
+        "\"max_ranges\": 16, \"after\": \"5b0c\", \"mirrors\": [\"http://m/a?b\", \"ftp://n/a\"]}",
+        201, PLAIN);
+    now = seen();
+    ck_assert_str_eq(now->add.label, "\xc3\xa9 x");
+    ck_assert_int_eq(now->add.rate_limit, INT64_C(5000000000));
+    ck_assert_int_eq(now->add.max_ranges, 16);
+    ck_assert_str_eq(now->add.after, "5b0c");
+    ck_assert_str_eq(now->add.mirrors, "http://m/a?b\nftp://n/a\n");
 
     add("{\"paused\":false,\"retries\":1000,\"if_exists\":\"skip\",\"url\":\"http://h/\","
         "\"headers\":{},\"priority\":100}",
@@ -365,8 +486,26 @@ START_TEST(bad_fields)
          "headers: \\\"A\\r\\nB\\\" is not the name of a header field"},
         {"{\"headers\": {\"\\u00e9\": \"c\"}}",
          "headers: \\\"\\u00e9\\\" is not the name of a header field"},
-        {"{\"tasks\": [{\"url\": \"http://h/\"}]}",
-         "tasks: many at once are for a later version; send one task object per request"},
+        {"{\"label\": 1}", "label must be a string"},
+        {"{\"label\": \"a\\nb\"}", "label holds a control character"},
+        {"{\"rate_limit\": -1}", "rate_limit must be a whole number from 0 to 1125899906842624"},
+        {"{\"rate_limit\": \"2M\"}", "rate_limit must be a whole number from 0 to 1125899906842624"},
+        {"{\"max_ranges\": 0}", "max_ranges must be a whole number from 1 to 16"},
+        {"{\"max_ranges\": 17}", "max_ranges must be a whole number from 1 to 16"},
+        {"{\"after\": 5}", "after must be a string"},
+        {"{\"after\": \"abc\"}",
+         "after must be the id of a task, or its first 4 characters or more"},
+        {"{\"after\": \"x000\"}",
+         "after must be the id of a task, or its first 4 characters or more"},
+        {"{\"mirrors\": \"http://h/\"}", "mirrors must be an array, [...]"},
+        {"{\"mirrors\": [1]}", "mirrors[0] must be a string"},
+        {"{\"mirrors\": [\"http://h/\", null]}", "mirrors[1] must be a string"},
+        {"{\"mirrors\": [\"http://h/\\u0000\"]}", "mirrors[0] holds a NUL character"},
+        {"{\"mirrors\": [\"http://h/\\n\"]}", "mirrors[0] holds a control character"},
+        {"{\"mirrors\": [\"\"]}", "mirrors[0] is empty"},
+        {"{\"mirrors\": [\"http://u:p@h/\"]}", "mirrors[0] holds a user name; only url may"},
+        {"{\"mirrors\": [\"file:///a\"]}",
+         "file:///a is not a URL this service can fetch; it takes http, https, ftp, ftps and sftp"},
     };
     /* clang-format on */
     for (size_t i = 0; i < LENGTH(cases); i++)
@@ -415,7 +554,6 @@ END_TEST
 START_TEST(unknown_fields)
 {
     static const char *const names[] = {
-        "mirrors",  "after",         "rate_limit", "max_ranges", "label",
         "id",         "status",   "URL",        "url ",       "keep",
         "",         "retries\\t", "name.",      "Location", "\\u00e9"};
     for (size_t i = 0; i < LENGTH(names); i++) {
@@ -423,7 +561,8 @@ START_TEST(unknown_fields)
         snprintf(json, sizeof json, "{\"url\": \"http://h/\", \"%s\": 1}", names[i]);
         snprintf(message, sizeof message,
                  "there is no field \\\"%s\\\" here; the fields are: url, directory, name, "
-                 "if_exists, checksum, headers, username, password, retries, priority, not_before, paused",
+                 "if_exists, checksum, headers, mirrors, priority, not_before, after, "
+                 "rate_limit, max_ranges, retries, label, username, password, paused",
                  names[i]);
         add_refused(json, message);
     }
@@ -570,31 +709,132 @@ START_TEST(body_types_and_lengths)
 }
 END_TEST
 
+#define LARGEST 8388608
+
 START_TEST(large_bodies)
 {
     const char *too_large =
-        "{\"code\": \"too_large\", \"message\": \"the body is larger than 262144 bytes\"}";
+        "{\"code\": \"too_large\", \"message\": \"the body is larger than 8388608 bytes\"}";
     unsigned before = calls();
     static const char start[] = "{\"url\": \"http://h/\", \"directory\": \"/d\"";
-    _cleanup_free_ char *fits = malloc(262144 + 2);
-    memset(fits, ' ', 262144 + 1);
+    _cleanup_free_ char *fits = malloc(LARGEST + 2);
+    memset(fits, ' ', LARGEST + 1);
     memcpy(fits, start, sizeof start - 1);
-    fits[262143] = '}';
-    fits[262144] = '\0';
+    fits[LARGEST - 1] = '}';
+    fits[LARGEST] = '\0';
     add(fits, 201, PLAIN);
-    fits[262143] = ' ';
-    fits[262144] = '}';
-    fits[262145] = '\0';
+    fits[LARGEST - 1] = ' ';
+    fits[LARGEST] = '}';
+    fits[LARGEST + 1] = '\0';
     add(fits, 413, too_large);
-    _cleanup_free_ char *more = padded("", 3 << 20);
+    _cleanup_free_ char *more = padded("", LARGEST + (3 << 20));
     add(more, 413, too_large);
     _cleanup_free_ char *verb = padded("", API_BODY_MAX + 1);
     expect_with("POST " PATH "/hold", JSON, verb, 413, NULL);
     unsigned added = port6 ? 3 : 2;
     ck_assert_uint_eq(calls(), before + added);
     expect_raw("POST /v1/tasks HTTP/1.1\r\nHost: a\r\n" JSON "Expect: 100-continue\r\n"
-               "Content-Length: 262145\r\n\r\n",
+               "Content-Length: 8388609\r\n\r\n",
                413, too_large);
+}
+END_TEST
+
+/* What takes a thousand times as much memory as it has bytes. */
+START_TEST(bodies_of_many_values)
+{
+    unsigned before = calls();
+    struct buf body;
+    buf_init(&body, LARGEST);
+    buf_add_string(&body, "{\"tasks\": [{}");
+    for (int i = 0; i < 32000; i++)
+        buf_add_string(&body, ",{}");
+    buf_add_string(&body, "]}");
+    _cleanup_free_ char *refusal = error_body(
+        "bad_request", "the body is not a JSON object: it has more than 400000 values, or 32000 "
+                       "objects and arrays");
+    add(body.data, 400, refusal);
+    buf_clear(&body);
+    buf_add_string(&body, "{\"tasks\": [1");
+    for (int i = 0; i < 400000; i++)
+        buf_add_string(&body, ",1");
+    buf_add_string(&body, "]}");
+    add(body.data, 400, refusal);
+    buf_release(&body);
+    ck_assert_uint_eq(calls(), before);
+}
+END_TEST
+
+/* --- many at once --- */
+
+/* Tasks with these members after their urls, as many as there are. */
+static char *many_tasks(size_t count)
+{
+    struct buf body;
+    buf_init(&body, LARGEST);
+    buf_add_string(&body, "{\"tasks\": [");
+    for (size_t i = 0; i < count; i++)
+        buf_printf(&body, "%s{\"url\": \"http://h/%zu\", \"priority\": %zu}", i ? ", " : "", i,
+                   i % 100);
+    buf_add_string(&body, "]}");
+    return buf_take(&body);
+}
+
+START_TEST(many_at_once)
+{
+    add("{\"tasks\": [{\"url\": \"http://h/\"}, {\"url\": \"http://g/\", \"label\": \"x\"}]}", 201,
+        "{\"tasks\": [" PLAIN ", " PLAIN ", " PLAIN "]}");
+    const struct manager *now = seen();
+    ck_assert_str_eq(now->verb, "add_many");
+    ck_assert_uint_eq(now->added, 2);
+    ck_assert_str_eq(now->add.url, "http://g/");
+    ck_assert_str_eq(now->add.label, "x");
+    ck_assert_str_eq(now->add.user, own_name);
+    ck_assert_uint_eq(now->scope, getuid());
+    ck_assert_int_eq(now->add.retries, -1);
+    _cleanup_free_ char *most = many_tasks(MANAGER_ADD_MAX);
+    add(most, 201, NULL);
+    ck_assert_uint_eq(seen()->added, MANAGER_ADD_MAX);
+    ck_assert_str_eq(seen()->add.url, "http://h/9999");
+    ck_assert_int_eq(seen()->add.priority, 99);
+    _cleanup_free_ char *over = many_tasks(MANAGER_ADD_MAX + 1);
+    add_refused(over, "tasks must be 1 to 10000 tasks; these are 10001");
+    set_reply(-EEXIST, "tasks[1]: an unfinished task has that dest");
+    _cleanup_free_ char *conflict =
+        error_body("conflict", "tasks[1]: an unfinished task has that dest");
+    add("{\"tasks\": [{\"url\": \"http://h/\"}]}", 409, conflict);
+    set_reply(-EDOM, "tasks[0].after: no such task");
+    _cleanup_free_ char *nothing = error_body("bad_request", "tasks[0].after: no such task");
+    add("{\"tasks\": [{\"url\": \"http://h/\"}]}", 400, nothing);
+}
+END_TEST
+
+START_TEST(one_wrong_of_many)
+{
+    static const struct {
+        const char *json, *message;
+    } cases[] = {
+        {"{\"tasks\": []}", "tasks must be 1 to 10000 tasks; these are 0"},
+        {"{\"tasks\": {}}", "tasks must be an array, [...]"},
+        {"{\"tasks\": \"x\"}", "tasks must be an array, [...]"},
+        {"{\"tasks\": [1]}", "tasks[0] must be an object, {...}"},
+        {"{\"tasks\": [{\"url\": \"http://h/\"}, null]}", "tasks[1] must be an object, {...}"},
+        {"{\"tasks\": [{\"url\": \"http://h/\"}, {}]}", "tasks[1].url is missing"},
+        {"{\"tasks\": [{\"url\": \"h/a\"}]}",
+         "tasks[0].url: no scheme; did you mean https://h/a ?"},
+        {"{\"tasks\": [{\"url\": 1}]}", "tasks[0].url must be a string"},
+        {"{\"tasks\": [{\"url\": \"http://h/\", \"priority\": 101}]}",
+         "tasks[0].priority must be a whole number from -100 to 100"},
+        {"{\"tasks\": [{\"url\": \"http://h/\", \"password\": \"p\"}]}",
+         "tasks[0].password needs a username"},
+        {"{\"tasks\": [{\"url\": \"http://h/\"}], \"url\": \"http://h/\"}",
+         "there is no field \\\"url\\\" here; the fields are: tasks"},
+        {"{\"tasks\": [{\"url\": \"http://h/\", \"tasks\": []}]}",
+         "tasks[0]: there is no field \\\"tasks\\\" here; the fields are: url, directory, name, "
+         "if_exists, checksum, headers, mirrors, priority, not_before, after, rate_limit, "
+         "max_ranges, retries, label, username, password, paused"},
+    };
+    for (size_t i = 0; i < LENGTH(cases); i++)
+        add_refused(cases[i].json, cases[i].message);
 }
 END_TEST
 
@@ -602,7 +842,7 @@ END_TEST
 
 START_TEST(verbs_to_the_byte)
 {
-    static const char *const verbs[] = {"hold", "release", "cancel", "retry"};
+    static const char *const verbs[] = {"hold", "release", "cancel", "retry", "first"};
     for (size_t i = 0; i < LENGTH(verbs); i++) {
         char line[100], other[100];
         snprintf(line, sizeof line, "POST " PATH "/%s", verbs[i]);
@@ -698,6 +938,235 @@ START_TEST(what_verbs_do_not_take)
 }
 END_TEST
 
+START_TEST(what_can_be_changed)
+{
+    expect_with("PATCH " PATH, JSON,
+                "{\"url\": \"http://g/b\", \"priority\": -5, \"rate_limit\": 0, \"max_ranges\": 1, "
+                "\"label\": \"\", \"not_before\": \"2030-01-31T22:00:00Z\"}",
+                200, PLAIN);
+    const struct manager *now = seen();
+    ck_assert_str_eq(now->verb, "change");
+    ck_assert_str_eq(now->id, ID);
+    ck_assert_uint_eq(now->change.fields, 63);
+    ck_assert_str_eq(now->change.url, "http://g/b");
+    ck_assert_str_eq(now->change.label, "");
+    ck_assert_int_eq(now->change.priority, -5);
+    ck_assert_int_eq(now->change.rate_limit, 0);
+    ck_assert_int_eq(now->change.max_ranges, 1);
+    ck_assert_int_eq(now->change.not_before, 1896127200000);
+    expect_with("PATCH /v1/tasks/5b0c", JSON, "{\"priority\": 3, \"label\": null}", 200, PLAIN);
+    ck_assert_uint_eq(seen()->change.fields, MANAGER_CHANGE_PRIORITY);
+
+    static const struct {
+        const char *json, *message;
+    } cases[] = {
+        {"{}", "nothing is to be changed; send a JSON object with one of: url, priority, not_before, "
+               "rate_limit, max_ranges, label"},
+        {"{\"name\": \"x\"}", "there is no field \\\"name\\\" here; the fields are: url, priority, "
+                              "not_before, rate_limit, max_ranges, label"},
+        {"{\"url\": \"x\"}", "no scheme; did you mean https://x ?"},
+        {"{\"priority\": 1000}", "priority must be a whole number from -100 to 100"},
+    };
+    unsigned before = calls();
+    for (size_t i = 0; i < LENGTH(cases); i++) {
+        _cleanup_free_ char *body = error_body("bad_request", cases[i].message);
+        expect_with("PATCH " PATH, JSON, cases[i].json, 400, body);
+    }
+    expect("PATCH " PATH, 411, NULL);
+    expect_with("PATCH " PATH, "", "a=b", 415, NULL);
+    ck_assert_uint_eq(calls(), before);
+}
+END_TEST
+
+#define COUNT "{\"count\": 3}"
+
+START_TEST(verbs_for_many)
+{
+    static const struct {
+        const char *path, *json;
+        enum manager_verb verb;
+    } cases[] = {
+        {"hold",    "{\"scope\": \"own\"}",                                     MANAGER_HOLD       },
+        {"release", "{\"host\": \"h\"}",                                        MANAGER_RELEASE    },
+        {"cancel",  "{\"q\": \"x\"}",                                           MANAGER_CANCEL     },
+        {"cancel",  "{\"q\": \"x\", \"keep\": true}",                           MANAGER_CANCEL_KEEP},
+        {"retry",   "{\"status\": \"FAILED,CLEARED\"}",                         MANAGER_RETRY      },
+        {"forget",  "{\"status\": \"FINISHED\", \"scope\": \"all\"}",           MANAGER_FORGET     },
+        {"forget",  "{\"ids\": [\"5b0c\", \"" ID "\"], \"file\": \"delete\"}", MANAGER_FORGET_FILE},
+    };
+    for (size_t i = 0; i < LENGTH(cases); i++) {
+        char line[100];
+        snprintf(line, sizeof line, "POST /v1/tasks/%s", cases[i].path);
+        expect_with(line, JSON, cases[i].json, 200, COUNT);
+        ck_assert_str_eq(seen()->verb, "do_many");
+        ck_assert_int_eq(seen()->many, cases[i].verb);
+        ck_assert_uint_eq(seen()->scope, i == 0 ? getuid() : (uid_t)-1);
+        ck_assert_uint_eq(seen()->filter.reader, getuid());
+    }
+    ck_assert_uint_eq(seen()->id_count, 2);
+    ck_assert_str_eq(seen()->id, ID);
+    expect_with("POST /v1/tasks/retry", JSON, "{\"status\": \"FAILED\", \"host\": \"h:8\", \"q\": \"y\"}",
+                200, COUNT);
+    ck_assert_uint_eq(seen()->filter.states, 1U << TASK_FAILED);
+    ck_assert_str_eq(seen()->filter.host, "h:8");
+    ck_assert_str_eq(seen()->filter.text, "y");
+    ck_assert_uint_eq(seen()->id_count, 0);
+}
+END_TEST
+
+START_TEST(what_many_do_not_take)
+{
+    static const struct {
+        const char *path, *json, *message;
+    } cases[] = {
+        {"cancel", "{}", "which tasks? give ids, or status, host or q; all of yours are scope: own"},
+        {"cancel", NULL, "which tasks? give ids, or status, host or q; all of yours are scope: own"},
+        {"forget", "{\"file\": \"delete\"}",
+         "which tasks? give ids, or status, host or q; all of yours are scope: own"},
+        {"hold", "{\"ids\": [\"5b0c\"], \"q\": \"x\"}",
+         "ids and a filter contradict each other; give one of them"},
+        {"hold", "{\"ids\": []}", "ids must be 1 to 10000 ids; these are 0"},
+        {"hold", "{\"ids\": [\"5b0c\", 7]}",
+         "ids[1] must be the id of a task, or its first 4 characters or more"},
+        {"hold", "{\"ids\": [\"abc\"]}",
+         "ids[0] must be the id of a task, or its first 4 characters or more"},
+        {"hold", "{\"ids\": \"5b0c\"}", "ids must be an array, [...]"},
+        {"hold", "{\"scope\": \"mine\"}", "scope is own or all"},
+        {"hold", "{\"q\": \"x\", \"keep\": true}",
+         "there is no field \\\"keep\\\" here; the fields are: status, host, q, ids, scope"},
+        {"forget", "{\"q\": \"x\", \"file\": \"keep\"}",
+         "file can only be delete; leave it out to keep the files"},
+        {"hold", "{\"user\": \"x\"}",
+         "there is no field \\\"user\\\" here; the fields are: status, host, q, ids, scope"},
+    };
+    unsigned before = calls();
+    for (size_t i = 0; i < LENGTH(cases); i++) {
+        char line[100];
+        snprintf(line, sizeof line, "POST /v1/tasks/%s", cases[i].path);
+        _cleanup_free_ char *body = error_body("bad_request", cases[i].message);
+        expect_with(line, JSON, cases[i].json, 400, body);
+    }
+    expect("POST /v1/tasks/hold?scope=own", 400, NULL);
+    ck_assert_uint_eq(calls(), before);
+}
+END_TEST
+
+/* --- the service --- */
+
+START_TEST(clear_pause_resume)
+{
+    expect("POST /v1/clear", 200, COUNT);
+    ck_assert_str_eq(seen()->verb, "clear");
+    ck_assert_uint_eq(seen()->scope, (uid_t)-1);
+    expect_with("POST /v1/clear", JSON, "{\"scope\": \"own\"}", 200, COUNT);
+    ck_assert_uint_eq(seen()->scope, getuid());
+    expect("POST /v1/resume?scope=own", 200, COUNT);
+    ck_assert_str_eq(seen()->verb, "resume");
+    ck_assert_uint_eq(seen()->scope, getuid());
+    expect("POST /v1/pause", 200, "{\"scope\": \"own\", \"until\": null}");
+    ck_assert_str_eq(seen()->verb, "pause");
+    ck_assert_uint_eq(seen()->number, 0);
+    expect_with("POST /v1/pause", JSON, "{\"seconds\": 60, \"scope\": \"all\"}", 200, NULL);
+    ck_assert_uint_eq(seen()->number, 60);
+    char json[100];
+    time_t later = time(NULL) + 86400;
+    strftime(json, sizeof json, "{\"until\": \"%Y-%m-%dT%H:%M:%SZ\"}", gmtime(&later));
+    expect_with("POST /v1/pause", JSON, json, 200, NULL);
+    ck_assert_str_eq(seen()->verb, "pause_until");
+    ck_assert_int_eq(seen()->pause_until, (int64_t)later * 1000);
+
+    static const struct {
+        const char *line, *json, *message;
+    } cases[] = {
+        {"POST /v1/pause", "{\"seconds\": 0}", "seconds must be a whole number from 1 to 31536000"},
+        {"POST /v1/pause", "{\"until\": \"now\"}",
+         "until must be a time such as 2030-01-31T22:00:00Z"},
+        {"POST /v1/pause", "{\"until\": \"2001-01-31T22:00:00Z\"}",
+         "until is over already; by the service's clock it is later"},
+        {"POST /v1/pause", "{\"until\": \"9001-01-31T22:00:00Z\"}",
+         "until is more than a year away"},
+        {"POST /v1/pause?scope=own", "{\"scope\": \"all\"}", "scope is said twice, and differently"},
+        {"POST /v1/pause?seconds=5", NULL, "there is no parameter \\\"seconds\\\" here"},
+        {"POST /v1/clear", "{\"seconds\": 5}",
+         "there is no field \\\"seconds\\\" here; the fields are: scope"},
+        {"POST /v1/resume", "{\"scope\": \"\"}", "scope is own or all"},
+    };
+    unsigned before = calls();
+    for (size_t i = 0; i < LENGTH(cases); i++) {
+        _cleanup_free_ char *body = error_body("bad_request", cases[i].message);
+        expect_with(cases[i].line, JSON, cases[i].json, 400, body);
+    }
+    ck_assert_uint_eq(calls(), before);
+}
+END_TEST
+
+#define SETTINGS                                                                                   \
+    "{\"max_tasks_num\": {\"value\": 10, \"source\": \"default\", \"who\": null}, "                    \
+    "\"rate_limit\": {\"value\": 5, \"source\": \"run time\", \"who\": \"dora\", "                     \
+    "\"until\": \"2023-11-14T22:13:20.007Z\"}, "                                                   \
+    "\"max_per_host\": {\"value\": 16, \"source\": \"command line\", \"who\": null}}"
+
+START_TEST(settings_to_the_byte)
+{
+    expect("GET /v1/settings", 200, SETTINGS);
+    expect("HEAD /v1/settings", 200, "");
+    expect_with("PATCH /v1/settings", JSON, "{\"max_per_host\": 1, \"rate_limit\": 0}", 200, SETTINGS);
+    const struct manager *now = seen();
+    ck_assert(now->setting.set[MANAGER_MAX_PER_HOST] && now->setting.set[MANAGER_RATE_LIMIT]);
+    ck_assert(!now->setting.set[MANAGER_MAX_TASKS]);
+    ck_assert_int_eq(now->setting.value[MANAGER_MAX_PER_HOST], 1);
+    ck_assert_int_eq(now->setting.value[MANAGER_RATE_LIMIT], 0);
+    ck_assert_int_eq(now->setting.until, 0);
+    expect_with("PATCH /v1/settings", JSON, "{}", 200, SETTINGS);
+    static const struct {
+        const char *json, *message;
+    } cases[] = {
+        {"{\"max_tasks_num\": 0}",    "max_tasks_num must be a whole number from 1 to 1000"      },
+        {"{\"max_tasks_num\": 1001}", "max_tasks_num must be a whole number from 1 to 1000"      },
+        {"{\"max_per_host\": 0}",     "max_per_host must be a whole number from 1 to 1000"       },
+        {"{\"rate_limit\": -1}",      "rate_limit must be a whole number from 0 to 1125899906842624"},
+        {"{\"until\": \"2099-01-31T22:00:00Z\"}", "until is more than a year away"               },
+        {"{\"state_dir\": \"/\"}",
+         "there is no field \\\"state_dir\\\" here; the fields are: max_tasks_num, rate_limit, "
+         "until, max_per_host"                                                                 },
+    };
+    unsigned before = calls();
+    for (size_t i = 0; i < LENGTH(cases); i++) {
+        _cleanup_free_ char *body = error_body("bad_request", cases[i].message);
+        expect_with("PATCH /v1/settings", JSON, cases[i].json, 400, body);
+    }
+    ck_assert_uint_eq(calls(), before);
+    set_reply(-EAGAIN, NULL);
+    expect_with("PATCH /v1/settings", JSON, "{\"max_tasks_num\": 5}", 503, NULL);
+}
+END_TEST
+
+START_TEST(stats_at_a_glance)
+{
+    _cleanup_free_ char *answer = ask(UNIX, "GET /v1/stats", NULL, "", NULL);
+    check_answer(answer, 200, NULL, "stats");
+    ck_assert_str_eq(seen()->verb, "overview");
+    ck_assert_uint_eq(seen()->scope, getuid());
+    static const char *const parts[] = {
+        "{\"tasks\": {\"own\": {\"CREATED\": 0, \"ENQUEUED\": 0, \"DOWNLOADING\": 0, \"FINISHED\": 0, "
+        "\"FAILED\": 0, \"CLEARED\": 0, \"FINISHING\": 0, \"PAUSED\": 4, \"CANCELLED\": 0}, "
+        "\"all\": {\"CREATED\": 0, \"ENQUEUED\": 0, \"DOWNLOADING\": 0, \"FINISHED\": 5, ",
+        "}}, \"step_seconds\": 10, \"bytes\": [0, 0, 0, ",
+        ", 0, 1000], \"responses\": [7, 0, ",
+        ", 0], \"disk\": {\"directory\": \"/home/x/d \\u00e9\", \"free\": 5000000000}, "
+        "\"pauses\": {\"own\": {\"until\": null}, \"all\": null}}"};
+    for (size_t i = 0; i < LENGTH(parts); i++)
+        ck_assert_msg(strstr(answer, parts[i]), "%s is not in %s", parts[i], answer);
+    expect("HEAD /v1/stats", 200, "");
+    unsigned before = calls();
+    expect_error("GET /v1/stats?scope=all", 400, "bad_request",
+                 "there is no parameter \\\"scope\\\" here");
+    ck_assert_uint_eq(calls(), before);
+    set_reply(-EIO, NULL);
+    expect("GET /v1/stats", 503, NULL);
+}
+END_TEST
+
 /* --- routes, ids, errors --- */
 
 #define NO_TASK                                                                                    \
@@ -709,13 +1178,16 @@ START_TEST(routes_and_methods)
     static const struct {
         const char *line, *allow;
     } wrong[] = {
-        {"GET /v1/tasks",          "POST"             },
-        {"DELETE /v1/tasks",       "POST"             },
-        {"POST " PATH,             "GET, HEAD, DELETE"},
-        {"PATCH " PATH,            "GET, HEAD, DELETE"},
+        {"DELETE /v1/tasks",       "GET, HEAD, POST"  },
+        {"POST " PATH,             "GET, HEAD, DELETE, PATCH"},
+        {"PUT " PATH,              "GET, HEAD, DELETE, PATCH"},
         {"GET " PATH "/hold",      "POST"             },
         {"DELETE " PATH "/cancel", "POST"             },
-        {"POST /v1/tasks/hold",    "GET, HEAD, DELETE"},
+        {"PUT /v1/tasks/hold",     "GET, HEAD, POST, DELETE, PATCH"},
+        {"POST /v1/tasks/first",   "GET, HEAD, DELETE, PATCH"},
+        {"GET /v1/clear",          "POST"             },
+        {"POST /v1/settings",      "GET, HEAD, PATCH" },
+        {"POST /v1/stats",         "GET, HEAD"        },
     };
     unsigned before = calls();
     for (size_t i = 0; i < LENGTH(wrong); i++) {
@@ -877,6 +1349,41 @@ END_TEST
 
 /* --- several users; root alone --- */
 
+START_TEST(whose_are_listed)
+{
+    static const struct {
+        uid_t uid;
+        const char *query;
+        int status;
+        uid_t scope;
+    } cases[] = {
+        {1, "",                     200, 1        },
+        {1, "?scope=own",           200, 1        },
+        {1, "?user=daemon",         200, 1        },
+        {1, "?scope=all",           403, 0        },
+        {1, "?user=bin",            403, 0        },
+        {1, "?user=nobody-at-all",  403, 0        }, /* as for somebody */
+        {1, "?user=bin&scope=own",  200, 1        }, /* which is none */
+        {2, "",                     200, 2        },
+        {2, "?scope=all",           200, (uid_t)-1},
+        {2, "?user=daemon",         200, (uid_t)-1},
+        {0, "",                     200, (uid_t)-1},
+        {0, "?scope=own",           200, 0        },
+    };
+    for (size_t i = 0; i < LENGTH(cases); i++) {
+        char line[100];
+        unsigned before = calls();
+        snprintf(line, sizeof line, "GET /v1/tasks%s", cases[i].query);
+        expect_as(cases[i].uid, UNIX, line, NULL, cases[i].status, NULL);
+        ck_assert_uint_eq(calls(), before + (cases[i].status == 200));
+        if (cases[i].status != 200)
+            continue;
+        ck_assert_msg(seen()->scope == cases[i].scope, "%s by %u", line, cases[i].uid);
+        ck_assert_uint_eq(seen()->filter.reader, cases[i].uid);
+    }
+}
+END_TEST
+
 START_TEST(whose_tasks)
 {
     static const char *const lines[] = {"GET " PATH,
@@ -945,6 +1452,10 @@ static Suite *suite(void)
                                 what_failed_says_why,
                                 speed_and_time_left,
                                 what_it_waits_for,
+                                where_it_stands,
+                                a_list_to_the_byte,
+                                a_list_with_everything,
+                                bad_parameters_of_lists,
                                 add_with_a_url_alone,
                                 add_with_everything,
                                 a_twin_is_given_back,
@@ -957,17 +1468,26 @@ static Suite *suite(void)
                                 a_nul_in_the_body,
                                 body_types_and_lengths,
                                 large_bodies,
+                                bodies_of_many_values,
+                                many_at_once,
+                                one_wrong_of_many,
                                 verbs_to_the_byte,
                                 cancel_may_keep_the_part,
                                 forget_has_no_body,
                                 what_verbs_do_not_take,
+                                what_can_be_changed,
+                                verbs_for_many,
+                                what_many_do_not_take,
+                                clear_pause_resume,
+                                settings_to_the_byte,
+                                stats_at_a_glance,
                                 routes_and_methods,
                                 errors_of_the_manager,
                                 foreign_origins,
                                 answers_come_later,
                                 what_the_owner_sees_of_a_url,
                                 NULL};
-    const TTest *const system[] = {whose_tasks, who_adds, what_others_see_of_a_url, NULL};
+    const TTest *const system[] = {whose_are_listed, whose_tasks, who_adds, what_others_see_of_a_url, NULL};
     Suite *all = suite_create("routes_v1");
     add_tests(all, "own", start_own, own);
     if (geteuid() == 0)

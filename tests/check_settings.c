@@ -145,6 +145,7 @@ START_TEST(every_key_is_set_from_a_file)
           "retry-max-wait = 1h\n"
           "min-free = 2G\n"
           "max-file-size = 1T\n"
+          "rate-limit = 2M\n"
           "max-waiting-per-user = 5000\n"
           "max-per-host = 1000\n"
           "durability = each\n"
@@ -186,6 +187,7 @@ START_TEST(every_key_is_set_from_a_file)
     ck_assert_int_eq(settings.retry_max_wait, 3600000);
     ck_assert_int_eq(settings.min_free, INT64_C(2) << 30);
     ck_assert_int_eq(settings.max_file_size, INT64_C(1) << 40);
+    ck_assert_int_eq(settings.rate_limit, 2 << 20);
     ck_assert_uint_eq(settings.max_waiting_per_user, 5000);
     ck_assert_uint_eq(settings.max_per_host, 1000);
     ck_assert_int_eq(settings.durability, DURABILITY_EACH);
@@ -260,7 +262,7 @@ END_TEST
 
 START_TEST(errors_of_the_next_version_are_errors_now)
 {
-    fails("rate-limit = off\n", ":1: there is no key rate-limit");
+    fails("max-ranges = 4\n", ":1: there is no key max-ranges");
 }
 END_TEST
 
@@ -339,6 +341,7 @@ START_TEST(values_that_are_refused)
         {"retry-max-wait",    {"0", "25h", "off"}                                        },
         {"min-free",          {"-1", "1%", "5X", "Auto", "1.5G", "9999999999999999999"}  },
         {"max-file-size",     {"0", "-1", "none", "auto", "1 G"}                         },
+        {"rate-limit",        {"0", "-1", "none", "2M/s"}                                },
         {"max-per-host",      {"0", "-1", "off", "1001"}                                 },
         {"max-waiting-per-user", {"0", "-1", "off", "1K", "1000000001"}},
         {"durability",        {"Batch", "0", "all", "batch,each"}                        },
@@ -424,6 +427,10 @@ START_TEST(sizes_and_words)
     ck_assert_int_eq(settings.max_file_size, 1);
     takes("max-file-size", "off");
     ck_assert_int_eq(settings.max_file_size, 0);
+    takes("rate-limit", "1500");
+    ck_assert_int_eq(settings.rate_limit, 1500);
+    takes("rate-limit", "off");
+    ck_assert_int_eq(settings.rate_limit, 0);
 }
 END_TEST
 
@@ -572,7 +579,7 @@ START_TEST(the_table_is_whole)
 {
     size_t count;
     const struct settings_key *keys = settings_keys(&count);
-    ck_assert_uint_eq(count, 35);
+    ck_assert_uint_eq(count, 36);
     for (size_t i = 0; i < count; i++) {
         ck_assert(keys[i].name && keys[i].expects && keys[i].help && keys[i].by_default);
         bool listener = strcmp(keys[i].name, "listen") == 0 ||

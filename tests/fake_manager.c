@@ -17,19 +17,22 @@ struct manager manager = {
              .ended_at = 2234,
              .bytes_total = -1},
     .view = {.bytes_per_second = -1},
+    .count = 3,
 };
 
 static void reply(struct manager *m, manager_done done, void *data)
 {
     pthread_mutex_lock(&m->lock);
     struct task task = m->task;
-    struct manager_view view = m->view;
-    view.task = &task;
+    struct manager_view views[3] = {m->view, m->view, m->view};
+    for (int i = 0; i < 3; i++)
+        views[i].task = &task;
     struct manager_reply answer = {.error = m->error,
                                    .message = m->message,
-                                   .view = m->error ? NULL : &view,
+                                   .view = m->error ? NULL : views,
                                    .twin = m->twin,
-                                   .count = 3};
+                                   .count = m->count,
+                                   .next = m->next};
     pthread_mutex_unlock(&m->lock);
     done(data, &answer);
 }
@@ -60,7 +63,7 @@ static void copy(char *to, size_t size, const char *from, const char **ret_text)
     *ret_text = from ? to : NULL;
 }
 
-void manager_add(struct manager *m, const struct manager_add *add, manager_done done, void *data)
+static void note_add(struct manager *m, const struct manager_add *add)
 {
     pthread_mutex_lock(&m->lock);
     m->add = *add;
@@ -72,8 +75,47 @@ void manager_add(struct manager *m, const struct manager_add *add, manager_done 
     copy(m->username, sizeof m->username, add->username, &m->add.username);
     copy(m->password, sizeof m->password, add->password, &m->add.password);
     copy(m->headers, sizeof m->headers, add->headers, &m->add.headers);
+    copy(m->label, sizeof m->label, add->label, &m->add.label);
+    copy(m->mirrors, sizeof m->mirrors, add->mirrors, &m->add.mirrors);
+    copy(m->after, sizeof m->after, add->after, &m->add.after);
     pthread_mutex_unlock(&m->lock);
+}
+
+void manager_add(struct manager *m, const struct manager_add *add, manager_done done, void *data)
+{
+    note_add(m, add);
     note(m, "add", add->uid, 0, done, data);
+}
+
+void manager_add_many(struct manager *m, const struct manager_add *adds, size_t count,
+                      manager_done done, void *data)
+{
+    note_add(m, &adds[count - 1]);
+    pthread_mutex_lock(&m->lock);
+    m->added = count;
+    pthread_mutex_unlock(&m->lock);
+    note(m, "add_many", adds->uid, 0, done, data);
+}
+
+static void note_filter(struct manager *m, const struct manager_filter *filter)
+{
+    pthread_mutex_lock(&m->lock);
+    m->filter = *filter;
+    copy(m->filter_texts[0], sizeof m->filter_texts[0], filter->user, &m->filter.user);
+    copy(m->filter_texts[1], sizeof m->filter_texts[1], filter->host, &m->filter.host);
+    copy(m->filter_texts[2], sizeof m->filter_texts[2], filter->text, &m->filter.text);
+    pthread_mutex_unlock(&m->lock);
+}
+
+void manager_list(struct manager *m, const struct manager_filter *filter, int64_t after,
+                  size_t limit, manager_done done, void *data)
+{
+    note_filter(m, filter);
+    pthread_mutex_lock(&m->lock);
+    m->list_after = after;
+    m->limit = limit;
+    pthread_mutex_unlock(&m->lock);
+    note(m, "list", filter->scope, 0, done, data);
 }
 
 static void note_task(struct manager *m, const char *verb, uid_t scope, const char *prefix,
@@ -155,14 +197,83 @@ void manager_stats(struct manager *m, struct stats_snapshot *ret_snapshot)
     ret_snapshot->by_code[1].count = 1;
 }
 
-int manager_set_max_tasks(struct manager *m, unsigned number)
+void manager_settings(struct manager *m, struct manager_setting_view ret_views[MANAGER_SETTINGS])
 {
     pthread_mutex_lock(&m->lock);
     m->calls++;
-    m->number = number;
+    pthread_mutex_unlock(&m->lock);
+    ret_views[MANAGER_MAX_TASKS] = (struct manager_setting_view){.value = 10};
+    ret_views[MANAGER_RATE_LIMIT] = (struct manager_setting_view){
+        .value = 5, .who = "dora", .until = 1700000000007};
+    ret_views[MANAGER_MAX_PER_HOST] =
+        (struct manager_setting_view){.value = 16, .source = SETTINGS_COMMAND_LINE};
+}
+
+int manager_change_settings(struct manager *m, const struct manager_settings_change *change)
+{
+    pthread_mutex_lock(&m->lock);
+    m->setting = *change;
+    m->number = (unsigned)change->value[MANAGER_MAX_TASKS];
     int error = m->error;
+    m->calls++;
     pthread_mutex_unlock(&m->lock);
     return error;
+}
+
+void manager_overview(struct manager *m, uid_t uid, manager_looked looked, void *data)
+{
+    uint64_t own[TASK_STATES] = {[TASK_PAUSED] = 4}, all[TASK_STATES] = {[TASK_FINISHED] = 5};
+    struct stats_series series = {.bytes = {[59] = 1000}, .responses = {7}};
+    struct manager_overview overview = {.own = own,
+                                        .all = all,
+                                        .series = &series,
+                                        .pauses = {.own = true},
+                                        .directory = "/home/x/d \xc3\xa9",
+                                        .free = INT64_C(5000000000)};
+    pthread_mutex_lock(&m->lock);
+    m->calls++;
+    m->verb = "overview";
+    m->scope = uid;
+    int error = m->error;
+    pthread_mutex_unlock(&m->lock);
+    looked(data, error, &overview);
+}
+
+void manager_pause_until(struct manager *m, uid_t scope, int64_t until, manager_done done,
+                         void *data)
+{
+    pthread_mutex_lock(&m->lock);
+    m->pause_until = until;
+    pthread_mutex_unlock(&m->lock);
+    note(m, "pause_until", scope, 0, done, data);
+}
+
+void manager_first(struct manager *m, uid_t scope, const char *prefix, manager_done done, void *data)
+{
+    note_task(m, "first", scope, prefix, false, done, data);
+}
+
+void manager_change(struct manager *m, uid_t scope, const char *prefix,
+                    const struct manager_change *change, manager_done done, void *data)
+{
+    pthread_mutex_lock(&m->lock);
+    m->change = *change;
+    copy(m->change_texts[0], sizeof m->change_texts[0], change->url, &m->change.url);
+    copy(m->change_texts[1], sizeof m->change_texts[1], change->label, &m->change.label);
+    pthread_mutex_unlock(&m->lock);
+    note_task(m, "change", scope, prefix, false, done, data);
+}
+
+void manager_do_many(struct manager *m, enum manager_verb verb, const struct manager_filter *filter,
+                     const char *const *ids, size_t id_count, manager_done done, void *data)
+{
+    note_filter(m, filter);
+    pthread_mutex_lock(&m->lock);
+    m->many = verb;
+    m->id_count = id_count;
+    snprintf(m->id, sizeof m->id, "%s", id_count ? ids[id_count - 1] : "");
+    pthread_mutex_unlock(&m->lock);
+    note(m, "do_many", filter->scope, 0, done, data);
 }
 
 unsigned calls(void)

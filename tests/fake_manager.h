@@ -24,8 +24,20 @@ struct manager {
     unsigned number; /* seconds, or max_tasks_num */
     bool flag;       /* keep, or delete_file */
     char id[API_ID_LENGTH + 1];
+    struct manager_filter filter; /* its strings, or NULL, are in these */
+    char filter_texts[3][300];
+    int64_t list_after;
+    size_t limit;
+    struct manager_settings_change setting;
+    struct manager_change change;
+    char change_texts[2][API_URL_MAX + 1];
+    int64_t pause_until;
+    enum manager_verb many;
+    size_t id_count;
+    size_t added; /* add_many: how many; the last of them is the following */
     struct manager_add add; /* its strings, or NULL, are the following */
     char url[API_URL_MAX + 1], directory[API_PATH_MAX + 1], user[API_USER_MAX + 1];
+    char label[300], mirrors[20000], after[API_ID_LENGTH + 1];
     char name[API_NAME_MAX + 1], checksum[200], headers[20000], username[2000], password[2000];
 
     /* what it answers */
@@ -34,6 +46,8 @@ struct manager {
     bool twin;
     struct task task;
     struct manager_view view; /* its task is the above */
+    size_t count;             /* so many of it */
+    int64_t next;
 
     struct {
         manager_done done;

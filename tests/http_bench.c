@@ -208,7 +208,7 @@ char *base64(const char *text)
 char *request_text(const char *line, const char *user, const char *extra, const char *body)
 {
     struct buf text;
-    buf_init(&text, 8 << 20);
+    buf_init(&text, 32 << 20);
     buf_printf(&text, "%s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n%s", line, extra);
     if (user) {
         char pair[300];

@@ -192,6 +192,24 @@ static int say_broken(struct json_tokener *tokener, char message[static 128])
     return -EBADMSG;
 }
 
+/* A few bytes can ask for a thousand times as much memory: "{},{},{}". */
+static bool has_too_many_values(const char *text, size_t len)
+{
+    size_t containers = 0, values = 0;
+    bool quoted = false;
+    for (const char *c = text; c < text + len; c++) {
+        if (quoted && *c == '\\')
+            c++;
+        else if (*c == '"')
+            quoted = !quoted;
+        else if (!quoted) {
+            containers += *c == '{' || *c == '[';
+            values += *c == ',';
+        }
+    }
+    return containers > JSON_CONTAINERS_MAX || containers + values > JSON_VALUES_MAX;
+}
+
 static int check_text(const char *text, size_t len, char message[static 128])
 {
     if (len >= INT_MAX)
@@ -200,6 +218,9 @@ static int check_text(const char *text, size_t len, char message[static 128])
         snprintf(message, 128, "it holds a NUL");
     else if (!json_is_utf8(text, len))
         snprintf(message, 128, "it is not valid UTF-8");
+    else if (has_too_many_values(text, len))
+        snprintf(message, 128, "it has more than %d values, or %d objects and arrays",
+                 JSON_VALUES_MAX, JSON_CONTAINERS_MAX);
     else
         return 0;
     return -EBADMSG;
@@ -274,4 +295,33 @@ int json_get_bool(struct json_object *value, bool *ret_truth)
 bool json_is_object(struct json_object *value)
 {
     return json_object_is_type(value, json_type_object);
+}
+
+bool json_is_array(struct json_object *value)
+{
+    return json_object_is_type(value, json_type_array);
+}
+
+size_t json_count(struct json_object *array)
+{
+    return json_object_array_length(array);
+}
+
+int json_each_item(struct json_object *array,
+                   int (*visit)(void *data, size_t index, struct json_object *value), void *data)
+{
+    size_t count = json_count(array);
+    for (size_t i = 0; i < count; i++) {
+        int r = visit(data, i, json_object_array_get_idx(array, i));
+        if (r != 0)
+            return r;
+    }
+    return 0;
+}
+
+struct json_object *json_member(struct json_object *object, const char *name)
+{
+    struct json_object *value = NULL;
+    json_object_object_get_ex(object, name, &value);
+    return value;
 }

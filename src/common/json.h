@@ -33,6 +33,11 @@ size_t json_utf8_char(const char *data, size_t len, uint32_t *ret_code);
  * null. (It is json-c's, which nobody above needs to know.) */
 struct json_object;
 
+/* At most so many objects and arrays, and values in all, so that what a text takes in memory is
+ * bounded by more than its length. */
+#define JSON_CONTAINERS_MAX 32000
+#define JSON_VALUES_MAX     400000
+
 /*
  * Reads one object with nothing but white space after it. Strict: valid UTF-8, no NUL, a few levels
  * deep at most; of a name given twice the last one counts. `text[len]` is a NUL. The caller
@@ -47,8 +52,16 @@ void json_release(struct json_object *object); /* NULL is fine */
 int json_each(struct json_object *object,
               int (*visit)(void *data, const char *name, struct json_object *value), void *data);
 
+/* The same for each item of an array. */
+int json_each_item(struct json_object *array,
+                   int (*visit)(void *data, size_t index, struct json_object *value), void *data);
+size_t json_count(struct json_object *array);
+/* The member of that name, or NULL. */
+struct json_object *json_member(struct json_object *object, const char *name);
+
 /* What a value is: 0, or -EINVAL when it is something else. A text is -EILSEQ if a NUL is in it. */
 int json_get_text(struct json_object *value, const char **ret_text);
 int json_get_integer(struct json_object *value, int64_t *ret_number); /* too large: the largest */
 int json_get_bool(struct json_object *value, bool *ret_truth);
 bool json_is_object(struct json_object *value);
+bool json_is_array(struct json_object *value);

@@ -456,6 +456,19 @@ bool queue_resume(struct queue *queue, uid_t uid)
     return was_on;
 }
 
+void queue_pauses(struct queue *queue, uid_t uid, struct queue_pauses *ret_pauses)
+{
+    lock(queue);
+    int64_t now = queue->clock();
+    const struct user *user = find_user_locked(queue, uid);
+    bool own = user && in_force(&user->pause, now), all = in_force(&queue->pause, now);
+    *ret_pauses = (struct queue_pauses){.own = own,
+                                        .all = all,
+                                        .own_until = own ? user->pause.until : 0,
+                                        .all_until = all ? queue->pause.until : 0};
+    unlock(queue);
+}
+
 /* Ends a pause whose time has come, else looks whether it is the next one to end. */
 static void tick_pause(struct pause *pause, int64_t now, int64_t *next)
 {
@@ -555,6 +568,25 @@ int queue_why(struct queue *queue, int64_t row, enum queue_reason *ret_reason, i
     int r = why_locked(queue, row, ret_reason, ret_until);
     unlock(queue);
     return r;
+}
+
+int queue_lead(struct queue *queue, uid_t uid, int otherwise)
+{
+    struct waiting_task first;
+    lock(queue);
+    const struct user *user = find_user_locked(queue, uid);
+    bool found = user && waiting_next(&queue->waiting, user->line, &first);
+    unlock(queue);
+    return found ? first.priority : otherwise;
+}
+
+unsigned queue_position(struct queue *queue, int64_t row)
+{
+    static_assert(QUEUE_POSITION_MAX == WAITING_POSITION_MAX, "handed through");
+    lock(queue);
+    unsigned position = waiting_position(&queue->waiting, row);
+    unlock(queue);
+    return position;
 }
 
 int queue_hold_host(struct queue *queue, uint64_t host, int64_t until)

@@ -72,6 +72,14 @@ int queue_remove(struct queue *queue, int64_t row);
  * storage, then its own time, then its host, then slot. 0 or -ENOENT. */
 int queue_why(struct queue *queue, int64_t row, enum queue_reason *ret_reason, int64_t *ret_until);
 
+/* The priority of the first of a user's line; `otherwise`, when none may start. */
+int queue_lead(struct queue *queue, uid_t uid, int otherwise);
+
+#define QUEUE_POSITION_MAX 100
+/* Its place in its user's line, 1 for the next one, among those that wait for a slot alone; 0: it is
+ * behind QUEUE_POSITION_MAX, waits for its own time or its host, or does not wait. O(place). */
+unsigned queue_position(struct queue *queue, int64_t row);
+
 /*
  * Waits until a task may run and a slot is free, takes the task and the slot. 0; -ESHUTDOWN once
  * the queue is closed; -ECANCELED when `worker` (numbered from 0) is not below the slots any more:
@@ -90,6 +98,12 @@ int queue_clear(struct queue *queue, uid_t uid, int64_t **ret_rows, size_t *ret_
 int queue_pause(struct queue *queue, uid_t uid, int64_t until);
 /* Ends the pause of exactly this scope; true if one was in force. */
 bool queue_resume(struct queue *queue, uid_t uid);
+struct queue_pauses {
+    bool own, all;                   /* in force */
+    int64_t own_until, all_until;    /* 0: until resumed */
+};
+/* A user's and everybody's. */
+void queue_pauses(struct queue *queue, uid_t uid, struct queue_pauses *ret_pauses);
 /* Ends the pauses whose time has come, puts the tasks whose time has come at the heads of their
  * lines, and wakes who waited for that; gives the time of the next one, 0: none. */
 int64_t queue_tick(struct queue *queue);

@@ -526,6 +526,10 @@ static const struct settings_key keys[] = {
      .expects = "a size such as 100G, or off",
      .help = "the largest file that is downloaded",
      .set = set_size, FIELD(max_file_size), .min = 1},
+    {.name = "rate-limit", .by_default = "off", .on_reload = true,
+     .expects = "a size a second such as 2M, or off",
+     .help = "bytes a second, for all downloads together",
+     .set = set_size, FIELD(rate_limit), .min = 1},
     {.name = "max-waiting-per-user", .by_default = "1000000", .on_reload = true,
      .expects = "a number from 1 to 1000000000",
      .help = "how many tasks of one user may wait",
@@ -586,6 +590,7 @@ static const struct settings_key keys[] = {
 /* clang-format on */
 
 #define KEY_COUNT (sizeof(keys) / sizeof(keys[0]))
+static_assert(KEY_COUNT <= SETTINGS_KEYS_MAX, "each has its source");
 
 const struct settings_key *settings_keys(size_t *ret_count)
 {
@@ -653,6 +658,8 @@ int settings_set(struct settings *settings, const char *name, const char *value,
     int r = -EINVAL;
     if (*value && !has_control(value))
         r = key->set(key, settings, value, message);
+    if (r == 0)
+        settings->sources[key - keys] = (uint8_t)settings->layer;
     if (r == -ENOMEM)
         snprintf(message, 256, "no memory left");
     else if (r < 0 && !message[0])
@@ -856,8 +863,16 @@ void settings_release(struct settings *settings)
     *settings = (struct settings){0};
 }
 
+enum settings_source settings_source(const struct settings *settings, const char *name)
+{
+    const struct settings_key *key = find_key(name);
+    unsigned layer = settings->sources[key - keys];
+    return layer < SETTINGS_COMMAND_LINE ? (enum settings_source)layer : SETTINGS_COMMAND_LINE;
+}
+
 void settings_new_layer(struct settings *settings)
 {
+    settings->layer++;
     settings->listen.weak = true;
     settings->allow_users.weak = true;
     settings->host_names.weak = true;

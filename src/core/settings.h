@@ -31,6 +31,8 @@ enum settings_auth { /* who vouches for a user on TCP */
     SETTINGS_AUTH_PAM = 2, /* a password */
 };
 
+#define SETTINGS_KEYS_MAX 64
+
 struct settings {
     unsigned max_tasks_num;
     struct settings_list listen; /* ADDRESS:PORT; empty with listen_set: none */
@@ -53,6 +55,7 @@ struct settings {
     int64_t retry_max_wait; /* ms */
     int64_t min_free; /* bytes; -1: the smaller of 512 MiB and 1 % of the file system */
     int64_t max_file_size; /* bytes; 0: off */
+    int64_t rate_limit; /* bytes per second; 0: off */
     unsigned max_per_host; /* tasks that run at once */
     unsigned max_waiting_per_user; /* tasks */
     enum settings_durability durability;
@@ -69,6 +72,16 @@ struct settings {
     char *proxy; /* NULL: none */
     char *user_agent;
     enum log_level log_level;
+
+    /* settings.c only */
+    unsigned layer;
+    uint8_t sources[SETTINGS_KEYS_MAX]; /* the layer of each key's value */
+};
+
+enum settings_source {
+    SETTINGS_DEFAULT,
+    SETTINGS_FILE,
+    SETTINGS_COMMAND_LINE,
 };
 
 struct settings_key {
@@ -120,6 +133,9 @@ bool settings_is_loopback(const char *listen);
 /* What one key cannot tell by itself: listeners that other machines reach have TLS, or are allowed
  * to go without; tls-cert and tls-key come together. 0, or -EINVAL and one line. */
 int settings_check(const struct settings *settings, char message[static 512]);
+
+/* Where the value of a key came from, by the layers of this service: defaults, file, command line. */
+enum settings_source settings_source(const struct settings *settings, const char *key);
 
 /* What follows is a stronger layer (the command line over the file): its first value of a
  * repeatable key replaces the list. */

@@ -22,6 +22,7 @@ struct stats {
     unsigned columns;
     struct column *column[STATS_CODES_MAX]; /* ascending by code, made when a code is first seen */
     struct column others;                   /* codes that found no column: in the total only */
+    uint64_t bytes[STATS_WINDOW_SECONDS];
 };
 
 int stats_create(struct stats **ret_stats)
@@ -81,6 +82,7 @@ static void advance_locked(struct stats *stats, int64_t now)
         for (unsigned i = 0; i < stats->columns; i++)
             drop_bucket(stats->column[i], s);
         drop_bucket(&stats->others, s);
+        stats->bytes[s % STATS_WINDOW_SECONDS] = 0;
     }
     stats->second = second;
 }
@@ -136,6 +138,42 @@ void stats_response(struct stats *stats, int code, int64_t now)
     column->bucket[stats->second % STATS_WINDOW_SECONDS]++;
     column->sum++;
     pthread_mutex_unlock(&stats->lock);
+}
+
+void stats_bytes(struct stats *stats, uint64_t bytes, int64_t now)
+{
+    pthread_mutex_lock(&stats->lock);
+    advance_locked(stats, now);
+    stats->bytes[stats->second % STATS_WINDOW_SECONDS] += bytes;
+    pthread_mutex_unlock(&stats->lock);
+}
+
+static uint64_t responses_locked(const struct stats *stats, int64_t second)
+{
+    uint64_t count = stats->others.bucket[second % STATS_WINDOW_SECONDS];
+    for (unsigned i = 0; i < stats->columns; i++)
+        count += stats->column[i]->bucket[second % STATS_WINDOW_SECONDS];
+    return count;
+}
+
+/* Steps begin at whole multiples of their length, so that what was shown once stays as it was (all 60 are within the
+ * window). */
+void stats_read_series(struct stats *stats, int64_t now, struct stats_series *ret_series)
+{
+    struct stats_series series = {0};
+    pthread_mutex_lock(&stats->lock);
+    advance_locked(stats, now);
+    int64_t last_step = stats->second / STATS_STEP_SECONDS;
+    int64_t second = (last_step - STATS_STEPS + 1) * STATS_STEP_SECONDS;
+    for (; second <= stats->second; second++) {
+        if (second < 0)
+            continue;
+        int64_t step = second / STATS_STEP_SECONDS - last_step + STATS_STEPS - 1;
+        series.bytes[step] += stats->bytes[second % STATS_WINDOW_SECONDS];
+        series.responses[step] += responses_locked(stats, second);
+    }
+    pthread_mutex_unlock(&stats->lock);
+    *ret_series = series;
 }
 
 void stats_read(struct stats *stats, int64_t now, struct stats_snapshot *ret_snapshot)

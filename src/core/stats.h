@@ -13,7 +13,16 @@
 /* Different codes held apart; what is more counts in the total only. */
 #define STATS_CODES_MAX 64
 
+#define STATS_STEP_SECONDS 10
+#define STATS_STEPS        (STATS_WINDOW_SECONDS / STATS_STEP_SECONDS)
+
 struct stats;
+
+/* The window in steps, the oldest first; the last one is under way. */
+struct stats_series {
+    uint64_t bytes[STATS_STEPS]; /* of files, that came */
+    uint64_t responses[STATS_STEPS];
+};
 
 struct stats_snapshot {
     uint64_t tasks[TASK_STATES];
@@ -34,4 +43,7 @@ void stats_enter(struct stats *stats, enum task_state state, uint64_t count);
 void stats_move(struct stats *stats, enum task_state from, enum task_state to, uint64_t count);
 /* A response with this status came at `now`. */
 void stats_response(struct stats *stats, int code, int64_t now);
+/* So many bytes of files have come at `now`, or since the last call. */
+void stats_bytes(struct stats *stats, uint64_t bytes, int64_t now);
+void stats_read_series(struct stats *stats, int64_t now, struct stats_series *ret_series);
 void stats_read(struct stats *stats, int64_t now, struct stats_snapshot *ret_snapshot);

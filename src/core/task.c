@@ -99,26 +99,40 @@ void task_forget_secrets(struct task *task)
     }
 }
 
+/* Random bytes are fetched for several ids at once. */
+static void take_random(unsigned char byte[static 16])
+{
+    static _Thread_local unsigned char pool[256];
+    static _Thread_local size_t left;
+    if (left == 0) {
+        ssize_t got;
+        do
+            got = getrandom(pool, sizeof(pool), 0);
+        while (got < 0 && errno == EINTR);
+        if (got != (ssize_t)sizeof(pool))
+            abort(); /* an id that is not random would be worse */
+        left = sizeof(pool);
+    }
+    left -= 16;
+    memcpy(byte, pool + left, 16);
+}
+
 void task_make_id(char id[static API_ID_LENGTH + 1])
 {
+    static const char digits[] = "0123456789abcdef";
     unsigned char byte[16];
-    ssize_t got;
-    do
-        got = getrandom(byte, sizeof(byte), 0);
-    while (got < 0 && errno == EINTR);
-    if (got != (ssize_t)sizeof(byte))
-        abort(); /* an id that is not random would be worse */
-
+    take_random(byte);
     byte[6] = (byte[6] & 0x0F) | 0x40;
     byte[8] = (byte[8] & 0x3F) | 0x80;
     size_t len = 0;
     for (size_t i = 0; i < sizeof(byte); i++) {
         if (i == 4 || i == 6 || i == 8 || i == 10)
             id[len++] = '-';
-        snprintf(id + len, 3, "%02x", byte[i]);
-        len += 2;
+        id[len++] = digits[byte[i] >> 4];
+        id[len++] = digits[byte[i] & 15];
     }
     assert(len == API_ID_LENGTH);
+    id[len] = '\0';
 }
 
 char *task_dest(const struct task *task)

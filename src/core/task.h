@@ -55,6 +55,8 @@ enum task_if_exists {
 
 #define TASK_PRIORITY_MIN (-100)
 #define TASK_PRIORITY_MAX 100
+#define TASK_RANGES_MAX   16 /* of one task at once */
+#define TASK_MIRRORS_MAX  16
 
 struct task {
     int64_t row; /* the store's key, growing in the order of adding; 0: not stored yet */

@@ -469,6 +469,62 @@ int waiting_look(const struct waiting *waiting, int64_t row, struct waiting_view
     return 0;
 }
 
+/* A place in the heap of a strand; the first one there stands for the strand's place in the line's
+ * heap too. */
+struct place {
+    uint32_t strand;
+    uint32_t at;    /* in the strand's heap */
+    uint32_t ready; /* with `at` 0: in the line's */
+};
+
+struct places { /* still to be looked at */
+    struct place at[4 * WAITING_POSITION_MAX + 1];
+    size_t count;
+};
+
+static void look_at(struct waiting *waiting, const struct place *place, uint32_t item,
+                    struct places *places)
+{
+    const struct heap *items = &strand_at(waiting, place->strand)->items;
+    if (place->at < items->count && item_before(waiting, items->slots[place->at], item))
+        places->at[places->count++] = *place;
+}
+
+static void look_at_ready(struct waiting *waiting, const struct heap *ready, uint32_t at,
+                          uint32_t item, struct places *places)
+{
+    if (at < ready->count)
+        look_at(waiting, &(struct place){ready->slots[at], 0, at}, item, places);
+}
+
+/* What does not come before a task in a heap has nothing below it that does: of the others, each is
+ * counted once. */
+unsigned waiting_position(struct waiting *waiting, int64_t row)
+{
+    uint32_t number = table_find(&waiting->items, (uint64_t)row);
+    const struct item *item = number ? item_at(waiting, number) : NULL;
+    if (!item || item->later || strand_at(waiting, item->strand)->at == OUT)
+        return 0;
+    const struct heap *ready =
+        &line_at(waiting, strand_at(waiting, item->strand)->line)->ready;
+    struct places places;
+    unsigned position = 1;
+    places.count = 0;
+    look_at_ready(waiting, ready, 0, number, &places);
+    for (; places.count > 0; position++) {
+        if (position == WAITING_POSITION_MAX)
+            return 0;
+        struct place place = places.at[--places.count];
+        for (uint32_t below = 1; below <= 2; below++) {
+            if (place.at == 0)
+                look_at_ready(waiting, ready, 2 * place.ready + below, number, &places);
+            look_at(waiting, &(struct place){place.strand, 2 * place.at + below, 0}, number,
+                    &places);
+        }
+    }
+    return position;
+}
+
 /* The latest first, so that the earliest comes to stand foremost. */
 static void join_due(struct waiting *waiting, int64_t now)
 {

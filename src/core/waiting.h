@@ -86,6 +86,11 @@ struct waiting_view {
 /* What keeps it waiting. 0, or -ENOENT: it does not wait. */
 int waiting_look(const struct waiting *waiting, int64_t row, struct waiting_view *ret_view);
 
+#define WAITING_POSITION_MAX 100
+/* Its place in its line, from 1 to WAITING_POSITION_MAX, among those that nothing keeps but the ones
+ * before them; 0: it is farther back, waits for its time or its host, or not at all. O(place). */
+unsigned waiting_position(struct waiting *waiting, int64_t row);
+
 /* Lets go whom the time has come for; true if there was anybody. */
 bool waiting_tick(struct waiting *waiting, int64_t now);
 /* When the next one's time comes; 0: nobody waits for a time. */

@@ -483,12 +483,18 @@ static const struct rule {
     [AUTH_CANCEL] = {ANYBODY,   OWN_OR_ANY},
       [AUTH_RETRY] = {ANYBODY,   OWN_OR_ANY},
     [AUTH_FORGET] = {ANYBODY,   OWN_OR_ANY},
+    [AUTH_CHANGE] = {ANYBODY,   OWN_OR_ANY},
+      [AUTH_FIRST] = {ANYBODY,   OWN_OR_ANY},
+    [AUTH_MANY] = {ANYBODY,   AS_ASKED  },
+    [AUTH_LIST] = {ANYBODY,   AS_ASKED  },
     [AUTH_EVENTS] = {ANYBODY,   AS_ASKED  },
       [AUTH_STATS] = {ANYBODY,   EVERYBODYS},
     [AUTH_CLEAR] = {ANYBODY,   AS_ASKED  },
       [AUTH_PAUSE] = {ANYBODY,   AS_ASKED  },
     [AUTH_RESUME] = {ANYBODY,   AS_ASKED  },
       [AUTH_MAXTASKS] = {OPERATORS, EVERYBODYS},
+    [AUTH_SETTINGS] = {ANYBODY,   EVERYBODYS},
+      [AUTH_SET] = {OPERATORS, EVERYBODYS},
 };
 
 static int operators_only(struct auth *auth, const struct caller *caller, const char *what,
@@ -524,7 +530,9 @@ int auth_authorize(struct auth *auth, const struct caller *caller, enum auth_act
         return -EACCES;
     }
     if (rule->who == OPERATORS && !caller->is_operator)
-        return operators_only(auth, caller, "change max_tasks_num", message);
+        return operators_only(auth, caller,
+                              action == AUTH_SET ? "change settings" : "change max_tasks_num",
+                              message);
 
     bool all = rule->whose == EVERYBODYS || (rule->whose == OWN_OR_ANY && caller->is_operator);
     if (rule->whose == AS_ASKED)

@@ -49,18 +49,24 @@ enum auth_result auth_identify(struct auth *auth, int socket, const char *name,
 
 enum auth_action {
     AUTH_ADD,
-    AUTH_STATUS, /* this and the next five: of one task */
+    AUTH_STATUS, /* this and those up to AUTH_FIRST: of one task */
     AUTH_HOLD,
     AUTH_RELEASE,
     AUTH_CANCEL,
     AUTH_RETRY,
     AUTH_FORGET,
+    AUTH_CHANGE,
+    AUTH_FIRST,
+    AUTH_LIST,
     AUTH_EVENTS,
+    AUTH_MANY, /* a verb by filter */
     AUTH_STATS,
     AUTH_CLEAR,
     AUTH_PAUSE,
     AUTH_RESUME,
     AUTH_MAXTASKS,
+    AUTH_SETTINGS, /* to see them */
+    AUTH_SET,
     AUTH_ACTIONS, /* how many */
 };
 

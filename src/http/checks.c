@@ -96,6 +96,13 @@ char *shown_url(const char *url, bool with_query)
     return result;
 }
 
+bool check_label(const char *field, const char *label, char message[static 512])
+{
+    if (strlen(label) > CHECKS_LABEL_MAX)
+        return SAY(message, "%s is longer than %d bytes", field, CHECKS_LABEL_MAX);
+    return !has_control(label) || SAY(message, "%s holds a control character", field);
+}
+
 /* --- directories and names --- */
 
 bool check_directory(const char *field, const char *path, char message[static 512])

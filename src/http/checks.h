@@ -6,12 +6,15 @@
 
 #define CHECKS_NAME_MAX    229   /* bytes: a number and the part file's suffix fit behind it */
 #define CHECKS_LOGIN_MAX   1024
+#define CHECKS_LABEL_MAX   255
 #define CHECKS_HEADERS_MAX 16384 /* bytes of all fields that go along with one task */
 
 bool check_url(const char *field, const char *url, char message[static 512]);
 bool check_directory(const char *field, const char *path, char message[static 512]);
 /* A file name; whether it may begin with '.' is the manager's to say. */
 bool check_name(const char *field, const char *name, char message[static 512]);
+/* What a task's owner calls it. */
+bool check_label(const char *field, const char *label, char message[static 512]);
 /* A user name or password for an origin. */
 bool check_login_text(const char *field, const char *text, char message[static 512]);
 /* A header field that a client may send to an origin. */

@@ -13,14 +13,14 @@ enum field_type {
     FIELD_INTEGER,
     FIELD_BOOL,
     FIELD_OBJECT,
-    FIELD_REFUSED, /* whatever it is; `set` says why not */
+    FIELD_ARRAY,
 };
 
 struct field_value { /* borrowed; the one that the type tells is set */
     const char *text;
     int64_t number;
     bool truth;
-    struct json_object *object;
+    struct json_object *object; /* or array */
 };
 
 struct field {
@@ -33,10 +33,16 @@ struct field {
 };
 
 /*
- * Sets what the text, an object (see json_read), says; null is as if the member were not there.
- * What was set lives as long as `ret_object`, which the caller gives to json_release. An empty text
- * gives NULL and sets nothing. 0, -ENOMEM, or -EINVAL: `message` says what is wrong and names the
- * field.
+ * Sets what the object says, member by member; null is as if the member were not there. What was
+ * set lives as long as the object. `what` ("tasks[3]") stands before the names in messages, NULL:
+ * nothing does. 0, -ENOMEM, or -EINVAL: `message` says what is wrong and names the field.
  */
-int fields_read(const struct field *fields, const char *text, size_t len, void *target,
-                struct json_object **ret_object, char message[static 512]);
+int fields_read(const struct field *fields, struct json_object *object, const char *what,
+                void *target, char message[static 512]);
+
+/* The field of that name; NULL: there is none. */
+const struct field *field_find(const struct field *fields, const char *name);
+/* Sets a field from a text, as parameters come: a number in digits, "yes" or "no". 0, or as
+ * fields_read. */
+int field_set_text(const struct field *field, void *target, const char *text,
+                   char message[static 512]);

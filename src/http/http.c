@@ -78,6 +78,7 @@ static const struct {
     {HTTP_HEAD,   "HEAD"  },
     {HTTP_POST,   "POST"  },
     {HTTP_DELETE, "DELETE"},
+    {HTTP_PATCH, "PATCH"},
 };
 #define METHODS (sizeof methods / sizeof *methods)
 

@@ -22,6 +22,7 @@ enum http_method {
     HTTP_HEAD = 2,
     HTTP_POST = 4,
     HTTP_DELETE = 8,
+    HTTP_PATCH = 16,
 };
 
 enum http_body {

@@ -12,6 +12,7 @@ src_http_libhttp_a_SOURCES = \
 	src/http/drain.c src/http/drain.h \
 	src/http/events.c src/http/events.h \
 	src/http/fields.c src/http/fields.h \
+	src/http/filter_fields.c src/http/filter_fields.h \
 	src/http/form.c src/http/form.h \
 	src/http/head.c src/http/head.h \
 	src/http/http.c src/http/http.h \
@@ -25,8 +26,11 @@ src_http_libhttp_a_SOURCES = \
 	src/http/routes.c src/http/routes.h \
 	src/http/routes_classic.c src/http/routes_classic.h \
 	src/http/routes_events.c src/http/routes_events.h \
-	src/http/routes_v1.c src/http/routes_v1.h \
+	src/http/routes_v1.h src/http/routes_v1_add.c src/http/routes_v1_list.c \
+	src/http/routes_v1_many.c src/http/routes_v1_service.c src/http/routes_v1_task.c \
+	src/http/task_fields.c src/http/task_fields.h \
 	src/http/stream.c src/http/stream.h \
 	src/http/task_json.c src/http/task_json.h \
-	src/http/tls.c src/http/tls.h
+	src/http/tls.c src/http/tls.h \
+	src/http/v1.c src/http/v1.h
 src_http_libhttp_a_CFLAGS = $(AM_CFLAGS) $(MHD_CFLAGS) $(CRYPTO_CFLAGS)

@@ -10,7 +10,10 @@
 #include "http/routes_events.h"
 #include "http/routes_v1.h"
 
-const struct http_route *const routes_tables[] = {routes_classic, routes_v1, routes_events, NULL};
+const struct http_route *const routes_tables[] = {
+    routes_classic, routes_v1_add, routes_v1_list, routes_v1_many, routes_v1_service, routes_v1_task,
+    routes_events, NULL,
+};
 
 void routes_refuse(struct http_request *request, const char *message)
 {
@@ -28,6 +31,9 @@ void routes_fail(struct http_request *request, const struct manager_reply *reply
                           : reply->error == -EBUSY
                               ? "the state of the task does not allow that"
                               : "several tasks begin like that; give more of the id");
+        break;
+    case EDOM:
+        routes_refuse(request, message);
         break;
     case EDQUOT:
         http_answer_error(request, 429, "too_many", message);

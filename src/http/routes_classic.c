@@ -272,7 +272,10 @@ static void handle_maxtasks(struct http_request *request, void *data)
         routes_refuse(request, "max_tasks_number is missing");
         return;
     }
-    int error = manager_set_max_tasks(routes->manager, number);
+    struct manager_settings_change change = {.who = http_request_caller(request)->user};
+    change.set[MANAGER_MAX_TASKS] = true;
+    change.value[MANAGER_MAX_TASKS] = number;
+    int error = manager_change_settings(routes->manager, &change);
     if (error) {
         routes_fail(request, &(struct manager_reply){.error = error});
         return;

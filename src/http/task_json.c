@@ -1,5 +1,6 @@
 #include "http/task_json.h"
 
+#include <errno.h>
 #include <time.h>
 
 #include "common/buf.h"
@@ -12,7 +13,7 @@
 
 static void add_key(struct buf *buf, const char *key)
 {
-    buf_printf(buf, "%s\"%s\": ", buf->len > 1 ? ", " : "", key);
+    buf_printf(buf, "%s\"%s\": ", buf->data[buf->len - 1] == '{' ? "" : ", ", key);
 }
 
 static void add_text(struct buf *buf, const char *key, const char *text)
@@ -33,8 +34,7 @@ static void add_number(struct buf *buf, const char *key, bool known, int64_t num
         buf_add_string(buf, "null");
 }
 
-/* RFC 3339, UTC; 0: not known. */
-static void add_moment(struct buf *buf, int64_t ms)
+void task_json_moment(struct buf *buf, int64_t ms)
 {
     time_t seconds = (time_t)(ms / 1000);
     struct tm tm;
@@ -48,7 +48,7 @@ static void add_moment(struct buf *buf, int64_t ms)
 static void add_time(struct buf *buf, const char *key, int64_t ms)
 {
     add_key(buf, key);
-    add_moment(buf, ms);
+    task_json_moment(buf, ms);
 }
 
 static const char *reason_name(enum queue_reason reason)
@@ -80,7 +80,7 @@ static void add_waiting(struct buf *buf, const struct manager_view *view)
         return;
     }
     buf_printf(buf, "{\"reason\": \"%s\", \"until\": ", reason_name(view->reason));
-    add_moment(buf, view->until);
+    task_json_moment(buf, view->until);
     buf_add_char(buf, '}');
 }
 
@@ -119,35 +119,51 @@ static void add_error(struct buf *buf, const struct task *task)
     buf_add_char(buf, '}');
 }
 
-char *task_json(const struct manager_view *view, bool to_owner)
+static void add_task(struct buf *buf, const struct manager_view *view, bool to_owner)
 {
     const struct task *task = view->task;
     _cleanup_free_ char *url = shown_url(task->url, to_owner);
     _cleanup_free_ char *dest = task_dest(task);
+    if (!url || !dest || buf_add_char(buf, '{') < 0) {
+        buf->error = -ENOMEM;
+        return;
+    }
+    add_text(buf, "id", task->id);
+    add_text(buf, "url", url);
+    add_text(buf, "user", task->user);
+    add_text(buf, "directory", task->directory);
+    add_text(buf, "name", task->name);
+    add_text(buf, "dest", dest);
+    add_text(buf, "status", task_state_name(task->state));
+    add_waiting(buf, view);
+    add_number(buf, "position", view->position > 0, view->position);
+    add_number(buf, "priority", true, task->priority);
+    add_text(buf, "label", task->label);
+    add_progress(buf, view);
+    add_error(buf, task);
+    add_text(buf, "checksum", task->checksum);
+    add_time(buf, "created_at", task->created_at);
+    add_time(buf, "started_at", task->started_at);
+    add_time(buf, "finished_at", task->ended_at);
+    add_key(buf, "duration");
+    json_add_float(buf, task_duration(task, units_now_realtime()));
+    buf_add_char(buf, '}');
+}
+
+char *task_json(const struct manager_view *view, bool to_owner)
+{
     _cleanup_(buf_release) struct buf buf;
     buf_init(&buf, OBJECT_MAX);
-    if (!url || !dest)
-        return NULL;
-    buf_add_char(&buf, '{');
-    add_text(&buf, "id", task->id);
-    add_text(&buf, "url", url);
-    add_text(&buf, "user", task->user);
-    add_text(&buf, "directory", task->directory);
-    add_text(&buf, "name", task->name);
-    add_text(&buf, "dest", dest);
-    add_text(&buf, "status", task_state_name(task->state));
-    add_waiting(&buf, view);
-    add_number(&buf, "position", false, 0);
-    add_number(&buf, "priority", true, task->priority);
-    add_text(&buf, "label", NULL);
-    add_progress(&buf, view);
-    add_error(&buf, task);
-    add_text(&buf, "checksum", task->checksum);
-    add_time(&buf, "created_at", task->created_at);
-    add_time(&buf, "started_at", task->started_at);
-    add_time(&buf, "finished_at", task->ended_at);
-    add_key(&buf, "duration");
-    json_add_float(&buf, task_duration(task, units_now_realtime()));
-    buf_add_char(&buf, '}');
+    add_task(&buf, view, to_owner);
     return buf_take(&buf);
+}
+
+void task_json_list(struct buf *buf, const struct manager_view *views, size_t count, uid_t reader)
+{
+    buf_add_string(buf, "\"tasks\": [");
+    for (size_t i = 0; i < count; i++) {
+        buf_add_string(buf, i ? ", " : "");
+        add_task(buf, &views[i], views[i].task->uid == reader);
+    }
+    buf_add_char(buf, ']');
 }

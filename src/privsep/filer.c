@@ -4,10 +4,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
@@ -33,6 +35,11 @@ static int do_prepare(const struct filer *filer, const struct wire_request *requ
     _cleanup_close_ int fd = directory_make(&filer->rules, request->directory, reply->directory);
     if (fd < 0)
         return fd;
+    struct statvfs room;
+    if (fstatvfs(fd, &room) == 0)
+        reply->size = (int64_t)room.f_bavail * (int64_t)room.f_frsize;
+    if (reply->size < 0)
+        reply->size = INT64_MAX;
     if (faccessat(fd, ".", W_OK | X_OK, AT_EACCESS) == 0)
         return 0;
     reply->directory[0] = '\0';
@@ -202,9 +209,69 @@ static int do_find_part(const struct filer *filer, const struct wire_request *re
     return -E2BIG;
 }
 
+/* The kind of what a name stands for; not of a hidden one, or of no name at all. */
+static int kind_of(const struct filer *filer, int directory, const char *name)
+{
+    struct stat st;
+    if (!wire_name_valid(name))
+        return -EINVAL;
+    if (name[0] == '.' && !filer->rules.allow_hidden)
+        return -EPERM;
+    if (fstatat(directory, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+        return errno == ENOENT ? WIRE_NOTHING : -errno;
+    return S_ISREG(st.st_mode) ? WIRE_FILE : WIRE_OTHER;
+}
+
+/* The names in `text`, and a byte for each behind the last one. */
+static int find_kinds(const struct filer *filer, int directory, char *text, size_t size)
+{
+    size_t at = 0, count = 0;
+    while (at < size - count) {
+        size_t len = strnlen(text + at, size - at);
+        if (at + len == size || ++count > WIRE_NAMES_MAX)
+            return -EINVAL;
+        at += len + 1;
+    }
+    if (at + count != size)
+        return -EINVAL;
+    const char *name = text;
+    for (char *kind = text + at; kind < text + size; kind++, name += strlen(name) + 1) {
+        int r = kind_of(filer, directory, name);
+        if (r < 0)
+            return r;
+        *kind = (char)r;
+    }
+    return 0;
+}
+
+/* Memory alone: no file of somebody's can make the filer wait, or be written to. */
+static int do_stat_many(const struct filer *filer, const struct wire_request *request, int names)
+{
+    const size_t most = WIRE_NAMES_MAX * (API_NAME_MAX + 2);
+    struct stat st;
+    if (names < 0 || fcntl(names, F_GET_SEALS) < 0 || fstat(names, &st) < 0 || st.st_size < 1 ||
+        (size_t)st.st_size > most)
+        return -EINVAL;
+    _cleanup_close_ int directory = directory_open(&filer->rules, request->directory);
+    if (directory < 0)
+        return directory;
+    size_t size = (size_t)st.st_size;
+    _cleanup_free_ char *text = malloc(size + 1);
+    if (!text)
+        return -ENOMEM;
+    if (pread(names, text, size, 0) != (ssize_t)size)
+        return -EINVAL;
+    text[size] = '\0';
+    int r = find_kinds(filer, directory, text, size);
+    if (r == 0 && pwrite(names, text, size, 0) != (ssize_t)size)
+        r = -EINVAL;
+    return r;
+}
+
 /* --- serving --- */
 
-static int perform(const struct filer *filer, const struct wire_request *request,
+/* `names`: the descriptor that came with the request, or -1. */
+static int perform(const struct filer *filer, const struct wire_request *request, int names,
                    struct wire_reply *reply, int *ret_fd)
 {
     switch ((enum wire_op)request->op) {
@@ -222,6 +289,8 @@ static int perform(const struct filer *filer, const struct wire_request *request
         return do_sync(filer, request);
     case WIRE_FIND_PART:
         return do_find_part(filer, request, reply);
+    case WIRE_STAT_MANY:
+        return do_stat_many(filer, request, names);
     case WIRE_OPS:
         break;
     }
@@ -238,9 +307,12 @@ static bool has_hidden_name(const struct wire_request *request)
 static int serve(const struct filer *filer, int channel)
 {
     struct wire_request request;
-    int r = wire_receive(channel, &request, sizeof(request), NULL, 0);
+    _cleanup_close_ int names = -1;
+    int r = wire_receive(channel, &request, sizeof(request), &names, 0);
     if (r < 0)
         return r == -ETIMEDOUT ? 0 : r;
+    if (names >= 0 && request.op != WIRE_STAT_MANY)
+        return -EPROTO;
     struct wire_reply reply = {0};
     _cleanup_close_ int fd = -1;
     if (!wire_request_valid(&request))
@@ -248,7 +320,7 @@ static int serve(const struct filer *filer, int channel)
     else if (!filer->rules.allow_hidden && has_hidden_name(&request))
         reply.error = -EPERM;
     else
-        reply.error = perform(filer, &request, &reply, &fd);
+        reply.error = perform(filer, &request, names, &reply, &fd);
     return wire_send(channel, &reply, sizeof(reply), fd);
 }
 

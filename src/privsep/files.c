@@ -9,10 +9,12 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <time.h>
 
+#include "common/buf.h"
 #include "common/cleanup.h"
 #include "common/units.h"
 #include "privsep/wire.h"
@@ -579,14 +581,14 @@ static bool answers(const struct wire_request *request, const struct wire_reply 
     return fd < 0;
 }
 
-static int exchange(struct files_channel *channel, const struct wire_request *request,
+static int exchange(struct files_channel *channel, const struct wire_request *request, int send_fd,
                     struct wire_reply *reply, int *ret_fd, int64_t deadline)
 {
     _cleanup_close_ int fd = -1;
     int r = channel_ready(channel, deadline);
     if (r < 0)
         return r;
-    r = wire_send(channel->fd, request, sizeof(*request), -1);
+    r = wire_send(channel->fd, request, sizeof(*request), send_fd);
     if (r == 0)
         r = wire_receive(channel->fd, reply, sizeof(*reply), &fd, deadline_left(deadline));
     if (r == -ETIMEDOUT) {
@@ -638,18 +640,24 @@ static int own_error(int error)
 
 /* One request and its answer; once more when the filer ended meanwhile. Then 0 means that `reply`
  * is filled and reports success. */
-static int call(struct files_channel *channel, const struct wire_request *request, int timeout,
-                struct wire_reply *reply, int *ret_fd)
+static int call_with(struct files_channel *channel, const struct wire_request *request, int send_fd,
+                     int timeout, struct wire_reply *reply, int *ret_fd)
 {
     int64_t deadline = deadline_in(timeout);
     if (!wire_request_valid(request))
         return -EINVAL;
     if (channel->stuck)
         return -ETIMEDOUT;
-    int r = exchange(channel, request, reply, ret_fd, deadline);
+    int r = exchange(channel, request, send_fd, reply, ret_fd, deadline);
     if (r == -EPIPE)
-        r = exchange(channel, request, reply, ret_fd, deadline);
+        r = exchange(channel, request, send_fd, reply, ret_fd, deadline);
     return r < 0 ? own_error(r) : user_error(reply->error);
+}
+
+static int call(struct files_channel *channel, const struct wire_request *request, int timeout,
+                struct wire_reply *reply, int *ret_fd)
+{
+    return call_with(channel, request, -1, timeout, reply, ret_fd);
 }
 
 static int copy_string(char *to, size_t size, const char *from)
@@ -676,8 +684,8 @@ static int request_init(struct wire_request *request, enum wire_op op, const cha
 
 /* --- calls --- */
 
-int files_prepare(struct files_channel *channel, const char *directory, int timeout,
-                  char **ret_directory)
+int files_room(struct files_channel *channel, const char *directory, int timeout,
+               char **ret_directory, int64_t *ret_free)
 {
     struct wire_request request;
     struct wire_reply reply;
@@ -691,7 +699,15 @@ int files_prepare(struct files_channel *channel, const char *directory, int time
     if (!prepared)
         return -ENOMEM;
     *ret_directory = prepared;
+    *ret_free = reply.size;
     return 0;
+}
+
+int files_prepare(struct files_channel *channel, const char *directory, int timeout,
+                  char **ret_directory)
+{
+    int64_t unused;
+    return files_room(channel, directory, timeout, ret_directory, &unused);
 }
 
 int files_stat(struct files_channel *channel, const char *directory, const char *name, int timeout,
@@ -706,6 +722,58 @@ int files_stat(struct files_channel *channel, const char *directory, const char 
     if (r == 0)
         *ret_stat = (struct files_stat){
             .mode = reply.mode, .dev = reply.dev, .ino = reply.ino, .size = reply.size};
+    return r;
+}
+
+#define NOT_SET ((char)WIRE_KINDS)
+static_assert((int)FILES_OTHER == (int)WIRE_OTHER && FILES_NAMES_MAX == WIRE_NAMES_MAX,
+              "handed through");
+
+/* The names, and as many bytes behind them, not set yet. */
+static int make_names(const char *const *names, size_t count, int *ret_fd, size_t *ret_length)
+{
+    _cleanup_(buf_release) struct buf text;
+    buf_init(&text, (size_t)WIRE_NAMES_MAX * (API_NAME_MAX + 2));
+    for (size_t i = 0; i < count; i++)
+        buf_add(&text, names[i], strlen(names[i]) + 1);
+    size_t length = text.len;
+    for (size_t i = 0; i < count; i++)
+        buf_add_char(&text, NOT_SET);
+    if (text.error)
+        return text.error;
+    _cleanup_close_ int fd = memfd_create("names", MFD_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    if (pwrite(fd, text.data, text.len, 0) != (ssize_t)text.len)
+        return -ENOMEM;
+    *ret_length = length;
+    *ret_fd = TAKE_FD(fd);
+    return 0;
+}
+
+int files_stat_many(struct files_channel *channel, const char *directory, const char *const *names,
+                    size_t count, int timeout, enum files_kind *ret_kinds)
+{
+    struct wire_request request;
+    struct wire_reply reply;
+    _cleanup_close_ int file = -1;
+    _cleanup_free_ char *kinds = malloc(count);
+    size_t length = 0;
+    int fd = -1;
+    assert(count > 0 && count <= WIRE_NAMES_MAX);
+    int r = kinds ? make_names(names, count, &file, &length) : -ENOMEM;
+    if (r == 0)
+        r = request_init(&request, WIRE_STAT_MANY, directory, NULL, NULL);
+    if (r == 0)
+        r = call_with(channel, &request, file, timeout, &reply, &fd);
+    if (r == 0 && pread(file, kinds, count, (off_t)length) != (ssize_t)count)
+        r = -EHOSTDOWN;
+    for (size_t i = 0; i < count && r == 0; i++) {
+        if (kinds[i] < 0 || kinds[i] >= WIRE_KINDS)
+            r = -EHOSTDOWN; /* a filer that says it is done, and is not */
+        else
+            ret_kinds[i] = (enum files_kind)kinds[i];
+    }
     return r;
 }
 

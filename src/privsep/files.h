@@ -6,6 +6,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -58,9 +59,21 @@ bool files_is_stuck(const struct files_channel *channel);
  * caller's. */
 int files_prepare(struct files_channel *channel, const char *directory, int timeout,
                   char **ret_directory);
+/* The same, and how many bytes there is room for. */
+int files_room(struct files_channel *channel, const char *directory, int timeout,
+               char **ret_directory, int64_t *ret_free);
 /* -ENOENT when there is none. Symbolic links are not followed. */
 int files_stat(struct files_channel *channel, const char *directory, const char *name, int timeout,
                struct files_stat *ret_stat);
+enum files_kind {
+    FILES_NOTHING,
+    FILES_FILE, /* a regular one */
+    FILES_OTHER,
+};
+#define FILES_NAMES_MAX 10000
+/* What is there by these names, at most FILES_NAMES_MAX, in one question. */
+int files_stat_many(struct files_channel *channel, const char *directory, const char *const *names,
+                    size_t count, int timeout, enum files_kind *ret_kinds);
 /* `name` is a part's, NAME.XXXXXXXX.part, as in the calls below. The descriptor (a regular file, read
  * and write, close-on-exec) is the caller's. */
 int files_open_part(struct files_channel *channel, const char *directory, const char *name,

@@ -99,6 +99,7 @@ static bool request_name_valid(const struct wire_request *request)
     switch ((enum wire_op)request->op) {
     case WIRE_PREPARE:
     case WIRE_SYNC:
+    case WIRE_STAT_MANY:
         return !request->name[0];
     case WIRE_FIND_PART:
         return part_suffix_valid(request->name, sizeof(request->name));
@@ -123,6 +124,11 @@ static bool flags_valid(const struct wire_request *request)
     return request->replace <= (request->op == WIRE_RENAME) &&
            request->same <= (request->op == WIRE_UNLINK) && (request->same || !identity) &&
            request->size >= 0;
+}
+
+bool wire_name_valid(const char *name)
+{
+    return name_valid(name, API_NAME_MAX + 1);
 }
 
 bool wire_request_valid(const struct wire_request *request)

@@ -74,7 +74,8 @@ struct wire_channel {
 
 enum wire_op {
     WIRE_PREPARE, /* directory ("~" and "~/..." are the user's): make it if missing, see that files
-                     can be made in it; the reply has it expanded, without '/' at the end */
+                     can be made in it; the reply has it expanded, without '/' at the end, and how
+                     many bytes there is room for (`size`) */
     WIRE_STAT, /* directory, name */
     /* PART is a name "NAME.XXXXXXXX.part", X a lower-case hexadecimal digit. */
     WIRE_OPEN_PART, /* directory, PART; made if missing; the reply brings the
@@ -86,8 +87,19 @@ enum wire_op {
     WIRE_SYNC, /* directory: fsync(2) of it */
     WIRE_FIND_PART, /* directory, name: a suffix ".XXXXXXXX.part"; the reply's `name` is that of a
                        regular file that ends so, -ENOENT; -E2BIG: too many files there to look */
+    WIRE_STAT_MANY, /* directory; a memory file (memfd_create(2)) comes with the request: names, each
+                       followed by a NUL, and behind the last one a byte for each name, which the
+                       filer sets to what is there: enum wire_kind */
     WIRE_OPS,
 };
+
+enum wire_kind {
+    WIRE_NOTHING,
+    WIRE_FILE, /* a regular one */
+    WIRE_OTHER,
+    WIRE_KINDS,
+};
+#define WIRE_NAMES_MAX 10000 /* of WIRE_STAT_MANY */
 
 struct wire_request {
     uint32_t op;
@@ -114,6 +126,7 @@ bool wire_control_valid(const struct wire_control *message);
 bool wire_password_valid(const struct wire_password *message);
 bool wire_verdict_valid(const struct wire_verdict *message);
 bool wire_hello_valid(const struct wire_hello *message);
+bool wire_name_valid(const char *name);
 bool wire_request_valid(const struct wire_request *request);
 bool wire_reply_valid(const struct wire_reply *reply);
 /* Whether a file's name (no path) has this suffix, and something before it. */

@@ -31,6 +31,7 @@ struct op {
 
     struct task task; /* add, update */
     int64_t *ret_row; /* add */
+    struct task **tasks; /* add_many; `count` of them, the caller's */
     int64_t row;      /* forget */
     int64_t *rows;    /* clear: what to clear; then, as with prune, those that had a part */
     size_t count;
@@ -39,6 +40,7 @@ struct op {
     int64_t before; /* prune */
     uint64_t keep;
     unsigned max;
+    struct store_change what; /* change */
     struct store_pause pause; /* set_pause; end_pause: the uid alone */
 };
 
@@ -56,6 +58,11 @@ struct store {
     pthread_mutex_t reader_lock;
     struct database *reader;
 
+    /* protected by lister_lock: long looks hold nobody's short ones up */
+    pthread_mutex_t lister_lock;
+    char *path;
+    struct database *lister; /* connected when first needed */
+
     /* protected by lock */
     pthread_mutex_t lock;
     pthread_cond_t wake;
@@ -72,6 +79,7 @@ static void op_destroy(struct op *op)
 {
     task_release(&op->task);
     free(op->rows);
+    free(op->tasks);
     free(op);
 }
 
@@ -202,6 +210,7 @@ static void init_locks(struct store *store)
     pthread_condattr_destroy(&attributes);
     pthread_mutex_init(&store->lock, NULL);
     pthread_mutex_init(&store->reader_lock, NULL);
+    pthread_mutex_init(&store->lister_lock, NULL);
 }
 
 static int open_database(struct store *store, const char *directory, char message[static 256])
@@ -217,6 +226,7 @@ static int open_database(struct store *store, const char *directory, char messag
         result = database_open(path, &store->writer, message);
     if (result == 0)
         result = database_open(path, &store->reader, message);
+    store->path = TAKE_PTR(path);
     return result;
 }
 
@@ -256,8 +266,11 @@ void store_close(struct store *store)
         pthread_join(store->thread, NULL);
     }
     assert(!store->head);
+    database_close(store->lister);
     database_close(store->reader);
     database_close(store->writer);
+    free(store->path);
+    pthread_mutex_destroy(&store->lister_lock);
     pthread_mutex_destroy(&store->reader_lock);
     pthread_mutex_destroy(&store->lock);
     pthread_cond_destroy(&store->wake);
@@ -320,6 +333,28 @@ int store_add(struct store *store, const struct task *task, int64_t *ret_row, st
     return 0;
 }
 
+static int run_add_many(struct database *database, struct op *op)
+{
+    return database_add_many(database, op->tasks, op->count);
+}
+
+int store_add_many(struct store *store, struct task *const *tasks, size_t count, store_done done,
+                   void *data)
+{
+    struct op *op = create_op(run_add_many, done, data);
+    if (!op)
+        return -ENOMEM;
+    op->tasks = reallocarray(NULL, count + 1, sizeof *tasks);
+    if (!op->tasks) {
+        op_destroy(op);
+        return -ENOMEM;
+    }
+    memcpy(op->tasks, tasks, count * sizeof *tasks);
+    op->count = count;
+    queue_op(store, op, false);
+    return 0;
+}
+
 static int run_update(struct database *database, struct op *op)
 {
     return database_update(database, &op->task);
@@ -340,6 +375,22 @@ int store_update_lazily(struct store *store, const struct task *task)
     if (!op)
         return -ENOMEM;
     queue_op(store, op, true);
+    return 0;
+}
+
+static int run_change(struct database *database, struct op *op)
+{
+    return database_change(database, &op->task, op->what);
+}
+
+int store_change(struct store *store, const struct task *task, struct store_change what,
+                 store_done done, void *data)
+{
+    struct op *op = create_task_op(run_change, task, done, data);
+    if (!op)
+        return -ENOMEM;
+    op->what = what;
+    queue_op(store, op, false);
     return 0;
 }
 
@@ -543,6 +594,15 @@ int store_dest_taken(struct store *store, const char *directory, const char *nam
     return result;
 }
 
+int store_dests_taken(struct store *store, const char *directory, const char *const *names,
+                      size_t count, bool *ret_taken)
+{
+    pthread_mutex_lock(&store->reader_lock);
+    int result = database_dests_taken(store->reader, directory, names, count, ret_taken);
+    pthread_mutex_unlock(&store->reader_lock);
+    return result;
+}
+
 int store_find_dest(struct store *store, const char *directory, const char *name,
                     struct task *ret_task)
 {
@@ -602,4 +662,66 @@ int store_pauses(struct store *store, struct store_pause **ret_pauses, size_t *r
     int result = database_list_pauses(store->reader, ret_pauses, ret_count);
     pthread_mutex_unlock(&store->reader_lock);
     return result;
+}
+
+/* --- lists --- */
+
+/* 0: locked, and connected. */
+static int lock_lister(struct store *store)
+{
+    char message[256];
+    pthread_mutex_lock(&store->lister_lock);
+    int result = store->lister ? 0 : database_open(store->path, &store->lister, message);
+    if (result < 0)
+        pthread_mutex_unlock(&store->lister_lock);
+    return result;
+}
+
+static int unlock_lister(struct store *store, int result)
+{
+    pthread_mutex_unlock(&store->lister_lock);
+    return result;
+}
+
+int store_list(struct store *store, const struct store_filter *filter, int64_t *before, size_t max,
+               int64_t *ret_rows, size_t *ret_count)
+{
+    int result = lock_lister(store);
+    if (result < 0)
+        return result;
+    result = database_list(store->lister, filter, before, max, ret_rows, ret_count);
+    return unlock_lister(store, result);
+}
+
+int store_fits(struct store *store, const struct store_filter *filter, int64_t row)
+{
+    int result = lock_lister(store);
+    if (result < 0)
+        return result;
+    return unlock_lister(store, database_fits(store->lister, filter, row));
+}
+
+int store_fetch_many(struct store *store, const int64_t *rows, size_t count,
+                     struct task *ret_tasks)
+{
+    int result = lock_lister(store);
+    if (result < 0)
+        return result;
+    return unlock_lister(store, database_fetch_many(store->lister, rows, count, ret_tasks));
+}
+
+int store_uid_of(struct store *store, const char *user, uid_t *ret_uid)
+{
+    int result = lock_lister(store);
+    if (result < 0)
+        return result;
+    return unlock_lister(store, database_uid_of(store->lister, user, ret_uid));
+}
+
+int store_count_at_rest(struct store *store, uid_t uid, uint64_t ret_counts[TASK_STATES])
+{
+    int result = lock_lister(store);
+    if (result < 0)
+        return result;
+    return unlock_lister(store, database_count_at_rest(store->lister, uid, ret_counts));
 }

@@ -39,12 +39,24 @@ void store_close(struct store *store);
 /* Adds a task as it is. `ret_row` gets its row before `done` is called; it must live until then. */
 int store_add(struct store *store, const struct task *task, int64_t *ret_row, store_done done,
               void *data);
-/* Writes everything about the task with this row that can change: all but row, id, uid, user, url,
- * created_at, and the secrets, which are there as they were added, until the task is FINISHED,
+/* The same for many, all or none; `tasks` and their rows, which are set before, are the store's until
+ * `done` is called. */
+int store_add_many(struct store *store, struct task *const *tasks, size_t count, store_done done,
+                   void *data);
+/* Writes everything about the task with this row that comes of its way: all but row, id, uid, user,
+ * created_at, what store_change writes, and the secrets, which are there as they were added, until the task is FINISHED,
  * forgotten or pruned. Some seconds later nothing of them is left in the files of the store. */
 int store_update(struct store *store, const struct task *task, store_done done, void *data);
 /* The same, but not worth a sync of its own: goes with the next commit, after 500 ms at the latest. */
 int store_update_lazily(struct store *store, const struct task *task);
+
+/* What people change of a task: label, priority, rate_limit and max_ranges; with `place` url, host,
+ * mirror, was_global, failures, wait and not_before too, with `secrets` those. -ENOENT. */
+struct store_change {
+    bool place, secrets;
+};
+int store_change(struct store *store, const struct task *task, struct store_change what,
+                 store_done done, void *data);
 
 /* What store_clear and store_prune tell of the tasks that may have left a part file behind: called on
  * the writer thread after the commit, before `done`. */
@@ -90,10 +102,40 @@ int store_fetch(struct store *store, int64_t row, struct task *ret_task);
 int store_find(struct store *store, uid_t uid, const char *prefix, struct task *ret_task);
 /* 1 when an unfinished task, admitted, has this dest; 0; or a negative errno. */
 int store_dest_taken(struct store *store, const char *directory, const char *name);
+/* The same for many names. 0 or a negative errno. */
+int store_dests_taken(struct store *store, const char *directory, const char *const *names,
+                      size_t count, bool *ret_taken);
 /* The dest of an unfinished, admitted task: that task. 0, -ENOENT or as above; the caller releases
  * it. */
 int store_find_dest(struct store *store, const char *directory, const char *name,
                     struct task *ret_task);
+
+/* Which tasks are meant. Zeroed but for `uid` and `reader`: all of that user's. */
+struct store_filter {
+    uid_t uid;            /* or STORE_EVERYBODY */
+    uid_t reader;         /* who asks: in others' URLs `text` is looked for without their queries */
+    unsigned states;      /* 1 << state, or'ed; 0: any */
+    uint64_t host;        /* 0: any */
+    const char *text;     /* in URL, name or label, ASCII letters of either case alike; NULL: any */
+    int64_t since, until; /* those that had not ended before, and were there then; ms since the
+                           * epoch, 0: any */
+};
+/* The rows, below `before` (INT64_MAX: all), at most `max` of them, the newest first. It looks at some
+ * thousand rows and leaves in `before` where to go on, 0: it has seen all. States are those of the
+ * store, which tasks in hand are ahead of. */
+int store_list(struct store *store, const struct store_filter *filter, int64_t *before, size_t max,
+               int64_t *ret_rows, size_t *ret_count);
+/* 1: the filter lets this row through; 0: not, or there is no such row; or a negative errno. */
+int store_fits(struct store *store, const struct store_filter *filter, int64_t row);
+/* Of one moment, without their secrets; the row of one that is not there any more is 0. The caller
+ * releases them, also after an error; `ret_tasks` is zeroed. */
+int store_fetch_many(struct store *store, const int64_t *rows, size_t count,
+                     struct task *ret_tasks);
+/* How many of a user's are in which state, of those that ended or are PAUSED; the others are left as
+ * they are. What it costs grows with those of all users. */
+int store_count_at_rest(struct store *store, uid_t uid, uint64_t ret_counts[TASK_STATES]);
+/* The uid that this user has, or had, tasks with. 0, or -ENOENT. */
+int store_uid_of(struct store *store, const char *user, uid_t *ret_uid);
 
 /* What the queue has to know of a task. */
 struct store_listed {

@@ -17,8 +17,19 @@
 
 /* The states that task_state_ended() knows. They stand in partial indexes, and a query uses such an
  * index only if it repeats the condition to the letter. */
-#define UNFINISHED "state NOT IN (3, 4, 5, 8)"
-#define ENDED      "state IN (3, 4, 5, 8)"
+#define ENDED_STATES   "312" /* 1 << state, or'ed */
+#define AT_REST_STATES "440" /* ended, or PAUSED */
+#define UNFINISHED     "NOT " ENDED_STATES " >> state & 1"
+#define ENDED          ENDED_STATES " >> state & 1"
+#define AT_REST        AT_REST_STATES " >> state & 1"
+static_assert(312 == (1 << TASK_FINISHED | 1 << TASK_FAILED | 1 << TASK_CLEARED |
+                      1 << TASK_CANCELLED) &&
+                  440 == (312 | 1 << TASK_PAUSED),
+              "stored");
+
+/* The same up to schema 4. For each IN, SQLite makes a table of its own, at each INSERT. */
+#define UNFINISHED_4 "state NOT IN (3, 4, 5, 8)"
+#define ENDED_4      "state IN (3, 4, 5, 8)"
 static_assert(TASK_FINISHED == 3 && TASK_FAILED == 4 && TASK_CLEARED == 5 && TASK_CANCELLED == 8,
               "stored");
 
@@ -55,8 +66,8 @@ static const char *const migrations[] = {
     "    http_status INTEGER NOT NULL,"
     "    error_code TEXT,"
     "    error_message TEXT) STRICT;"
-    "CREATE UNIQUE INDEX tasks_dest ON tasks (directory, name) WHERE admitted AND " UNFINISHED ";"
-    "CREATE INDEX tasks_unfinished ON tasks (row, uid, state) WHERE " UNFINISHED ";"
+    "CREATE UNIQUE INDEX tasks_dest ON tasks (directory, name) WHERE admitted AND " UNFINISHED_4 ";"
+    "CREATE INDEX tasks_unfinished ON tasks (row, uid, state) WHERE " UNFINISHED_4 ";"
     "CREATE TABLE pauses ("
     "    uid INTEGER PRIMARY KEY," /* -1: everybody */
     "    until INTEGER NOT NULL,"
@@ -79,7 +90,7 @@ static const char *const migrations[] = {
     "ALTER TABLE tasks ADD COLUMN file_ino INTEGER NOT NULL DEFAULT 0;"
     "ALTER TABLE tasks ADD COLUMN etag TEXT;"
     "ALTER TABLE tasks ADD COLUMN last_modified TEXT;"
-    "CREATE INDEX tasks_ended ON tasks (ended_at) WHERE " ENDED ";"
+    "CREATE INDEX tasks_ended ON tasks (ended_at) WHERE " ENDED_4 ";"
     "CREATE INDEX tasks_strays ON tasks (row, uid, state) WHERE state = 5 AND has_part;",
 
     /* Until then, those that a clear left were the only ones. */
@@ -88,8 +99,8 @@ static const char *const migrations[] = {
     "DROP INDEX tasks_strays;"
     "CREATE INDEX tasks_strays ON tasks (row, uid, state) WHERE " STRAY ";"
     "DROP INDEX tasks_ended;"
-    "CREATE INDEX tasks_ended ON tasks (ended_at, row, has_part) WHERE " ENDED ";"
-    "CREATE INDEX tasks_left_over ON tasks (row, ended_at) WHERE " LEFT_OVER ";",
+    "CREATE INDEX tasks_ended ON tasks (ended_at, row, has_part) WHERE " ENDED_4 ";"
+    "CREATE INDEX tasks_left_over ON tasks (row, ended_at) WHERE " ENDED_4 " AND has_part;",
 
     /* Secrets go into a table of their own. What is deleted is overwritten, but SQLite moves
      * records from page to page, and what it leaves behind then is not. Of a long record only the
@@ -108,9 +119,16 @@ static const char *const migrations[] = {
     " BEGIN DELETE FROM secrets WHERE row = old.row; END;"
     "ALTER TABLE tasks ADD COLUMN was_global INTEGER NOT NULL DEFAULT 0;",
 
-    /* What the queue has to know of a task, in one index. */
+    /* What the queue has to know of a task, in one index; the others anew, since the conditions are
+     * cheaper now. */
     "ALTER TABLE tasks ADD COLUMN priority INTEGER NOT NULL DEFAULT 0;"
     "ALTER TABLE tasks ADD COLUMN host INTEGER NOT NULL DEFAULT 0;"
+    "DROP INDEX tasks_dest;"
+    "CREATE UNIQUE INDEX tasks_dest ON tasks (directory, name) WHERE admitted AND " UNFINISHED ";"
+    "DROP INDEX tasks_ended;"
+    "CREATE INDEX tasks_ended ON tasks (ended_at, row, has_part) WHERE " ENDED ";"
+    "DROP INDEX tasks_left_over;"
+    "CREATE INDEX tasks_left_over ON tasks (row, ended_at) WHERE " LEFT_OVER ";"
     "DROP INDEX tasks_unfinished;"
     "CREATE INDEX tasks_unfinished ON tasks (row, uid, state, priority, host, wait, not_before)"
     " WHERE " UNFINISHED ";"
@@ -124,7 +142,11 @@ static const char *const migrations[] = {
     "ALTER TABLE tasks ADD COLUMN written_ranges TEXT;"
     "ALTER TABLE tasks ADD COLUMN durable_ranges TEXT;"
     "CREATE INDEX tasks_after ON tasks (after_id) WHERE after_id IS NOT NULL AND " UNFINISHED ";"
-    "INSERT INTO host_key VALUES (randomblob(" HOST_KEY_SIZE "));",
+    "INSERT INTO host_key VALUES (randomblob(" HOST_KEY_SIZE "));"
+    /* What lists are made from: one user's tasks; those at rest in one state, whose they are in the
+     * index too. None changes with the states of a task that is on its way. */
+    "CREATE INDEX tasks_user ON tasks (uid);"
+    "CREATE INDEX tasks_rest ON tasks (state, row, uid) WHERE " AT_REST ";",
 };
 #define SCHEMA_VERSION ((int)(sizeof(migrations) / sizeof(migrations[0])))
 
@@ -191,11 +213,24 @@ enum column {
     " FROM tasks INDEXED BY tasks_dest WHERE directory = ?1 AND name = ?2 AND admitted"            \
     " AND " UNFINISHED
 
+/* Those of a range of rows that a filter lets through, from the newest on. */
+#define LIST(from, where)                                                                          \
+    "SELECT row FROM tasks " from " WHERE row <= ?1 AND row >= ?2 AND (?3 < 0 OR uid = ?3)"        \
+    " AND ?4 >> state & 1" where                                                                   \
+    " AND (?5 = 0 OR host = ?5) AND created_at < ?7 AND (ended_at = 0 OR ended_at >= ?6)"          \
+    " AND (?8 IS NULL OR text_fits(?8, url, name, label, uid = ?9)) ORDER BY row DESC LIMIT ?10"
+
 enum statement {
     BEGIN,
+    BEGIN_READ,
     COMMIT,
+    SAVEPOINT,
+    BACK_TO_SAVEPOINT,
+    RELEASE_SAVEPOINT,
     ADD,
     UPDATE,
+    CHANGE,
+    CHANGE_PLACE,
     ADD_SECRETS,
     WIPE_SECRETS,
     LOOK,
@@ -214,6 +249,13 @@ enum statement {
     FIND_DEST,
     LIST_UNFINISHED,
     LIST_STRAYS,
+    LIST_ANY,
+    LIST_OF_USER,
+    LIST_ON_THEIR_WAY,
+    LIST_AT_REST,
+    NEXT_ROW,
+    COUNT_AT_REST,
+    UID_OF_USER,
     LIST_PAUSES,
     HOST_KEY,
     STATEMENTS, /* how many */
@@ -221,7 +263,11 @@ enum statement {
 
 static const char *const statement_texts[STATEMENTS] = {
     [BEGIN] = "BEGIN IMMEDIATE",
+    [BEGIN_READ] = "BEGIN",
     [COMMIT] = "COMMIT",
+    [SAVEPOINT] = "SAVEPOINT many",
+    [BACK_TO_SAVEPOINT] = "ROLLBACK TO many",
+    [RELEASE_SAVEPOINT] = "RELEASE many",
     [ADD] = "INSERT INTO tasks (" TASK_COLUMNS ") VALUES (NULL, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9,"
             " ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26,"
             " ?27, ?28, ?29, ?30, ?31, ?32, ?33, ?34, ?35, ?36, ?37, ?38, ?39,"
@@ -232,10 +278,14 @@ static const char *const statement_texts[STATEMENTS] = {
                " if_exists = ?19, name_is_final = ?20, retries = ?21, checksum = ?22,"
                " was_global = ?23, attempts = ?24, failures = ?25, wait = ?26, not_before = ?27,"
                " written = ?28, durable = ?29, boot_id = ?30, file_dev = ?31, file_ino = ?32,"
-               " etag = ?33, last_modified = ?34, drop_part = ?35, priority = ?36, host = ?37,"
-               " label = ?38, mirrors = ?39, mirror = ?40, rate_limit = ?41, max_ranges = ?42,"
+               " etag = ?33, last_modified = ?34, drop_part = ?35, host = ?37,"
+               " mirrors = ?39, mirror = ?40,"
                " after_id = ?43, written_ranges = ?44, durable_ranges = ?45"
                " WHERE row = ?1",
+    [CHANGE] = "UPDATE tasks SET priority = ?2, label = ?3, rate_limit = ?4, max_ranges = ?5"
+               " WHERE row = ?1",
+    [CHANGE_PLACE] = "UPDATE tasks SET url = ?2, host = ?3, mirror = ?4, was_global = ?5,"
+                     " failures = ?6, wait = ?7, not_before = ?8 WHERE row = ?1",
     [ADD_SECRETS] = "INSERT INTO secrets (row, padding, headers, username, password)"
                     " VALUES (?1, " PADDING ", ?2, ?3, ?4)",
     [WIPE_SECRETS] = "DELETE FROM secrets WHERE row = ?1",
@@ -265,6 +315,20 @@ static const char *const statement_texts[STATEMENTS] = {
                     " ORDER BY row LIMIT ?2",
     [LIST_UNFINISHED] = "SELECT " LISTED " FROM tasks INDEXED BY tasks_unfinished"
                         " WHERE row > ?1 AND " UNFINISHED " ORDER BY row LIMIT ?2",
+    [LIST_ANY] = LIST("NOT INDEXED", ""),
+    [LIST_OF_USER] = LIST("INDEXED BY tasks_user", " AND uid = ?3"),
+    [LIST_ON_THEIR_WAY] = LIST("INDEXED BY tasks_unfinished", " AND " UNFINISHED),
+    [LIST_AT_REST] = LIST("INDEXED BY tasks_rest", " AND state = ?11 AND " AT_REST),
+    [NEXT_ROW] = "SELECT max(row) FROM tasks WHERE row < ?1",
+    [COUNT_AT_REST] = "SELECT state, count(*) FROM tasks INDEXED BY tasks_rest WHERE " AT_REST
+                      " AND uid = ?1 GROUP BY state",
+    /* from uid to uid, as many steps as there are users; the name is that of their newest task */
+    [UID_OF_USER] =
+        "WITH RECURSIVE users (uid) AS (SELECT min(uid) FROM tasks UNION ALL"
+        " SELECT (SELECT min(uid) FROM tasks WHERE uid > users.uid) FROM users"
+        " WHERE users.uid IS NOT NULL)"
+        " SELECT uid FROM users WHERE uid IS NOT NULL AND ?1 = (SELECT user FROM tasks"
+        " INDEXED BY tasks_user WHERE tasks.uid = users.uid ORDER BY row DESC LIMIT 1) LIMIT 1",
     [HOST_KEY] = "SELECT key FROM host_key",
     [LIST_PAUSES] = "SELECT uid, until, length FROM pauses ORDER BY uid",
 };
@@ -704,6 +768,25 @@ int database_make(const char *path, char message[static 256])
     return result;
 }
 
+static bool holds(sqlite3_value *value, const char *text, bool all)
+{
+    const char *within = (const char *)sqlite3_value_text(value);
+    const char *at = within ? strcasestr(within, text) : NULL;
+    return at && (all || (size_t)(at - within) + strlen(text) <= strcspn(within, "?#"));
+}
+
+/* text_fits(TEXT, URL, NAME, LABEL, ALL): the text is in one of them; without ALL in what others see
+ * of the URL. */
+static void text_fits(sqlite3_context *context, int count, sqlite3_value **values)
+{
+    (void)count;
+    const char *text = (const char *)sqlite3_value_text(values[0]);
+    bool fits =
+        text && (holds(values[1], text, sqlite3_value_int(values[4])) ||
+                 holds(values[2], text, true) || holds(values[3], text, true));
+    sqlite3_result_int(context, fits);
+}
+
 int database_open(const char *path, struct database **ret_database, char message[static 256])
 {
     struct database *database = calloc(1, sizeof(*database));
@@ -711,6 +794,11 @@ int database_open(const char *path, struct database **ret_database, char message
         return explain(NULL, SQLITE_NOMEM, path, message);
     database->ended = -1;
     int result = connect_to(path, &database->connection, message);
+    if (result == 0 &&
+        sqlite3_create_function_v2(database->connection, "text_fits", 5,
+                                   SQLITE_UTF8 | SQLITE_DETERMINISTIC | SQLITE_DIRECTONLY, NULL,
+                                   text_fits, NULL, NULL, NULL) != SQLITE_OK)
+        result = explain(database->connection, SQLITE_NOMEM, path, message);
     for (int i = 0; result == 0 && i < STATEMENTS; i++) {
         int code = sqlite3_prepare_v3(database->connection, statement_texts[i], -1,
                                       SQLITE_PREPARE_PERSISTENT, &database->statements[i], NULL);
@@ -820,6 +908,23 @@ int database_add(struct database *database, const struct task *task, int64_t *re
     return result;
 }
 
+int database_add_many(struct database *database, struct task *const *tasks, size_t count)
+{
+    int64_t ended = database->ended;
+    int result = run(database, database->statements[SAVEPOINT]);
+    if (result < 0)
+        return result;
+    for (size_t i = 0; i < count && result == 0; i++)
+        result = database_add(database, tasks[i], &tasks[i]->row);
+    if (result == -EEXIST) { /* the others of the transaction go on */
+        database->ended = ended;
+        int back = run(database, database->statements[BACK_TO_SAVEPOINT]);
+        result = back < 0 ? back : result;
+    }
+    int released = run(database, database->statements[RELEASE_SAVEPOINT]);
+    return result < 0 ? result : released;
+}
+
 int database_update(struct database *database, const struct task *task)
 {
     enum task_state before = TASK_CREATED;
@@ -834,6 +939,40 @@ int database_update(struct database *database, const struct task *task)
         return result;
     count_ended(database, task_state_ended(task->state) - task_state_ended(before));
     return task->state == TASK_FINISHED ? wipe_secrets(database, task->row) : 0;
+}
+
+static int change_place(struct database *database, const struct task *task)
+{
+    sqlite3_stmt *statement = database->statements[CHANGE_PLACE];
+    bind_int(statement, 1, task->row);
+    bind_text(statement, 2, task->url);
+    bind_int(statement, 3, (int64_t)task->host);
+    bind_int(statement, 4, task->mirror);
+    bind_int(statement, 5, task->was_global);
+    bind_int(statement, 6, task->failures);
+    bind_int(statement, 7, task->wait);
+    bind_int(statement, 8, task->not_before);
+    return run(database, statement);
+}
+
+int database_change(struct database *database, const struct task *task, struct store_change what)
+{
+    sqlite3_stmt *statement = database->statements[CHANGE];
+    bind_int(statement, 1, task->row);
+    bind_int(statement, 2, task->priority);
+    bind_text(statement, 3, task->label);
+    bind_int(statement, 4, task->rate_limit);
+    bind_int(statement, 5, task->max_ranges);
+    int result = run(database, statement);
+    if (result == 0 && sqlite3_changes(database->connection) == 0)
+        result = -ENOENT;
+    if (result == 0 && what.place)
+        result = change_place(database, task);
+    if (result == 0 && what.secrets)
+        result = wipe_secrets(database, task->row);
+    if (result == 0 && what.secrets)
+        result = add_secrets(database, task, task->row);
+    return result;
 }
 
 int database_clear(struct database *database, int64_t row, int64_t when, bool *ret_has_part)
@@ -1058,6 +1197,20 @@ int database_dest_taken(struct database *database, const char *directory, const 
     return run(database, statement);
 }
 
+int database_dests_taken(struct database *database, const char *directory,
+                         const char *const *names, size_t count, bool *ret_taken)
+{
+    int result = run(database, database->statements[BEGIN_READ]);
+    if (result < 0)
+        return result;
+    for (size_t i = 0; i < count && result >= 0; i++) {
+        result = database_dest_taken(database, directory, names[i]);
+        ret_taken[i] = result > 0;
+    }
+    database_rollback(database);
+    return result < 0 ? result : 0;
+}
+
 int database_find_dest(struct database *database, const char *directory, const char *name,
                        struct task *ret_task)
 {
@@ -1148,6 +1301,136 @@ int database_list_pauses(struct database *database, struct store_pause **ret_pau
     if (result == 0) {
         *ret_pauses = TAKE_PTR(pauses);
         *ret_count = count;
+    }
+    return finish(statement, result);
+}
+
+/* --- lists --- */
+
+#define SPAN ((int64_t)1 << 14) /* rows that one list looks at */
+
+static int next_row(struct database *database, int64_t before, int64_t *ret_row)
+{
+    sqlite3_stmt *statement = database->statements[NEXT_ROW];
+    bind_int(statement, 1, before);
+    int result = step(database, statement);
+    if (result > 0)
+        *ret_row = sqlite3_column_int64(statement, 0); /* NULL, which is 0: there is none */
+    return finish(statement, result < 0 ? result : 0);
+}
+
+/* One state at rest; -1: several, or others. */
+static int only_state_at_rest(const struct store_filter *filter)
+{
+    for (int state = 0; state < TASK_STATES; state++)
+        if (filter->states == 1U << state)
+            return task_state_ended((enum task_state)state) || state == TASK_PAUSED ? state : -1;
+    return -1;
+}
+
+static bool is_on_the_way_alone(const struct store_filter *filter)
+{
+    for (int state = 0; state < TASK_STATES; state++)
+        if (filter->states >> state & 1 && task_state_ended((enum task_state)state))
+            return false;
+    return filter->states != 0;
+}
+
+/* What a look at the rows of one user costs depends on that user alone. */
+static enum statement list_by(const struct store_filter *filter)
+{
+    if (only_state_at_rest(filter) >= 0)
+        return LIST_AT_REST;
+    if (filter->uid != STORE_EVERYBODY)
+        return LIST_OF_USER;
+    return is_on_the_way_alone(filter) ? LIST_ON_THEIR_WAY : LIST_ANY;
+}
+
+static int list(struct database *database, enum statement which, const struct store_filter *filter,
+                int64_t from, int64_t down_to, size_t max, int64_t *ret_rows, size_t *ret_count)
+{
+    sqlite3_stmt *statement = database->statements[which];
+    size_t count = 0;
+    int result;
+    bind_int(statement, 1, from);
+    bind_int(statement, 2, down_to);
+    bind_scope(statement, 3, filter->uid);
+    bind_int(statement, 4, filter->states ? (int64_t)filter->states : -1);
+    bind_int(statement, 5, (int64_t)filter->host);
+    bind_int(statement, 6, filter->since);
+    bind_int(statement, 7, filter->until ? filter->until : INT64_MAX);
+    bind_text(statement, 8, filter->text);
+    bind_int(statement, 9, filter->reader);
+    bind_int(statement, 10, (int64_t)max);
+    if (which == LIST_AT_REST)
+        bind_int(statement, 11, only_state_at_rest(filter));
+    while ((result = step(database, statement)) > 0)
+        ret_rows[count++] = sqlite3_column_int64(statement, 0);
+    if (result == 0)
+        *ret_count = count;
+    return finish(statement, result);
+}
+
+int database_list(struct database *database, const struct store_filter *filter, int64_t *before,
+                  size_t max, int64_t *ret_rows, size_t *ret_count)
+{
+    int64_t from = 0;
+    size_t count = 0;
+    int result = next_row(database, *before, &from);
+    int64_t down_to = from > SPAN ? from - SPAN + 1 : 1;
+    if (result == 0 && from > 0)
+        result =
+            list(database, list_by(filter), filter, from, down_to, max, ret_rows, &count);
+    if (result < 0)
+        return result;
+    *before = from == 0 ? 0 : count == max ? ret_rows[count - 1] : down_to;
+    *ret_count = count;
+    return 0;
+}
+
+int database_fits(struct database *database, const struct store_filter *filter, int64_t row)
+{
+    size_t count = 0;
+    int64_t same;
+    int result = list(database, LIST_ANY, filter, row, row, 1, &same, &count);
+    return result < 0 ? result : (int)count;
+}
+
+int database_fetch_many(struct database *database, const int64_t *rows, size_t count,
+                        struct task *ret_tasks)
+{
+    sqlite3_stmt *statement = database->statements[FETCH];
+    int result = run(database, database->statements[BEGIN_READ]);
+    for (size_t i = 0; i < count && result == 0; i++) {
+        bind_int(statement, 1, rows[i]);
+        result = step(database, statement);
+        result = finish(statement, result > 0 ? read_task(statement, &ret_tasks[i]) : result);
+    }
+    database_rollback(database);
+    return result;
+}
+
+int database_uid_of(struct database *database, const char *user, uid_t *ret_uid)
+{
+    sqlite3_stmt *statement = database->statements[UID_OF_USER];
+    bind_text(statement, 1, user);
+    int result = step(database, statement);
+    if (result > 0)
+        *ret_uid = (uid_t)sqlite3_column_int64(statement, 0);
+    return finish(statement, result < 0 ? result : result == 0 ? -ENOENT : 0);
+}
+
+int database_count_at_rest(struct database *database, uid_t uid, uint64_t ret_counts[TASK_STATES])
+{
+    sqlite3_stmt *statement = database->statements[COUNT_AT_REST];
+    enum task_state state = TASK_CREATED;
+    int result;
+    bind_int(statement, 1, uid);
+    while ((result = step(database, statement)) > 0) {
+        result = read_state(statement, 0, &state);
+        if (result < 0)
+            break;
+        ret_counts[state] = (uint64_t)sqlite3_column_int64(statement, 1);
     }
     return finish(statement, result);
 }

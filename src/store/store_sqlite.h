@@ -40,9 +40,13 @@ int database_truncate_log(struct database *database);
 
 /* -EEXIST: an unfinished task has this dest (or there is this id). */
 int database_add(struct database *database, const struct task *task, int64_t *ret_row);
+/* All or none; sets their rows. */
+int database_add_many(struct database *database, struct task *const *tasks, size_t count);
 /* But for the secrets: they are as they were added, and go when the task is FINISHED. -EEXIST as
  * above; -ENOENT: there is no such row. */
 int database_update(struct database *database, const struct task *task);
+/* As store_change. */
+int database_change(struct database *database, const struct task *task, struct store_change what);
 /* -ENOENT: the row is not there or not ENQUEUED. */
 int database_clear(struct database *database, int64_t row, int64_t when, bool *ret_has_part);
 /* -ENOENT. What has not ended stays: false. */
@@ -60,9 +64,24 @@ int database_fetch(struct database *database, int64_t row, struct task *ret_task
 int database_find(struct database *database, uid_t uid, const char *prefix, struct task *ret_task);
 /* 1, 0 or an error. */
 int database_dest_taken(struct database *database, const char *directory, const char *name);
+/* In one look: 0 or an error. */
+int database_dests_taken(struct database *database, const char *directory,
+                         const char *const *names, size_t count, bool *ret_taken);
 /* -ENOENT. The caller releases the task. */
 int database_find_dest(struct database *database, const char *directory, const char *name,
                        struct task *ret_task);
+
+/* As store_list and store_fits. */
+int database_list(struct database *database, const struct store_filter *filter, int64_t *before,
+                  size_t max, int64_t *ret_rows, size_t *ret_count);
+int database_fits(struct database *database, const struct store_filter *filter, int64_t row);
+/* As store_fetch_many. */
+int database_fetch_many(struct database *database, const int64_t *rows, size_t count,
+                        struct task *ret_tasks);
+/* As store_count_at_rest. */
+int database_count_at_rest(struct database *database, uid_t uid, uint64_t ret_counts[TASK_STATES]);
+/* -ENOENT. */
+int database_uid_of(struct database *database, const char *user, uid_t *ret_uid);
 
 /* The next ones, at most `max`, with rows above `after`. */
 int database_list_unfinished(struct database *database, int64_t after, size_t max,

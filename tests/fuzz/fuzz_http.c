@@ -107,7 +107,7 @@ struct MHD_Daemon *__wrap_MHD_start_daemon(unsigned flags, uint16_t port,
 /* A service of its own user, as if it listened on a unix socket. */
 static void start(void)
 {
-    static const struct http_route *const tables[] = {routes_classic, routes_v1, NULL};
+    static const struct http_route *const *const tables = routes_tables;
     static struct routes routes = {.manager = &manager};
     static struct settings settings;
     char directory[] = "/tmp/fuzz_http.XXXXXX", path[64], message[256];

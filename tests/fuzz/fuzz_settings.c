@@ -82,6 +82,10 @@ static char *write_settings(const struct settings *s)
         buf_printf(&out, "max-file-size = %jd\n", (intmax_t)s->max_file_size);
     else
         buf_printf(&out, "max-file-size = off\n");
+    if (s->rate_limit)
+        buf_printf(&out, "rate-limit = %jd\n", (intmax_t)s->rate_limit);
+    else
+        buf_printf(&out, "rate-limit = off\n");
     buf_printf(&out, "max-per-host = %u\n", s->max_per_host);
     buf_printf(&out, "max-waiting-per-user = %u\n", s->max_waiting_per_user);
     buf_printf(&out, "durability = %s\n", durability[s->durability]);

@@ -148,7 +148,7 @@ static void check_request(const struct wire_request *request)
 {
     if (!wire_request_valid(request))
         return;
-    bool named = request->op != WIRE_PREPARE && request->op != WIRE_SYNC;
+    bool named = request->op != WIRE_PREPARE && request->op != WIRE_SYNC && request->op != WIRE_STAT_MANY;
     MUST(request->op < WIRE_OPS);
     MUST(strnlen(request->directory, sizeof request->directory) < sizeof request->directory);
     MUST(*request->directory == '/' || (request->op == WIRE_PREPARE && *request->directory == '~' &&
