@@ -325,6 +325,18 @@ void manager_watch(struct manager *manager, bool on)
     atomic_store(&manager->engine.watched, on && manager->engine.events.on_task);
 }
 
+/* The store is there until it closes, after which nothing grows any more. */
+void manager_totals(struct manager *manager, struct manager_totals *ret_totals)
+{
+    struct engine *engine = &manager->engine;
+    *ret_totals = (struct manager_totals){.started_at = engine->started_at};
+    stats_read_totals(engine->stats, &ret_totals->stats);
+    pthread_rwlock_rdlock(&manager->gate);
+    if (!atomic_load(&engine->stopping))
+        store_commits(engine->store, &ret_totals->commits, &ret_totals->commit_seconds);
+    pthread_rwlock_unlock(&manager->gate);
+}
+
 void manager_each_running(struct manager *manager, manager_see see, void *data)
 {
     active_each(manager->engine.active, see, data);
@@ -333,6 +345,15 @@ void manager_each_running(struct manager *manager, manager_see see, void *data)
 void manager_stats(struct manager *manager, struct stats_snapshot *ret_snapshot)
 {
     stats_read(manager->engine.stats, units_now_boottime(), ret_snapshot);
+}
+
+int manager_count_own(struct manager *manager, uid_t uid, uint64_t ret_own[static TASK_STATES])
+{
+    pthread_rwlock_rdlock(&manager->gate); /* the store is there until it closes */
+    bool stopping = atomic_load(&manager->engine.stopping);
+    int r = stopping ? -ESHUTDOWN : overviews_count(&manager->engine, uid, ret_own);
+    pthread_rwlock_unlock(&manager->gate);
+    return r;
 }
 
 void manager_overview(struct manager *manager, uid_t uid, manager_looked looked, void *data)

@@ -208,6 +208,14 @@ void manager_resume(struct manager *manager, uid_t scope, manager_done done, voi
  * could do: for the watchdog. No file system of a user is in that way. */
 void manager_prove_alive(struct manager *manager, manager_done done, void *data);
 
+struct manager_totals { /* what only grows */
+    struct stats_totals stats;
+    uint64_t commits; /* of the store */
+    double commit_seconds; /* that they took together */
+    int64_t started_at; /* ms since the epoch */
+};
+void manager_totals(struct manager *manager, struct manager_totals *ret_totals);
+
 /* Whether events are told; at first they are not. */
 void manager_watch(struct manager *manager, bool on);
 /* A task that is DOWNLOADING, right now; strings are borrowed. */
@@ -232,6 +240,9 @@ struct manager_overview {
     const char *directory; /* the default one; NULL: it cannot be looked at ... */
     int64_t free;          /* ... else how many bytes this user has room for there */
 };
+/* The user's tasks by state, as an overview has them. Reads the store: not on a thread that has others
+ * to serve. 0, or a negative errno. */
+int manager_count_own(struct manager *manager, uid_t uid, uint64_t ret_own[static TASK_STATES]);
 typedef void (*manager_looked)(void *data, int error, const struct manager_overview *overview);
 /* 0, or a negative errno as of the verbs. */
 void manager_overview(struct manager *manager, uid_t uid, manager_looked looked, void *data);

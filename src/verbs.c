@@ -399,6 +399,10 @@ static void on_altered(void *data, int result)
 {
     struct verb_job *job = data;
     struct engine *engine = job->verbs->engine;
+    /* Of one that others have in hand, those tell what becomes of it. */
+    if (result == 0 && (job->change->moved || task_state_ended(job->task.state) ||
+                        job->task.state == TASK_PAUSED))
+        engine_tell(engine, &job->task);
     if (job->change->moved)
         engine_enqueue(engine, &job->task, result < 0 || job->kind == VERB_FIRST);
     if (result < 0) {

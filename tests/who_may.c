@@ -56,6 +56,11 @@ const struct who_may who_may[] = {
     {"HEAD",   "/v1/events", "scope=own", NULL, NULL, NULL, USERS},
     {"GET",    "/v1/events", "scope=all", NULL, NULL, NULL, OPERATORS},
     {"HEAD",   "/v1/events", "scope=all", NULL, NULL, NULL, OPERATORS},
+
+    {"GET",    "/healthz",   NULL,        NULL, NULL, NULL, {200, 200, 200, 200, 200}},
+    {"HEAD",   "/healthz",   NULL,        NULL, NULL, NULL, {200, 200, 200, 200, 200}},
+    {"GET",    "/metrics",   NULL,        NULL, NULL, NULL, OPERATORS},
+    {"HEAD",   "/metrics",   NULL,        NULL, NULL, NULL, OPERATORS},
     {"POST",   "/v1/tasks/*/first",   NULL, NULL, NULL, NULL,     THEIR_TASK},
 
     {"POST",   "/v1/tasks/hold",    NULL, NULL, "{\"q\": \"no such\"}", NULL, USERS},

@@ -67,6 +67,7 @@ enum auth_action {
     AUTH_MAXTASKS,
     AUTH_SETTINGS, /* to see them */
     AUTH_SET,
+    AUTH_METRICS,
     AUTH_ACTIONS, /* how many */
 };
 

@@ -16,7 +16,9 @@
 #define EVENTS_MAX     16384
 #define BYTES_MAX      ((size_t)8 << 20)
 #define KEPT_MS        60000 /* after the last listener went, who may come again */
-#define PROGRESS_EVERY 1000  /* ms; counts too */
+#define PROGRESS_EVERY 1000  /* ms */
+#define COUNTS_EVERY   1000  /* ms, and so many times as long as it takes to count a user's tasks: */
+#define COUNTING_TIMES 20
 #define BEAT_EVERY     15000 /* ms */
 #define FIRST_LINE     "retry: 3000"
 #define NEVER          INT64_MAX
@@ -36,6 +38,7 @@ struct events {
     pthread_cond_t changed;
     struct ring *ring;
     unsigned listeners;
+    struct user *users; /* those of the listeners */
     int64_t record_until;    /* while nobody listens; this and the following: boot time */
     int64_t progress_at;     /* NEVER: nothing runs */
     int64_t progress_was_at;
@@ -47,7 +50,18 @@ struct events {
     bool closing;
 };
 
-/* Who listens. */
+/* Somebody who listens, perhaps several times. Protected by lock. */
+struct user {
+    struct user *next;
+    uid_t uid;
+    unsigned readers;
+    uint64_t own[TASK_STATES]; /* tasks by state ... */
+    bool counted;              /* ... once they were counted ... */
+    bool stale;                /* ... and have not changed since */
+    int64_t count_at;          /* boot time: not before */
+};
+
+/* One connection that listens. */
 struct reader {
     /* immutable */
     struct events *events;
@@ -60,6 +74,7 @@ struct reader {
     struct reader *next, **link;
 
     /* protected by lock */
+    struct user *user;
     uint64_t place, replayed; /* before `replayed` is what it gets late */
     struct event *current;    /* that is being sent, or NULL ... */
     size_t offset;            /* ... up to here */
@@ -84,11 +99,14 @@ static void put_locked(struct events *events, struct event *event)
     events->news = true;
 }
 
-static void count_locked(struct events *events, int64_t now)
+/* The counts have changed, of this user's tasks, or of all users'. */
+static void count_locked(struct events *events, uid_t uid, int64_t now)
 {
-    int64_t soonest = events->counts_were_at + PROGRESS_EVERY;
+    int64_t soonest = events->counts_were_at + COUNTS_EVERY;
     if (events->counts_at == NEVER)
         events->counts_at = now > soonest ? now : soonest;
+    for (struct user *user = events->users; user; user = user->next)
+        user->stale = user->stale || user->uid == uid || uid == MANAGER_EVERYBODY;
 }
 
 static void see_progress_locked(struct events *events, int64_t now)
@@ -132,7 +150,7 @@ static void on_task(void *data, const struct manager_view *view)
     int64_t now = units_now_boottime();
     pthread_mutex_lock(&events->lock);
     put_locked(events, event);
-    count_locked(events, now);
+    count_locked(events, view->task->uid, now);
     if (view->task->state == TASK_DOWNLOADING)
         see_progress_locked(events, now + PROGRESS_EVERY);
     pthread_cond_signal(&events->changed);
@@ -147,7 +165,7 @@ static void on_many(void *data, uid_t scope)
     struct event *event = event_create("reset", scope, "", strdup("{}"), NULL);
     pthread_mutex_lock(&events->lock);
     put_locked(events, event);
-    count_locked(events, units_now_boottime());
+    count_locked(events, scope, units_now_boottime());
     pthread_cond_signal(&events->changed);
     pthread_mutex_unlock(&events->lock);
 }
@@ -228,16 +246,89 @@ static void add_counts(struct buf *buf, const uint64_t counts[static TASK_STATES
     buf_add_char(buf, '}');
 }
 
-static struct event *counts_event(struct events *events)
+static struct event *counts_event(const struct events *events, const struct user *user)
 {
     struct stats_snapshot snapshot;
     _cleanup_(buf_release) struct buf buf;
     buf_init(&buf, 2048);
     manager_stats(events->manager, &snapshot);
-    buf_add_string(&buf, "{\"all\": ");
+    buf_add_string(&buf, "{\"own\": ");
+    add_counts(&buf, user->own);
+    buf_add_string(&buf, ", \"all\": ");
     add_counts(&buf, snapshot.tasks);
     buf_add_char(&buf, '}');
     return event_create("stats", RING_EVERYBODY, "", buf_take(&buf), NULL);
+}
+
+static struct user *find_user_locked(const struct events *events, uid_t uid)
+{
+    struct user *user = events->users;
+    while (user && user->uid != uid)
+        user = user->next;
+    return user;
+}
+
+/* The next one whose tasks are to be counted, and at what time, NEVER: there is none. */
+static struct user *next_to_count_locked(const struct events *events, int64_t *ret_at)
+{
+    struct user *next = NULL;
+    *ret_at = NEVER;
+    for (struct user *user = events->users; user; user = user->next) {
+        if (!user->stale || user->count_at >= *ret_at)
+            continue;
+        next = user;
+        *ret_at = user->count_at;
+    }
+    return next;
+}
+
+/* Once that is in the store: see the one whose turn it is, without the lock. */
+static void count_one_locked(struct events *events, struct user *user)
+{
+    uid_t uid = user->uid;
+    uint64_t own[TASK_STATES];
+    user->stale = false;
+    pthread_mutex_unlock(&events->lock);
+    int64_t begin = units_now_boottime();
+    int error = manager_count_own(events->manager, uid, own);
+    int64_t end = units_now_boottime();
+    pthread_mutex_lock(&events->lock);
+    user = find_user_locked(events, uid); /* who may have gone, and come again */
+    if (!user)
+        return;
+    user->count_at = end + COUNTS_EVERY + (end - begin) * COUNTING_TIMES;
+    user->stale = user->stale || error;
+    if (error) /* it is tried again */
+        count_locked(events, uid, end);
+    user->counted = user->counted || !error;
+    if (!error)
+        memcpy(user->own, own, sizeof own);
+}
+
+/* Those of who has just come. */
+static void count_new_users_locked(struct events *events)
+{
+    for (;;) {
+        struct user *user = events->users;
+        while (user && (user->counted || user->count_at > 0))
+            user = user->next;
+        if (!user)
+            return;
+        count_one_locked(events, user);
+    }
+}
+
+/* Those that are due; then everybody gets them, with all users' counts. */
+static void count_users_locked(struct events *events, int64_t now)
+{
+    int64_t at;
+    for (struct user *user; (user = next_to_count_locked(events, &at)) && at <= now;)
+        count_one_locked(events, user);
+    events->counts_version++;
+    events->counts_were_at = now;
+    events->counts_at = NEVER;
+    if (next_to_count_locked(events, &at))
+        events->counts_at = at > now + COUNTS_EVERY ? at : now + COUNTS_EVERY;
 }
 
 /* --- reading --- */
@@ -261,6 +352,11 @@ static bool wants(const void *data, const struct event *event)
     return !*event->id || has_id(reader, event->id);
 }
 
+static bool wants_counts_locked(const struct reader *reader)
+{
+    return reader->counts_seen != reader->events->counts_version && reader->user->counted;
+}
+
 /* Whether there is something to send. */
 static bool look_locked(struct reader *reader)
 {
@@ -268,7 +364,7 @@ static bool look_locked(struct reader *reader)
     enum ring_look look = ring_look(events->ring, &reader->place, wants, reader);
     reader->missed = reader->missed || look == RING_MISSED;
     return reader->current || reader->missed || look == RING_EVENT || reader->beat ||
-           reader->counts_seen != events->counts_version;
+           wants_counts_locked(reader);
 }
 
 /* What the listener gets in between the events of the ring; NULL: no memory. */
@@ -279,8 +375,8 @@ static struct event *own_event_locked(struct reader *reader)
     if (reader->missed) {
         event = event_create("reset", RING_EVERYBODY, "", strdup("{}"), NULL);
         reader->missed = false;
-    } else if (reader->counts_seen != events->counts_version) {
-        event = counts_event(events);
+    } else if (wants_counts_locked(reader)) {
+        event = counts_event(events, reader->user);
         reader->counts_seen = events->counts_version;
     } else {
         return event_line(":");
@@ -345,6 +441,34 @@ static void probe(void *data)
 
 /* --- coming and going --- */
 
+/* NULL: no memory. */
+static struct user *join_user_locked(struct events *events, uid_t uid)
+{
+    struct user *user = find_user_locked(events, uid);
+    if (!user)
+        user = calloc(1, sizeof *user);
+    if (!user)
+        return NULL;
+    if (user->readers++ > 0)
+        return user;
+    user->uid = uid;
+    user->stale = true;
+    user->next = events->users;
+    events->users = user;
+    return user;
+}
+
+static void leave_user_locked(struct events *events, struct user *user)
+{
+    if (--user->readers > 0)
+        return;
+    struct user **link = &events->users;
+    while (*link != user)
+        link = &(*link)->next;
+    *link = user->next;
+    free(user);
+}
+
 static void reader_free(struct reader *reader)
 {
     event_unref(reader->current);
@@ -365,6 +489,18 @@ static void leave(void *data)
     events->listeners--;
     events->record_until = units_now_boottime() + KEPT_MS;
     event_unref(TAKE_PTR(reader->current)); /* shared with others */
+    leave_user_locked(events, reader->user);
+    pthread_mutex_unlock(&events->lock);
+    reader_free(reader);
+}
+
+/* One that has not begun. */
+static void discard(struct reader *reader)
+{
+    struct events *events = reader->events;
+    pthread_mutex_lock(&events->lock);
+    if (reader->user)
+        leave_user_locked(events, reader->user);
     pthread_mutex_unlock(&events->lock);
     reader_free(reader);
 }
@@ -380,8 +516,11 @@ static struct reader *reader_create(struct events *events, const struct http_req
     reader->scope = wish->scope;
     reader->ids = calloc(wish->id_count + 1, sizeof *reader->ids);
     reader->current = event_line(FIRST_LINE);
-    if (!reader->ids || !reader->current) {
-        reader_free(reader);
+    pthread_mutex_lock(&events->lock);
+    reader->user = join_user_locked(events, reader->uid);
+    pthread_mutex_unlock(&events->lock);
+    if (!reader->ids || !reader->current || !reader->user) {
+        discard(reader);
         return NULL;
     }
     for (; reader->id_count < wish->id_count; reader->id_count++)
@@ -409,6 +548,7 @@ static void begin_locked(struct reader *reader, const char *last_id)
     reader->place = last_id ? ring_place(events->ring, last_id) : reader->replayed;
     reader->counts_seen = events->counts_version - 1;
     see_progress_locked(events, now);
+    events->news = true;
     pthread_cond_signal(&events->changed);
 }
 
@@ -437,7 +577,7 @@ int events_listen(struct events *events, struct http_request *request,
         .read = read_events, .probe = probe, .close = leave, .data = reader};
     reader->stream = http_answer_stream(request, "text/event-stream", &source);
     if (!reader->stream) {
-        reader_free(reader);
+        discard(reader);
         return -ENOMEM;
     }
     enter(reader, wish->last_id); /* nothing is read before the handler has returned */
@@ -503,11 +643,9 @@ static void *run(void *data)
         events->news = false;
         if (beats)
             events->beat_at = now + BEAT_EVERY;
-        if (now >= events->counts_at) {
-            events->counts_at = NEVER;
-            events->counts_were_at = now;
-            events->counts_version++;
-        }
+        count_new_users_locked(events);
+        if (now >= events->counts_at)
+            count_users_locked(events, now);
         pthread_mutex_unlock(&events->lock);
         if (runs)
             tell_progress(events, now);

@@ -26,6 +26,7 @@ src_http_libhttp_a_SOURCES = \
 	src/http/routes.c src/http/routes.h \
 	src/http/routes_classic.c src/http/routes_classic.h \
 	src/http/routes_events.c src/http/routes_events.h \
+	src/http/routes_metrics.c src/http/routes_metrics.h \
 	src/http/routes_v1.h src/http/routes_v1_add.c src/http/routes_v1_list.c \
 	src/http/routes_v1_many.c src/http/routes_v1_service.c src/http/routes_v1_task.c \
 	src/http/task_fields.c src/http/task_fields.h \
