@@ -23,6 +23,7 @@ struct active_entry {
 
     /* protected by lock */
     struct active_entry *next;
+    struct active_entry **link; /* what points to it */
     enum task_state state;
     bool decided; /* it is ending: too late for wishes */
     bool changed; /* people have set the limits */
@@ -83,6 +84,9 @@ int active_enter(struct active *active, const struct task *task, enum task_state
     active_new_version(entry);
     pthread_mutex_lock(&active->lock);
     entry->next = active->entries;
+    entry->link = &active->entries;
+    if (entry->next)
+        entry->next->link = &entry->next;
     active->entries = entry;
     pthread_mutex_unlock(&active->lock);
     *ret_entry = entry;
@@ -94,10 +98,9 @@ void active_leave(struct active *active, struct active_entry *entry)
     if (!entry)
         return;
     pthread_mutex_lock(&active->lock);
-    struct active_entry **link = &active->entries;
-    while (*link != entry)
-        link = &(*link)->next;
-    *link = entry->next;
+    *entry->link = entry->next;
+    if (entry->next)
+        entry->next->link = entry->link;
     assert(!entry->waiters);
     pthread_mutex_unlock(&active->lock);
     free(entry->url);

@@ -223,7 +223,8 @@ static int move_part(struct files_channel *channel, const struct task *task, con
         return -ENOMEM;
     if (!task->has_part || strcmp(part, old_part) == 0)
         return 0;
-    int r = files_rename(channel, task->directory, old_part, part, false, 0, 0, timeout);
+    struct files_move move = {.directory = task->directory, .from = old_part, .to = part};
+    int r = files_rename(channel, &move, timeout);
     return r == -ENOENT ? 0 : r;
 }
 

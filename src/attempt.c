@@ -37,7 +37,8 @@ struct attempt {
     struct active_entry *entry;
     struct finish_job *place; /* in the finisher; NULL: it has been taken */
     char *part;               /* the part file's name */
-    int fd;                   /* the part file, or -1 */
+    int fd;                   /* the part file, or -1, ... */
+    struct files_stat file;   /* ... and what it was when it was opened */
     struct disk_claim *claim;
     bool disk_full; /* found as it goes */
     struct transfer_outcome outcome;
@@ -94,13 +95,12 @@ static int open_part(struct attempt *attempt, bool truncate)
     struct transfer *transfer = attempt->tools->transfer;
     int r = attempt->fd >= 0 ? 0
                              : files_open_part(attempt->tools->channel, task->directory,
-                                               attempt->part, FILER_TIMEOUT, &attempt->fd);
-    if (r < 0 || !truncate)
+                                               attempt->part, FILER_TIMEOUT, &attempt->fd,
+                                               &attempt->file);
+    if (r < 0 || !truncate || attempt->file.size == 0) /* as most are */
         return r;
-    struct stat there;
     transfer_enter_disk(transfer);
-    bool is_empty = fstat(attempt->fd, &there) == 0 && there.st_size == 0; /* as most are */
-    r = !is_empty && ftruncate(attempt->fd, 0) < 0 ? file_error(-errno) : 0;
+    r = ftruncate(attempt->fd, 0) < 0 ? file_error(-errno) : 0;
     transfer_leave_disk(transfer);
     return r;
 }
@@ -110,8 +110,8 @@ static int claim_room(struct attempt *attempt, int64_t total)
     if (attempt->claim)
         return 0;
     transfer_enter_disk(attempt->tools->transfer);
-    int r = disk_claim(attempt->engine->disk, attempt->fd, total, attempt->options->min_free,
-                       &attempt->claim);
+    int r = disk_claim(attempt->engine->disk, attempt->fd, &attempt->file, total,
+                       attempt->options->min_free, &attempt->claim);
     transfer_leave_disk(attempt->tools->transfer);
     return r < 0 ? file_error(r) : 0;
 }
@@ -519,7 +519,8 @@ static void conclude(struct attempt *attempt, int result)
         engine_move(attempt->engine, attempt->entry, task, TASK_RECEIVE);
         engine_answer(waiters, task, 0);
         finisher_take(attempt->rooms->finisher, TAKE_PTR(attempt->place), task,
-                      TAKE_PTR(attempt->part), TAKE_FD(attempt->fd), TAKE_PTR(attempt->entry));
+                      TAKE_PTR(attempt->part), TAKE_FD(attempt->fd), &attempt->file,
+                      TAKE_PTR(attempt->entry));
         return;
     }
     conclude_failure(attempt, result);

@@ -36,6 +36,7 @@ struct place {
 struct series {
     char *dest;
     unsigned next;
+    struct batch_entry *won, **end; /* those whose names were free, in their order */
 };
 
 struct batch_entry {
@@ -46,6 +47,7 @@ struct batch_entry {
     char *reserved;        /* the dest it keeps others from, or NULL */
     bool given;            /* it is there already, by an earlier task or in this batch: not added */
     struct batch_entry *twin; /* that one, in this batch; or NULL */
+    struct batch_entry *next; /* that has won */
 };
 
 struct batch {
@@ -374,6 +376,38 @@ static int judge(struct batch *batch, struct batch_entry *entry, bool taken, enu
     return 0;
 }
 
+static void append_winner(struct batch_entry *entry)
+{
+    struct series *series = entry->series;
+    entry->next = NULL;
+    *(series->won ? series->end : &series->won) = entry;
+    series->end = &entry->next;
+}
+
+/* The free names of each series go to its entries in their order, so that the first has the lowest
+ * number. Those that are left without come to stand foremost; how many. */
+static size_t give_names(struct batch_entry **open, size_t count)
+{
+    size_t left = 0;
+    for (size_t i = 0; i < count; i++) {
+        struct batch_entry *entry = open[i], *winner = entry->series ? entry->series->won : NULL;
+        if (entry->series && !winner)
+            open[left++] = entry;
+        if (!winner)
+            continue;
+        entry->series->won = winner->next;
+        if (winner == entry)
+            continue;
+        char *name = entry->task->name;
+        entry->task->name = winner->task->name;
+        winner->task->name = name;
+        entry->reserved = TAKE_PTR(winner->reserved);
+        entry->task->admitted = true;
+        winner->task->admitted = false;
+    }
+    return left;
+}
+
 /* Asks about the names of some entries in one place, first the store, then the disk: a task that
  * ends in between has its file there first. Those that need another name come to stand foremost. */
 static int settle_in_place(struct batch *batch, struct batch_entry **open, size_t count,
@@ -392,15 +426,17 @@ static int settle_in_place(struct batch *batch, struct batch_entry **open, size_
         r = files_stat_many(channel, directory, names, count, remaining(batch), kinds);
     if (r < 0)
         return r;
-    size_t left = 0;
+    for (size_t i = 0; i < count; i++)
+        if (open[i]->series)
+            open[i]->series->won = NULL;
     for (size_t i = 0; i < count; i++) {
         r = judge(batch, open[i], taken[i], kinds[i]);
-        if (r == -EAGAIN)
-            open[left++] = open[i];
-        else if (r < 0)
+        if (r == 0 && open[i]->series)
+            append_winner(open[i]);
+        else if (r < 0 && r != -EAGAIN)
             return r;
     }
-    *ret_left = left;
+    *ret_left = give_names(open, count);
     return 0;
 }
 
@@ -587,6 +623,9 @@ static int start_over(struct batch *batch)
         struct batch_entry *entry = &batch->entries[i];
         entry->task->admitted = false;
         entry->series = NULL;
+        if (entry->twin)
+            entry->given = false;
+        entry->twin = NULL;
     }
     return forget_names(batch);
 }

@@ -7,8 +7,15 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 
+#include "common/units.h"
+
 #define MIN_FREE_MAX ((int64_t)512 << 20)
 #define BLOCK        512 /* bytes, of st_blocks (stat(2)) */
+
+/* With so much to spare, a look that is not older than this will do for a small file. */
+#define LOOK_LASTS ((int64_t)100)     /* ms */
+#define AMPLE      ((int64_t)8 << 30) /* bytes */
+#define SMALL      ((int64_t)1 << 20) /* a file of which very many do not use that up meanwhile */
 
 struct disk_claim {
     /* immutable */
@@ -24,6 +31,9 @@ struct disk {
     pthread_mutex_t lock;
     /* protected by lock */
     struct disk_claim *claims;
+    dev_t ample_dev; /* the file system that had AMPLE bytes to spare, beside all claims, ... */
+    int64_t ample_min_free;
+    int64_t ample_until; /* ... until then, boot time in ms */
 };
 
 int disk_create(struct disk **ret_disk)
@@ -73,30 +83,59 @@ static int64_t outstanding_of_others_locked(struct disk *disk, dev_t dev)
     return sum;
 }
 
-int disk_claim(struct disk *disk, int fd, int64_t total, int64_t min_free,
-               struct disk_claim **ret_claim)
+static void link_locked(struct disk *disk, struct disk_claim *claim)
 {
-    struct stat stat;
-    int64_t spare;
-    int r = fstat(fd, &stat) < 0 ? -errno : spare_bytes(fd, min_free, &spare);
-    if (r < 0)
-        return r;
+    claim->next = disk->claims;
+    disk->claims = claim;
+}
+
+/* A small file, and the last look at its file system was just now. */
+static bool claim_ample(struct disk *disk, struct disk_claim *claim, int64_t min_free)
+{
+    pthread_mutex_lock(&disk->lock);
+    bool ample = claim->total >= 0 && claim->total <= SMALL &&
+                 claim->dev == disk->ample_dev && min_free == disk->ample_min_free &&
+                 units_now_boottime() < disk->ample_until;
+    if (ample)
+        link_locked(disk, claim);
+    pthread_mutex_unlock(&disk->lock);
+    return ample;
+}
+
+/* 0 or -ENOSPC. */
+static int claim_of(struct disk *disk, struct disk_claim *claim, int64_t spare, int64_t min_free)
+{
+    pthread_mutex_lock(&disk->lock);
+    int64_t left =
+        spare - outstanding_of_others_locked(disk, claim->dev) - outstanding(claim);
+    bool fits = left >= 0 && spare > 0;
+    if (fits)
+        link_locked(disk, claim);
+    if (left >= AMPLE) {
+        disk->ample_dev = claim->dev;
+        disk->ample_min_free = min_free;
+        disk->ample_until = units_now_boottime() + LOOK_LASTS;
+    }
+    pthread_mutex_unlock(&disk->lock);
+    return fits ? 0 : -ENOSPC;
+}
+
+int disk_claim(struct disk *disk, int fd, const struct files_stat *file, int64_t total,
+               int64_t min_free, struct disk_claim **ret_claim)
+{
     struct disk_claim *claim = calloc(1, sizeof *claim);
     if (!claim)
         return -ENOMEM;
-    claim->dev = stat.st_dev;
+    claim->dev = file->dev;
     claim->total = total;
-    claim->allocated = (int64_t)stat.st_blocks * BLOCK;
-
-    pthread_mutex_lock(&disk->lock);
-    int64_t needed = outstanding_of_others_locked(disk, claim->dev) + outstanding(claim);
-    if (spare < needed || spare <= 0) {
-        r = -ENOSPC;
-    } else {
-        claim->next = disk->claims;
-        disk->claims = claim;
+    claim->allocated = file->allocated;
+    int64_t spare;
+    int r = 0;
+    if (!claim_ample(disk, claim, min_free)) {
+        r = spare_bytes(fd, min_free, &spare);
+        if (r == 0)
+            r = claim_of(disk, claim, spare, min_free);
     }
-    pthread_mutex_unlock(&disk->lock);
     if (r < 0)
         free(claim);
     else

@@ -7,6 +7,8 @@
 
 #include <stdint.h>
 
+#include "privsep/files.h"
+
 struct disk;
 struct disk_claim; /* one running download's; belongs to its worker */
 
@@ -14,11 +16,11 @@ int disk_create(struct disk **ret_disk); /* 0 or -ENOMEM */
 void disk_destroy(struct disk *disk);
 
 /*
- * May a file of `total` bytes (-1: not known) grow behind `fd`? `min_free`: bytes; -1: the smaller of
+ * May a file of `total` bytes (-1: not known) grow behind `fd`, which is `file` now? `min_free`: bytes; -1: the smaller of
  * 512 MiB and 1 % of the file system. 0; -ENOSPC; or another negative errno.
  */
-int disk_claim(struct disk *disk, int fd, int64_t total, int64_t min_free,
-               struct disk_claim **ret_claim);
+int disk_claim(struct disk *disk, int fd, const struct files_stat *file, int64_t total,
+               int64_t min_free, struct disk_claim **ret_claim);
 /* NULL is fine. */
 void disk_unclaim(struct disk *disk, struct disk_claim *claim);
 /* As it goes: counts what is allocated by now; is `min_free` still free? 0 or -ENOSPC. */

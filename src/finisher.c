@@ -17,6 +17,7 @@
 #include "transfer/naming.h"
 
 #define LANE_IDLE 60000 /* ms */
+#define RENAMED_AT_ONCE 64
 #define TRY_AGAIN 10000 /* ms until what could not be finished is tried once more */
 #ifndef XFS_SUPER_MAGIC
 #define XFS_SUPER_MAGIC 0x58465342
@@ -158,11 +159,13 @@ static int find_part(struct batch *batch, struct finish_job *job)
         return r;
     free(job->part);
     job->part = part;
-    struct stat stat;
-    r = files_open_part(batch->channel, task->directory, part, -1, &job->fd);
-    if (r == 0 && (fstat(job->fd, &stat) < 0 || stat.st_size != task->bytes_done))
-        r = -EUCLEAN;
-    return r;
+    struct files_stat file;
+    r = files_open_part(batch->channel, task->directory, part, -1, &job->fd, &file);
+    if (r < 0)
+        return r;
+    job->dev = file.dev;
+    job->ino = file.ino;
+    return file.size == task->bytes_done ? 0 : -EUCLEAN;
 }
 
 /* What the last run left: the part is still there, or it has its final name already. */
@@ -223,13 +226,6 @@ static bool sync_file_systems(struct batch *batch)
 
 static void sync_data(struct batch *batch)
 {
-    for (EACH_GOING_ON(job, batch)) {
-        struct stat stat;
-        if (job->outcome == JOB_GOES_ON && job->fd >= 0 && fstat(job->fd, &stat) == 0) {
-            job->dev = stat.st_dev;
-            job->ino = stat.st_ino;
-        }
-    }
     for (EACH_GOING_ON(job, batch))
         if (job->outcome == JOB_GOES_ON && job->entry && active_is_broken(job->entry))
             lose_data(batch, job, -EIO);
@@ -274,11 +270,17 @@ static void commit(struct batch *batch)
     }
 }
 
-static int rename_one(struct batch *batch, struct finish_job *job)
+static struct files_move move_of(const struct finish_job *job)
 {
     const struct task *task = &job->task;
-    return files_rename(batch->channel, task->directory, job->part, task->name,
-                        task->if_exists == TASK_OVERWRITE, job->dev, job->ino, -1);
+    return (struct files_move){
+        .directory = task->directory,
+        .from = job->part,
+        .to = task->name,
+        .replace = task->if_exists == TASK_OVERWRITE,
+        .dev = job->dev,
+        .ino = job->ino,
+    };
 }
 
 /* The final name was taken meanwhile by somebody else: the next free one. */
@@ -295,8 +297,9 @@ static int rename_to_next(struct batch *batch, struct finish_job *job)
         free(task->name);
         task->name = name;
         r = engine_store_update(engine, task);
+        struct files_move move = move_of(job);
         if (r == 0)
-            r = rename_one(batch, job);
+            r = files_rename(batch->channel, &move, -1);
         else if (r != -EEXIST) /* that name is another unfinished task's */
             r = -EHOSTDOWN;
     }
@@ -307,19 +310,34 @@ static int rename_to_next(struct batch *batch, struct finish_job *job)
     return r;
 }
 
+static void rename_some(struct batch *batch, struct finish_job *jobs[], size_t count)
+{
+    struct files_move moves[RENAMED_AT_ONCE];
+    for (size_t i = 0; i < count; i++)
+        moves[i] = move_of(jobs[i]);
+    files_rename_all(batch->channel, moves, count);
+    for (size_t i = 0; i < count; i++) {
+        int r = moves[i].result == -EEXIST ? rename_to_next(batch, jobs[i]) : moves[i].result;
+        if (r < 0)
+            give_up(batch, jobs[i], r, "give the file its final name");
+        else
+            jobs[i]->renamed = true;
+    }
+}
+
 static void rename_all(struct batch *batch)
 {
+    struct finish_job *jobs[RENAMED_AT_ONCE];
+    size_t count = 0;
     for (EACH_GOING_ON(job, batch)) {
-        if (job->outcome != JOB_GOES_ON || job->fd < 0 || job->renamed)
+        if (job->outcome == JOB_GOES_ON && job->fd >= 0 && !job->renamed)
+            jobs[count++] = job;
+        if (count < RENAMED_AT_ONCE)
             continue;
-        int r = rename_one(batch, job);
-        if (r == -EEXIST)
-            r = rename_to_next(batch, job);
-        if (r < 0)
-            give_up(batch, job, r, "give the file its final name");
-        else
-            job->renamed = true;
+        rename_some(batch, jobs, count);
+        count = 0;
     }
+    rename_some(batch, jobs, count);
 }
 
 static void sync_directories(struct batch *batch)
@@ -532,11 +550,17 @@ void finisher_unreserve(struct finisher *finisher, uid_t uid, struct finish_job 
 }
 
 void finisher_take(struct finisher *finisher, struct finish_job *place, struct task *task,
-                   char *part, int fd, struct active_entry *entry)
+                   char *part, int fd, const struct files_stat *file,
+                   struct active_entry *entry)
 {
     uid_t uid = task->uid;
-    *place = (struct finish_job){
-        .kind = JOB_FINISH, .task = take_task(task), .part = part, .fd = fd, .entry = entry};
+    *place = (struct finish_job){.kind = JOB_FINISH,
+                                 .task = take_task(task),
+                                 .part = part,
+                                 .fd = fd,
+                                 .dev = file->dev,
+                                 .ino = file->ino,
+                                 .entry = entry};
     if (put_job(finisher, uid, place) < 0) /* closed: the next start does it */
         job_free(finisher, place);
     lanes_unpin(finisher->lanes, uid);

@@ -27,9 +27,9 @@ int finisher_reserve(struct finisher *finisher, uid_t uid, struct finish_job **r
 /* One that was not needed. NULL is fine. */
 void finisher_unreserve(struct finisher *finisher, uid_t uid, struct finish_job *place);
 /* Takes a task (its content is moved) that is FINISHING and whole in its part file, with its place, the
- * name and the descriptor of that file, and its entry. */
+ * name and the descriptor of that file (which is `file`), and its entry. */
 void finisher_take(struct finisher *finisher, struct finish_job *place, struct task *task, char *part,
-                   int fd, struct active_entry *entry);
+                   int fd, const struct files_stat *file, struct active_entry *entry);
 /* Takes a task (its content is moved) that was FINISHING when the last run ended. 0, or a negative
  * errno: the next start has to do it. */
 int finisher_resume(struct finisher *finisher, struct task *task);

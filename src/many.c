@@ -10,8 +10,8 @@
 #include "filter.h"
 #include "lanes.h"
 
-#define IDLE   10000 /* ms until the thread of one who asks no more is ended */
-#define AT_ONCE 250  /* tasks */
+#define IDLE    10000 /* ms until the thread of one who asks no more is ended */
+#define AT_ONCE 250   /* tasks */
 
 #define STATE(name) (1U << TASK_##name)
 
@@ -20,16 +20,16 @@ static const struct kind {
     enum verb_kind verb;
     unsigned states;
 } kinds[] = {
-    [MANAGER_HOLD] = {VERB_HOLD, STATE(ENQUEUED) | STATE(DOWNLOADING)},
-    [MANAGER_RELEASE] = {VERB_RELEASE, STATE(PAUSED)},
-    [MANAGER_CANCEL] = {VERB_CANCEL, STATE(ENQUEUED) | STATE(PAUSED) | STATE(DOWNLOADING)},
+    [MANAGER_HOLD] = {VERB_HOLD,        STATE(ENQUEUED) | STATE(DOWNLOADING)                },
+    [MANAGER_RELEASE] = {VERB_RELEASE,     STATE(PAUSED)                                       },
+    [MANAGER_CANCEL] = {VERB_CANCEL,      STATE(ENQUEUED) | STATE(PAUSED) | STATE(DOWNLOADING)},
     [MANAGER_CANCEL_KEEP] = {VERB_CANCEL_KEEP,
-                             STATE(ENQUEUED) | STATE(PAUSED) | STATE(DOWNLOADING)},
-    [MANAGER_RETRY] = {VERB_RETRY, STATE(FAILED) | STATE(CANCELLED) | STATE(CLEARED)},
+                      STATE(ENQUEUED) | STATE(PAUSED) | STATE(DOWNLOADING)                  },
+    [MANAGER_RETRY] = {VERB_RETRY,       STATE(FAILED) | STATE(CANCELLED) | STATE(CLEARED)   },
     [MANAGER_FORGET] = {VERB_FORGET,
-                        STATE(FINISHED) | STATE(FAILED) | STATE(CANCELLED) | STATE(CLEARED)},
-    [MANAGER_FORGET_FILE] = {VERB_FORGET_FILE, STATE(FINISHED) | STATE(FAILED) |
-                                                   STATE(CANCELLED) | STATE(CLEARED)},
+                      STATE(FINISHED) | STATE(FAILED) | STATE(CANCELLED) | STATE(CLEARED)   },
+    [MANAGER_FORGET_FILE] = {VERB_FORGET_FILE,
+                      STATE(FINISHED) | STATE(FAILED) | STATE(CANCELLED) | STATE(CLEARED)   },
 };
 
 struct many {
@@ -76,7 +76,8 @@ static void answer(struct round *round, int error)
     else if (error == -ENOSPC)
         reply.message = "the service's disk is full; a part was done; make room there first";
     else if (error < 0)
-        reply.message = "the service could not use its store, and has done a part; its log says why";
+        reply.message =
+            "the service could not use its store, and has done a part; its log says why";
     if (error < 0 && error != -ESHUTDOWN)
         log_error("a verb for many tasks has done a part: %s", strerror(-error));
     round->done(round->data, &reply);
@@ -87,8 +88,8 @@ static void answer(struct round *round, int error)
 static void on_one(void *data, const struct manager_reply *reply)
 {
     struct round *round = data;
-    bool skipped = reply->error == -EBUSY || reply->error == -ENOENT ||
-                   reply->error == -EMLINK || reply->error == -EACCES;
+    bool skipped = reply->error == -EBUSY || reply->error == -ENOENT || reply->error == -EMLINK ||
+                   reply->error == -EACCES;
     pthread_mutex_lock(&round->lock);
     round->count += reply->error == 0;
     if (reply->error < 0 && !skipped && round->error == 0)
@@ -176,8 +177,8 @@ static void work(void *data, uid_t uid, struct files_channel **channel, struct l
 }
 
 /* -ENOENT: no task that is meant takes the verb. */
-static int choose(struct round *round, const struct manager_filter *filter,
-                  const char *const *ids, size_t id_count)
+static int choose(struct round *round, const struct manager_filter *filter, const char *const *ids,
+                  size_t id_count)
 {
     if (id_count > 0) {
         round->ids = calloc(id_count, sizeof *round->ids);
@@ -197,8 +198,9 @@ void many_do(struct many *many, enum manager_verb verb, const struct manager_fil
 {
     struct round *round = calloc(1, sizeof *round);
     if (!round) {
-        done(data, &(struct manager_reply){
-                       .error = -ENOMEM, .message = "the service is out of memory; try again later"});
+        done(data,
+             &(struct manager_reply){.error = -ENOMEM,
+                                     .message = "the service is out of memory; try again later"});
         return;
     }
     round->many = many;

@@ -1,5 +1,5 @@
-/* A verb for many tasks: each is asked as if alone, some hundred at a time, so that their changes are
- * committed together and nobody else waits long for a verb of theirs. */
+/* A verb for many tasks: each is asked as if alone, some hundred at a time, so that their changes
+ * are committed together and nobody else waits long for a verb of theirs. */
 #pragma once
 
 #include "engine.h"
@@ -10,8 +10,8 @@ struct many;
 
 /* 0 or -ENOMEM. Engine and verbs outlive it. */
 int many_create(struct engine *engine, struct verbs *verbs, struct many **ret_many);
-/* Before verbs_stop: what was asked is answered, as far as it has come; what comes later is answered
- * -ESHUTDOWN. */
+/* Before verbs_stop: what was asked is answered, as far as it has come; what comes later is
+ * answered -ESHUTDOWN. */
 void many_stop(struct many *many);
 void many_destroy(struct many *many);
 

@@ -105,7 +105,8 @@ void overviews_look(struct overviews *overviews, uid_t uid, manager_looked looke
     struct look *look = malloc(sizeof *look);
     int r = look ? 0 : -ENOMEM;
     if (look) {
-        *look = (struct look){.engine = overviews->engine, .uid = uid, .looked = looked, .data = data};
+        *look =
+            (struct look){.engine = overviews->engine, .uid = uid, .looked = looked, .data = data};
         r = lanes_put(overviews->lanes, uid, &look->job);
     }
     if (r < 0) {

@@ -1,5 +1,5 @@
-/* What is to be seen at a glance, for one user; put together on a thread of their own, since their file
- * system is asked for its room. */
+/* What is to be seen at a glance, for one user; put together on a thread of their own, since their
+ * file system is asked for its room. */
 #pragma once
 
 #include "engine.h"

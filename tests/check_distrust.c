@@ -614,6 +614,7 @@ static int call_something(struct files_channel *channel, unsigned op)
     _cleanup_free_ char *text = NULL;
     _cleanup_close_ int fd = -1;
     struct files_stat st;
+    struct files_move move = {.directory = "/a", .from = "b" PART, .to = "b", .dev = 1, .ino = 1};
     int r = 0;
     switch (op) {
     case 0:
@@ -623,7 +624,7 @@ static int call_something(struct files_channel *channel, unsigned op)
     case 1:
         return files_stat(channel, "/a", "b", 20, &st);
     case 2:
-        r = files_open_part(channel, "/a", "b" PART, 20, &fd);
+        r = files_open_part(channel, "/a", "b" PART, 20, &fd, &st);
         if (r == 0) {
             int flags = fcntl(fd, F_GETFL);
             struct stat file;
@@ -634,7 +635,7 @@ static int call_something(struct files_channel *channel, unsigned op)
         }
         return r;
     case 3:
-        return files_rename(channel, "/a", "b" PART, "b", false, 1, 1, 20);
+        return files_rename(channel, &move, 20);
     case 4:
         return files_unlink(channel, "/a", "b" PART, 20);
     case 5:

@@ -424,11 +424,20 @@ static void prepare_refused(void)
     files_close(channel);
 }
 
+static _Thread_local struct files_stat unused;
+
+static int rename_part(struct files_channel *channel, const char *directory, const char *from,
+                       const char *to, bool replace, dev_t dev, ino_t ino, int timeout)
+{
+    struct files_move move = {directory, from, to, replace, dev, ino, 0};
+    return files_rename(channel, &move, timeout);
+}
+
 static void open_part(void)
 {
     struct files_channel *channel = channel_open();
     int fd = -1;
-    CHECK_INT(files_open_part(channel, base, "p" PART, SOON, &fd), 0);
+    CHECK_INT(files_open_part(channel, base, "p" PART, SOON, &fd, &unused), 0);
     CHECK_INT(fcntl(fd, F_GETFD), FD_CLOEXEC);
     CHECK_INT(fcntl(fd, F_GETFL) & (O_ACCMODE | O_NONBLOCK | O_APPEND), O_RDWR);
     CHECK_INT(pwrite(fd, "hello", 5, 3), 5);
@@ -442,15 +451,53 @@ static void open_part(void)
     CHECK(st.dev == look("p" PART).st_dev && st.ino == look("p" PART).st_ino);
     CHECK_INT(files_stat(channel, base, "none", SOON, &st), -ENOENT);
 
-    CHECK_INT(files_open_part(channel, base, "p" PART, SOON, &fd), 0);
+    CHECK_INT(files_open_part(channel, base, "p" PART, SOON, &fd, &unused), 0);
     close(fd);
     CHECK_INT(look("p" PART).st_size, 8); /* opening changes nothing */
-    CHECK_INT(files_open_part(channel, in_base("none"), "p" PART, SOON, &fd), -ENOENT);
-    CHECK_INT(files_open_part(channel, base, "a/b", SOON, &fd), -EINVAL);
-    CHECK_INT(files_open_part(channel, base, "..", SOON, &fd), -EINVAL);
-    CHECK_INT(files_open_part(channel, base, "other", SOON, &fd), -EINVAL);
-    CHECK_INT(files_open_part(channel, base, ".bashrc" PART, SOON, &fd), -EPERM);
-    CHECK_INT(files_open_part(channel, "~", "p" PART, SOON, &fd), -EINVAL);
+    CHECK_INT(files_open_part(channel, in_base("none"), "p" PART, SOON, &fd, &unused), -ENOENT);
+    CHECK_INT(files_open_part(channel, base, "a/b", SOON, &fd, &unused), -EINVAL);
+    CHECK_INT(files_open_part(channel, base, "..", SOON, &fd, &unused), -EINVAL);
+    CHECK_INT(files_open_part(channel, base, "other", SOON, &fd, &unused), -EINVAL);
+    CHECK_INT(files_open_part(channel, base, ".bashrc" PART, SOON, &fd, &unused), -EPERM);
+    CHECK_INT(files_open_part(channel, "~", "p" PART, SOON, &fd, &unused), -EINVAL);
+    files_close(channel);
+}
+
+static void stat_many(void)
+{
+    struct files_channel *channel = channel_open();
+    const char *names[FILES_NAMES_MAX];
+    static char texts[FILES_NAMES_MAX][12];
+    static enum files_kind kinds[FILES_NAMES_MAX];
+    for (int i = 0; i < FILES_NAMES_MAX; i++) {
+        snprintf(texts[i], sizeof(texts[i]), "n%d", i);
+        names[i] = texts[i];
+    }
+    make_file("n7", "");
+    make_file("n9999", "x");
+    CHECK_INT(mkdir(in_base("n0"), 0755), 0);
+    CHECK_INT(symlink("nothing", in_base("n8")), 0);
+    CHECK_INT(files_stat_many(channel, base, names, FILES_NAMES_MAX, SOON, kinds), 0);
+    for (int i = 0; i < FILES_NAMES_MAX; i++)
+        CHECK_INT(kinds[i], i == 7 || i == 9999 ? FILES_FILE
+                            : i == 0 || i == 8  ? FILES_OTHER
+                                                : FILES_NOTHING);
+    CHECK_INT(files_stat_many(channel, base, names + 7, 1, SOON, kinds), 0);
+    CHECK_INT(kinds[0], FILES_FILE);
+    static const char *const bad[] = {"a/b", "..", "."};
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        names[1] = bad[i];
+        CHECK_INT(files_stat_many(channel, base, names, 3, SOON, kinds), -EINVAL);
+    }
+    names[1] = ".hidden";
+    CHECK_INT(files_stat_many(channel, base, names, 3, SOON, kinds), -EPERM);
+    CHECK_INT(files_stat_many(channel, in_base("none"), names, 1, SOON, kinds), -ENOENT);
+    CHECK_INT(kinds[0], FILES_FILE); /* untouched */
+    char *directory = NULL;
+    int64_t room = 0;
+    CHECK_INT(files_room(channel, base, SOON, &directory, &room), 0);
+    CHECK(room > 0);
+    free(directory);
     files_close(channel);
 }
 
@@ -472,7 +519,7 @@ static void planted(void)
     static const char *const names[] = {"fifo" PART,     "symlink" PART,   "dangling" PART,
                                         "hardlink" PART, "directory" PART, "socket" PART};
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-        int r = files_open_part(channel, base, names[i], SOON, &fd);
+        int r = files_open_part(channel, base, names[i], SOON, &fd, &unused);
         if (r != -EEXIST)
             dprintf(STDERR_FILENO, "%s: %d\n", names[i], r);
         CHECK_INT(r, -EEXIST);
@@ -486,12 +533,12 @@ static void planted(void)
     CHECK(S_ISLNK(st.mode));
     /* Nor is any of it renamed or, but for names that are the part's, removed. */
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-        int r = files_rename(channel, base, names[i], "final", true, 0, 0, SOON);
+        int r = rename_part(channel, base, names[i], "final", true, 0, 0, SOON);
         CHECK_INT(r, strcmp(names[i], "hardlink" PART) == 0 ? 0 : -ENOENT);
     }
     CHECK_INT(look("victim").st_size, 8);
     make_file("p" PART, "");
-    CHECK_INT(files_rename(channel, base, "p" PART, "dangling" PART, false, 0, 0, SOON), -EEXIST);
+    CHECK_INT(rename_part(channel, base, "p" PART, "dangling" PART, false, 0, 0, SOON), -EEXIST);
     files_close(channel);
 }
 
@@ -502,22 +549,22 @@ static void rename_unlink_sync(void)
     make_file(a_part, "a");
     make_file("other", "other");
     struct stat a = look(a_part);
-    CHECK_INT(files_rename(channel, base, a_part, "other", false, a.st_dev, a.st_ino, SOON),
+    CHECK_INT(rename_part(channel, base, a_part, "other", false, a.st_dev, a.st_ino, SOON),
               -EEXIST);
     CHECK_INT(look("other").st_size, 5);
-    CHECK_INT(files_rename(channel, base, a_part, b_part, false, a.st_dev, a.st_ino, SOON), 0);
+    CHECK_INT(rename_part(channel, base, a_part, b_part, false, a.st_dev, a.st_ino, SOON), 0);
     CHECK(look(b_part).st_ino == a.st_ino);
     /* Again: done already. To another name: not done. */
-    CHECK_INT(files_rename(channel, base, a_part, b_part, false, a.st_dev, a.st_ino, SOON), 0);
-    CHECK_INT(files_rename(channel, base, a_part, "c", false, a.st_dev, a.st_ino, SOON), -ENOENT);
-    CHECK_INT(files_rename(channel, base, a_part, "other", false, a.st_dev, a.st_ino, SOON),
+    CHECK_INT(rename_part(channel, base, a_part, b_part, false, a.st_dev, a.st_ino, SOON), 0);
+    CHECK_INT(rename_part(channel, base, a_part, "c", false, a.st_dev, a.st_ino, SOON), -ENOENT);
+    CHECK_INT(rename_part(channel, base, a_part, "other", false, a.st_dev, a.st_ino, SOON),
               -ENOENT);
     /* Half done by link and unlink. */
     CHECK_INT(link(in_base(b_part), in_base(b2_part)), 0);
-    CHECK_INT(files_rename(channel, base, b_part, b2_part, false, a.st_dev, a.st_ino, SOON), 0);
+    CHECK_INT(rename_part(channel, base, b_part, b2_part, false, a.st_dev, a.st_ino, SOON), 0);
     CHECK_INT(access(in_base(b_part), F_OK), -1);
-    CHECK_INT(files_rename(channel, base, b2_part, ".b", false, a.st_dev, a.st_ino, SOON), -EPERM);
-    CHECK_INT(files_rename(channel, base, "other", "b", false, a.st_dev, a.st_ino, SOON), -EINVAL);
+    CHECK_INT(rename_part(channel, base, b2_part, ".b", false, a.st_dev, a.st_ino, SOON), -EPERM);
+    CHECK_INT(rename_part(channel, base, "other", "b", false, a.st_dev, a.st_ino, SOON), -EINVAL);
 
     CHECK_INT(files_unlink(channel, base, b2_part, SOON), 0);
     CHECK_INT(access(in_base(b2_part), F_OK), -1);
@@ -535,6 +582,63 @@ static void rename_unlink_sync(void)
     files_close(channel);
 }
 
+#define MOVES 21 /* more than are under way at once */
+
+/* In two directories, some with results of their own. */
+static void fill_moves(struct files_move moves[MOVES], char names[MOVES][2][32])
+{
+    static char places[2][API_PATH_MAX + 1];
+    snprintf(places[0], sizeof(places[0]), "%s", base);
+    snprintf(places[1], sizeof(places[1]), "%s/sub", base);
+    for (int i = 0; i < MOVES; i++) {
+        const char *place = i % 3 == 0 ? "sub/" : "";
+        char path[64];
+        snprintf(names[i][0], sizeof(names[i][0]), "m%d" PART, i);
+        snprintf(names[i][1], sizeof(names[i][1]), "m%d", i);
+        snprintf(path, sizeof(path), "%sm%d" PART, place, i);
+        make_file(path, "m");
+        struct stat st = look(path);
+        moves[i] = (struct files_move){.directory = places[i % 3 == 0],
+                                       .from = names[i][0],
+                                       .to = names[i][1],
+                                       .dev = st.st_dev,
+                                       .ino = st.st_ino};
+    }
+    make_file("m5", "taken");
+    CHECK_INT(unlink(in_base("m7" PART)), 0);
+    CHECK_INT(rename(in_base("sub/m9" PART), in_base("sub/m9")), 0); /* done before */
+    moves[11].to = "a/b";
+    make_file("m13", "old");
+    moves[13].replace = true;
+}
+
+static void many_renames(void)
+{
+    struct files_channel *channel = channel_open();
+    struct files_move moves[MOVES];
+    char names[MOVES][2][32];
+    CHECK_INT(mkdir(in_base("sub"), 0755), 0);
+    fill_moves(moves, names);
+    files_rename_all(channel, moves, MOVES);
+    for (int i = 0; i < MOVES; i++) {
+        char path[64];
+        int expected = i == 5 ? -EEXIST : i == 7 ? -ENOENT : i == 11 ? -EINVAL : 0;
+        CHECK_INT(moves[i].result, expected);
+        snprintf(path, sizeof(path), "%sm%d", i % 3 == 0 ? "sub/" : "", i);
+        CHECK(expected || look(path).st_ino == moves[i].ino);
+    }
+    CHECK_INT(look("m5").st_size, 5);
+    CHECK_INT(look("m11" PART).st_size, 1);
+    /* The directory is the one that has the name now, not the one that had it before. */
+    CHECK_INT(rename(in_base("sub"), in_base("moved")), 0);
+    CHECK_INT(mkdir(in_base("sub"), 0755), 0);
+    make_file("sub/again" PART, "m");
+    CHECK_INT(rename_part(channel, in_base("sub"), "again" PART, "again", false, 0, 0, SOON), 0);
+    CHECK_INT(look("sub/again").st_size, 1);
+    files_rename_all(channel, moves, 0);
+    files_close(channel);
+}
+
 static void rename_replaces(void)
 {
     struct files_channel *channel = channel_open();
@@ -542,31 +646,31 @@ static void rename_replaces(void)
     make_file(a_part, "new");
     make_file("other", "other");
     struct stat a = look(a_part);
-    CHECK_INT(files_rename(channel, base, a_part, "other", true, a.st_dev, a.st_ino, SOON), 0);
+    CHECK_INT(rename_part(channel, base, a_part, "other", true, a.st_dev, a.st_ino, SOON), 0);
     CHECK(look("other").st_ino == a.st_ino);
     /* Again: done already. To another name: not done. */
-    CHECK_INT(files_rename(channel, base, a_part, "other", true, a.st_dev, a.st_ino, SOON), 0);
-    CHECK_INT(files_rename(channel, base, a_part, "c", true, a.st_dev, a.st_ino, SOON), -ENOENT);
+    CHECK_INT(rename_part(channel, base, a_part, "other", true, a.st_dev, a.st_ino, SOON), 0);
+    CHECK_INT(rename_part(channel, base, a_part, "c", true, a.st_dev, a.st_ino, SOON), -ENOENT);
     /* One that nobody has is fine as well. */
     make_file(b_part, "b");
     struct stat b = look(b_part);
-    CHECK_INT(files_rename(channel, base, b_part, "c", true, b.st_dev, b.st_ino, SOON), 0);
+    CHECK_INT(rename_part(channel, base, b_part, "c", true, b.st_dev, b.st_ino, SOON), 0);
 
     /* A link is replaced, not what it leads to; a directory never is. */
     make_file(b_part, "b");
     b = look(b_part);
     make_file("precious", "precious");
     CHECK_INT(symlink("precious", in_base(link_part)), 0);
-    CHECK_INT(files_rename(channel, base, b_part, link_part, true, b.st_dev, b.st_ino, SOON), 0);
+    CHECK_INT(rename_part(channel, base, b_part, link_part, true, b.st_dev, b.st_ino, SOON), 0);
     CHECK(look(link_part).st_ino == b.st_ino);
     CHECK_INT(look("precious").st_size, 8);
     CHECK_INT(mkdir(in_base("directory"), 0755), 0);
-    CHECK_INT(files_rename(channel, base, link_part, "directory", true, b.st_dev, b.st_ino, SOON),
+    CHECK_INT(rename_part(channel, base, link_part, "directory", true, b.st_dev, b.st_ino, SOON),
               -EISDIR);
-    CHECK_INT(files_rename(channel, base, link_part, "directory", false, b.st_dev, b.st_ino, SOON),
+    CHECK_INT(rename_part(channel, base, link_part, "directory", false, b.st_dev, b.st_ino, SOON),
               -EEXIST);
     CHECK(S_ISDIR(look("directory").st_mode));
-    CHECK_INT(files_rename(channel, base, link_part, ".x", true, b.st_dev, b.st_ino, SOON), -EPERM);
+    CHECK_INT(rename_part(channel, base, link_part, ".x", true, b.st_dev, b.st_ino, SOON), -EPERM);
     files_close(channel);
 }
 
@@ -589,9 +693,9 @@ static void hidden_places(void)
         const char *place = in_base(places[i]);
         check_unprepared(channel, place, -EPERM);
         CHECK_INT(files_stat(channel, place, "k" PART, SOON, &st), -EPERM);
-        CHECK_INT(files_open_part(channel, place, "k" PART, SOON, &fd), -EPERM);
-        CHECK_INT(files_open_part(channel, place, "new" PART, SOON, &fd), -EPERM);
-        CHECK_INT(files_rename(channel, place, "k" PART, "k", true, 0, 0, SOON), -EPERM);
+        CHECK_INT(files_open_part(channel, place, "k" PART, SOON, &fd, &unused), -EPERM);
+        CHECK_INT(files_open_part(channel, place, "new" PART, SOON, &fd, &unused), -EPERM);
+        CHECK_INT(rename_part(channel, place, "k" PART, "k", true, 0, 0, SOON), -EPERM);
         CHECK_INT(files_unlink(channel, place, "k" PART, SOON), -EPERM);
         CHECK_INT(files_find_part(channel, place, PART, SOON, &found), -EPERM);
         CHECK_INT(files_sync(channel, place, SOON), -EPERM);
@@ -613,13 +717,13 @@ static void magic_links(void)
     int fd = -1;
     check_unprepared(channel, "/proc/self/cwd", -ELOOP);
     check_unprepared(channel, "/proc/self/root", -ELOOP);
-    CHECK_INT(files_open_part(channel, "/proc/self/cwd/tmp", "p" PART, SOON, &fd), -ELOOP);
+    CHECK_INT(files_open_part(channel, "/proc/self/cwd/tmp", "p" PART, SOON, &fd, &unused), -ELOOP);
     char path[64];
     _cleanup_close_ int here = open(base, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     snprintf(path, sizeof(path), "/proc/%d/fd/%d", (int)getpid(), here);
-    CHECK_INT(files_open_part(channel, path, "p" PART, SOON, &fd), -ELOOP);
+    CHECK_INT(files_open_part(channel, path, "p" PART, SOON, &fd, &unused), -ELOOP);
     CHECK_INT(symlink(path, in_base("trick")), 0);
-    CHECK_INT(files_open_part(channel, in_base("trick"), "p" PART, SOON, &fd), -ELOOP);
+    CHECK_INT(files_open_part(channel, in_base("trick"), "p" PART, SOON, &fd, &unused), -ELOOP);
     files_close(channel);
 }
 
@@ -755,7 +859,7 @@ static int call_open(struct caller *caller)
 {
     int fd = -1;
     const char *name = caller->name ? caller->name : "p" PART;
-    int r = files_open_part(caller->channel, base, name, caller->timeout, &fd);
+    int r = files_open_part(caller->channel, base, name, caller->timeout, &fd, &unused);
     if (r == 0)
         close(fd);
     return r;
@@ -804,7 +908,7 @@ static int call_stat(struct caller *caller)
 
 static int call_rename(struct caller *caller)
 {
-    return files_rename(caller->channel, base, caller->name, "final", false, caller->file.st_dev,
+    return rename_part(caller->channel, base, caller->name, "final", false, caller->file.st_dev,
                         caller->file.st_ino, caller->timeout);
 }
 
@@ -900,7 +1004,7 @@ static void time_out(struct files_channel *channel)
 {
     int fd = -1;
     int64_t start = units_now_boottime();
-    CHECK_INT(files_open_part(channel, base, "late" PART, 300, &fd), -ETIMEDOUT);
+    CHECK_INT(files_open_part(channel, base, "late" PART, 300, &fd, &unused), -ETIMEDOUT);
     int64_t took = units_now_boottime() - start;
     CHECK(took >= 299 && took < 3000);
     CHECK_INT(fd, -1);
@@ -928,7 +1032,7 @@ static void stopped(void)
     kill(the_filer(), SIGSTOP);
     time_out(channel);
     int fd;
-    CHECK_INT(files_open_part(channel, base, "x" PART, -1, &fd), -ETIMEDOUT);
+    CHECK_INT(files_open_part(channel, base, "x" PART, -1, &fd, &unused), -ETIMEDOUT);
     /* Others are served meanwhile. */
     other_users();
     struct files_channel *second = channel_open();
@@ -1080,13 +1184,13 @@ static void *worker_thread(void *data)
         snprintf(name, sizeof(name), "%u-%d", number, i);
         int fd = -1;
         int r;
-        while ((r = files_open_part(channel, base, part, -1, &fd)) == -EHOSTDOWN && killing)
+        while ((r = files_open_part(channel, base, part, -1, &fd, &unused)) == -EHOSTDOWN && killing)
             ;
         CHECK_INT(r, 0);
         struct stat st;
         CHECK_INT(fstat(fd, &st), 0);
         close(fd);
-        while ((r = files_rename(channel, base, part, name, false, st.st_dev, st.st_ino, -1)) ==
+        while ((r = rename_part(channel, base, part, name, false, st.st_dev, st.st_ino, -1)) ==
                    -EHOSTDOWN &&
                killing)
             ;
@@ -1150,6 +1254,51 @@ static void many_threads_and_deaths(void)
     check_work();
 }
 
+static void *killer_thread(void *data)
+{
+    unsigned *seed = data;
+    while (killing) {
+        pid_t pid = 0;
+        if (filers(&pid) > 0)
+            kill(pid, SIGKILL);
+        nanosleep(&(struct timespec){.tv_nsec = rand_r(seed) % 3000000}, NULL);
+    }
+    return NULL;
+}
+
+/* Each is renamed once, or known to be not yet, however often the filer dies in their midst. */
+static void many_renames_and_deaths(void)
+{
+    unsigned seed;
+    CHECK_INT(getrandom(&seed, sizeof(seed), 0), sizeof(seed));
+    dprintf(STDERR_FILENO, "many_renames_and_deaths: seed %u\n", seed);
+    struct files_channel *channel = channel_open();
+    pthread_t killer;
+    killing = true;
+    CHECK_INT(pthread_create(&killer, NULL, killer_thread, &seed), 0);
+    for (int round = 0; round < 20; round++) {
+        struct files_move moves[ROUNDS];
+        char names[ROUNDS][2][32];
+        for (int i = 0; i < ROUNDS; i++) {
+            snprintf(names[i][0], sizeof(names[i][0]), "%d-%d" PART, round, i);
+            snprintf(names[i][1], sizeof(names[i][1]), "%d-%d", round, i);
+            make_file(names[i][0], "x");
+            struct stat st = look(names[i][0]);
+            moves[i] = (struct files_move){
+                base, names[i][0], names[i][1], false, st.st_dev, st.st_ino, 0};
+        }
+        files_rename_all(channel, moves, ROUNDS);
+        for (int i = 0; i < ROUNDS; i++) {
+            CHECK(moves[i].result == 0 || moves[i].result == -EHOSTDOWN);
+            if (moves[i].result == 0)
+                CHECK(look(names[i][1]).st_ino == moves[i].ino);
+        }
+    }
+    killing = false;
+    pthread_join(killer, NULL);
+    files_close(channel);
+}
+
 /* --- scenarios: distrust --- */
 
 static int raw_filer(void)
@@ -1191,6 +1340,20 @@ static void filer_distrusts(void)
     /* A channel that breaks the rules ends alone. */
     CHECK_INT(wire_send(bad, "x", 1, -1), 0);
     CHECK_INT(wire_receive(bad, &reply, sizeof(reply), NULL, SOON), -EPIPE);
+    /* Names come in memory, in their form, or not at all. */
+    static const char *const broken[] = {"", "a", "a/b\0\3", "a\0\3\3", "a\0b\0\3", "\0\3"};
+    static const size_t sizes[] = {0, 1, 5, 4, 5, 2};
+    request = (struct wire_request){.op = WIRE_STAT_MANY, .directory = "/"};
+    for (size_t i = 0; i < sizeof(broken) / sizeof(broken[0]) + 2; i++) {
+        _cleanup_close_ int names = i == 6   ? open("/dev/null", O_RDWR | O_CLOEXEC)
+                                    : i == 7 ? -1
+                                             : memfd_create("names", MFD_CLOEXEC);
+        if (i < 6)
+            CHECK_INT(write(names, broken[i], sizes[i]), (ssize_t)sizes[i]);
+        CHECK_INT(wire_send(good, &request, sizeof(request), names), 0);
+        CHECK_INT(wire_receive(good, &reply, sizeof(reply), NULL, SOON), 0);
+        CHECK_INT(reply.error, -EINVAL);
+    }
     request = (struct wire_request){.op = WIRE_STAT, .directory = "/", .name = "proc"};
     CHECK_INT(wire_send(good, &request, sizeof(request), bad), 0);
     CHECK_INT(wire_receive(good, &reply, sizeof(reply), NULL, SOON), -EPIPE);
@@ -1349,8 +1512,11 @@ SCENARIO(no_passwords)
 SCENARIO(prepare)
 SCENARIO(prepare_refused)
 SCENARIO(open_part)
+SCENARIO(stat_many)
 SCENARIO(planted)
 SCENARIO(rename_unlink_sync)
+SCENARIO(many_renames)
+SCENARIO(many_renames_and_deaths)
 SCENARIO(rename_replaces)
 SCENARIO(hidden_places)
 SCENARIO(magic_links)
@@ -1490,8 +1656,11 @@ static Suite *files_suite(void)
         test_prepare,
         test_prepare_refused,
         test_open_part,
+        test_stat_many,
         test_planted,
         test_rename_unlink_sync,
+        test_many_renames,
+        test_many_renames_and_deaths,
         test_rename_replaces,
         test_hidden_places,
         test_magic_links,

@@ -1061,6 +1061,20 @@ static void try_remove(int i)
     ck_assert_int_eq(queue_remove(queue, row), j >= 0 || later >= 0 ? 0 : -ENOENT);
 }
 
+/* Among those whose hosts are free. */
+static void try_position(int i)
+{
+    int64_t row = any_row(i);
+    unsigned position = 0, before = 0;
+    for (int j = 0; j < model.user[i].length && position == 0; j++) {
+        bool free = model_host_free(host_of(model.user[i].line[j]));
+        if (free && model.user[i].line[j] == row && before < QUEUE_POSITION_MAX)
+            position = before + 1;
+        before += free;
+    }
+    ck_assert_uint_eq(queue_position(queue, row), position);
+}
+
 static void try_why(int i)
 {
     int64_t row = any_row(i), until = 0, got_until;
@@ -1213,6 +1227,7 @@ static void try_anything(int64_t row)
         try_remove(user);
     } else if (what < 34) {
         try_why(user);
+        try_position(user);
     } else if (what < 35) {
         try_shift();
     } else if (what < 72) {

@@ -192,6 +192,38 @@ START_TEST(agrees_with_a_naive_count)
 }
 END_TEST
 
+/* Steps of ten seconds that begin at whole tens; the newest is the last. */
+START_TEST(series_in_steps)
+{
+    struct stats_series series;
+    stats_read_series(stats, 1000, &series); /* soon after the boot */
+    ck_assert_uint_eq(series.bytes[59], 0);
+    stats_bytes(stats, 100, 1000999);
+    stats_bytes(stats, 20, 1009999);
+    stats_bytes(stats, 3, 1010000);
+    stats_response(stats, 200, 1010000);
+    stats_response(stats, 404, 1015000);
+    stats_read_series(stats, 1019000, &series);
+    ck_assert_uint_eq(series.bytes[58], 120);
+    ck_assert_uint_eq(series.bytes[59], 3);
+    ck_assert_uint_eq(series.responses[59], 2);
+    ck_assert_uint_eq(series.responses[58], 0);
+    stats_read_series(stats, 1020000, &series);
+    ck_assert_uint_eq(series.bytes[57], 120);
+    ck_assert_uint_eq(series.bytes[59], 0);
+    stats_read_series(stats, 1599999, &series);
+    ck_assert_uint_eq(series.bytes[0], 120);
+    ck_assert_uint_eq(series.responses[1], 2);
+    stats_read_series(stats, 1600000, &series); /* the oldest is out */
+    ck_assert_uint_eq(series.bytes[0], 3);
+    stats_read_series(stats, 1609999, &series);
+    ck_assert_uint_eq(series.bytes[0], 3);
+    stats_read_series(stats, 1610000, &series);
+    for (int i = 0; i < STATS_STEPS; i++)
+        ck_assert_uint_eq(series.bytes[i] + series.responses[i], 0);
+}
+END_TEST
+
 static void *count_many(void *unused)
 {
     (void)unused;
@@ -237,6 +269,7 @@ static Suite *suite(void)
     tcase_add_test(tcase, codes_are_apart_and_ascending);
     tcase_add_test(tcase, codes_beyond_the_bound_are_in_the_total);
     tcase_add_test(tcase, agrees_with_a_naive_count);
+    tcase_add_test(tcase, series_in_steps);
     tcase_add_test(tcase, threads_lose_nothing);
     suite_add_tcase(suite, tcase);
     return suite;

@@ -331,10 +331,124 @@ START_TEST(keeps_texts_of_strangers)
 }
 END_TEST
 
+/* What store_change alone writes. */
+static void take_wishes(struct task *task, const struct task *from)
+{
+    set_text(&task->label, from->label);
+    task->priority = from->priority;
+    task->rate_limit = from->rate_limit;
+    task->max_ranges = from->max_ranges;
+}
+
+static int change_now(const struct task *task, struct store_change what)
+{
+    struct waiter waiter = WAITER(1);
+    ck_assert_int_eq(store_change(store, task, what, on_done, &waiter), 0);
+    return wait_for(&waiter);
+}
+
+START_TEST(changes_what_people_change)
+{
+    _cleanup_(task_release) struct task task = make_task(ALICE, "/d", "a");
+    _cleanup_(task_release) struct task changed = {0};
+    set_text(&task.headers, "A: b\n");
+    set_text(&task.username, "u");
+    ck_assert_int_eq(add_now(&task), 0);
+    ck_assert_int_eq(task_copy(&task, &changed), 0);
+    set_text(&changed.label, "l");
+    changed.priority = -100;
+    changed.rate_limit = 5;
+    changed.max_ranges = 16;
+    set_text(&changed.url, "https://example.com/b"); /* these are for later */
+    set_text(&changed.name, "b");
+    set_text(&changed.headers, NULL);
+    changed.state = TASK_FAILED;
+    changed.host = 77;
+    changed.wait = TASK_WAIT_START;
+    changed.not_before = 99;
+    ck_assert_int_eq(change_now(&changed, (struct store_change){0}), 0);
+    take_wishes(&task, &changed);
+    assert_stored(&task);
+
+    ck_assert_int_eq(change_now(&changed, (struct store_change){.place = true}), 0);
+    set_text(&task.url, changed.url);
+    task.host = 77;
+    task.wait = TASK_WAIT_START;
+    task.not_before = 99;
+    assert_stored(&task);
+
+    set_text(&changed.username, NULL);
+    ck_assert_int_eq(change_now(&changed, (struct store_change){.secrets = true}), 0);
+    set_text(&task.headers, NULL);
+    set_text(&task.username, NULL);
+    assert_stored(&task);
+    set_text(&changed.password, "p");
+    ck_assert_int_eq(change_now(&changed, (struct store_change){.secrets = true}), 0);
+    set_text(&task.password, "p");
+    assert_stored(&task);
+
+    changed.row++;
+    ck_assert_int_eq(change_now(&changed, (struct store_change){.place = true, .secrets = true}),
+                     -ENOENT);
+}
+END_TEST
+
+static int add_many_now(struct task *tasks, size_t count)
+{
+    struct waiter waiter = WAITER(1);
+    struct task *pointers[8];
+    for (size_t i = 0; i < count; i++)
+        pointers[i] = &tasks[i];
+    ck_assert_int_eq(store_add_many(store, pointers, count, on_done, &waiter), 0);
+    return wait_for(&waiter);
+}
+
+static bool is_id_there(const char *id)
+{
+    struct task found;
+    int r = store_find(store, STORE_EVERYBODY, id, &found);
+    if (r == 0)
+        task_release(&found);
+    return r == 0;
+}
+
+START_TEST(adds_all_or_none)
+{
+    struct task tasks[4] = {make_task(ALICE, "/d", "a"), make_task(ALICE, "/d", "b"),
+                            make_task(ALICE, "/d", "c"), make_task(ALICE, "/d", "b")};
+    set_text(&tasks[0].password, "p");
+    tasks[1].state = TASK_FINISHED;
+    ck_assert_int_eq(add_many_now(tasks, 4), 0); /* the second has ended: no conflict */
+    for (int i = 0; i < 4; i++) {
+        ck_assert_int_gt(tasks[i].row, i ? tasks[i - 1].row : 0);
+        assert_stored(&tasks[i]);
+        task_release(&tasks[i]);
+    }
+    const char *const names[] = {"a", "x", "b", "c", "d"};
+    bool taken[5];
+    ck_assert_int_eq(store_dests_taken(store, "/d", names, 5, taken), 0);
+    ck_assert(taken[0] && !taken[1] && taken[2] && taken[3] && !taken[4]);
+    ck_assert_int_eq(store_dests_taken(store, "/e", names, 5, taken), 0);
+    ck_assert(!taken[0] && !taken[2]);
+
+    struct task more[3] = {make_task(BOB, "/d", "d"), make_task(BOB, "/d", "e"),
+                           make_task(BOB, "/d", "c")};
+    ck_assert_int_eq(add_many_now(more, 3), -EEXIST);
+    _cleanup_(task_release) struct task beside = make_task(BOB, "/d", "d");
+    ck_assert_int_eq(add_now(&beside), 0); /* nothing is left of it */
+    for (int i = 0; i < 3; i++) {
+        ck_assert(!is_id_there(more[i].id));
+        task_release(&more[i]);
+    }
+}
+END_TEST
+
 START_TEST(updates_what_can_change)
 {
     _cleanup_(task_release) struct task task = make_task(ALICE, "/d", "a");
+    _cleanup_(task_release) struct task as_added = {0};
     ck_assert_int_eq(add_now(&task), 0);
+    ck_assert_int_eq(task_copy(&task, &as_added), 0);
     set_text(&task.directory, "/e");
     set_text(&task.name, "a-1");
     set_text(&task.error_code, "http");
@@ -349,6 +463,7 @@ START_TEST(updates_what_can_change)
     task.http_status = 404;
     set_the_newer_fields(&task);
     ck_assert_int_eq(update_now(&task), 0);
+    take_wishes(&task, &as_added);
     assert_stored(&task);
 
     _cleanup_(task_release) struct task other = {0};
@@ -1745,12 +1860,9 @@ static void choose_dest(struct task *task)
     set_text(&task->name, text);
 }
 
-static void choose_fields(struct task *task)
+/* All but what says whose dest is whose. */
+static void choose_progress(struct task *task)
 {
-    if (choose(3) == 0)
-        choose_dest(task);
-    task->state = (enum task_state)(TASK_ENQUEUED + choose(TASK_STATES - TASK_ENQUEUED));
-    task->admitted = choose(8) > 0;
     task->has_part = choose(2);
     task->drop_part = choose(2);
     task->started_at = choose(1000);
@@ -1778,14 +1890,28 @@ static void choose_fields(struct task *task)
     set_text(&task->boot_id, choose(2) ? "boot" : NULL);
     set_text(&task->etag, choose(2) ? "\"e\"" : NULL);
     set_text(&task->last_modified, choose(2) ? "yesterday" : NULL);
-    set_text(&task->label, choose(2) ? "a label" : NULL);
     set_text(&task->mirrors, choose(2) ? "http://b/\n" : NULL);
     task->mirror = choose(3);
-    task->rate_limit = choose(1000);
-    task->max_ranges = choose(17);
     set_text(&task->after, choose(2) ? "an id" : NULL);
     set_text(&task->written_ranges, choose(2) ? "9-11," : NULL);
     set_text(&task->durable_ranges, choose(2) ? "9-10," : NULL);
+}
+
+static void choose_fields(struct task *task)
+{
+    if (choose(3) == 0)
+        choose_dest(task);
+    task->state = (enum task_state)(TASK_ENQUEUED + choose(TASK_STATES - TASK_ENQUEUED));
+    task->admitted = choose(8) > 0;
+    choose_progress(task);
+}
+
+static void choose_wishes(struct task *task)
+{
+    set_text(&task->label, choose(2) ? "a label" : NULL);
+    task->priority = choose(201) - 100;
+    task->rate_limit = choose(1000);
+    task->max_ranges = choose(17);
 }
 
 static void on_model_done(void *data, int result)
@@ -1799,6 +1925,9 @@ static void model_add(struct model_op *op)
 {
     struct task task = make_task((uid_t)choose(3), "", "");
     choose_dest(&task);
+    choose_wishes(&task);
+    task.host = 1 + (uint64_t)choose(3);
+    task.created_at = choose(1000);
     task.admitted = choose(8) > 0;
     task.has_part = choose(3) == 0;
     set_text(&task.headers, choose(3) ? NULL : "A: b\n");
@@ -1819,8 +1948,12 @@ static void model_update(struct model_op *op, bool lazily)
     int i = choose(model.stored);
     struct task task;
     ck_assert_int_eq(task_copy(&model.tasks[i], &task), 0);
-    choose_fields(&task);
+    if (lazily)
+        choose_progress(&task);
+    else
+        choose_fields(&task);
     op->expected = model.gone[i] ? -ENOENT : model_conflicts(&task, i) ? -EEXIST : 0;
+    choose_wishes(&task); /* which are not written */
     if (lazily) {
         ck_assert_int_eq(store_update_lazily(store, &task), 0);
         on_model_done(op, op->expected);
@@ -1828,11 +1961,20 @@ static void model_update(struct model_op *op, bool lazily)
         ck_assert_int_eq(store_update(store, &task, on_model_done, op), 0);
     }
     if (op->expected == 0) {
+        take_wishes(&task, &model.tasks[i]);
         task_release(&model.tasks[i]);
         model.tasks[i] = task;
     } else {
         task_release(&task);
     }
+}
+
+static void model_change(struct model_op *op)
+{
+    struct task *task = &model.tasks[choose(model.stored)];
+    op->expected = model.gone[task - model.tasks] ? -ENOENT : 0;
+    choose_wishes(task);
+    ck_assert_int_eq(store_change(store, task, (struct store_change){0}, on_model_done, op), 0);
 }
 
 static void model_clear(struct model_op *op)
@@ -1935,8 +2077,10 @@ static void model_op(struct model_op *op)
         model_add(op);
     else if (kind < 75)
         model_update(op, false);
-    else if (kind < 85)
+    else if (kind < 80)
         model_update(op, true);
+    else if (kind < 85)
+        model_change(op);
     else if (kind < 92)
         model_clear(op);
     else if (kind < 95)
@@ -1973,6 +2117,56 @@ static void model_check_task(int i)
         ck_assert(!is_there(model.tasks[i].row));
     else
         assert_stored(&model.tasks[i]);
+}
+
+static bool model_fits(const struct store_filter *filter, int i)
+{
+    const struct task *task = &model.tasks[i];
+    return !model.gone[i] && (filter->uid == STORE_EVERYBODY || filter->uid == task->uid) &&
+           (!filter->states || filter->states >> task->state & 1) &&
+           (!filter->host || filter->host == task->host) &&
+           (!filter->until || task->created_at < filter->until) &&
+           (!task->ended_at || task->ended_at >= filter->since) &&
+           (!filter->text || strcasestr(task->name, filter->text) ||
+            (task->label && strcasestr(task->label, filter->text)) ||
+            strcasestr(task->uid == filter->reader ? "https://example.org/a?b=c"
+                                                   : "https://example.org/a",
+                       filter->text));
+}
+
+static void model_check_list(void)
+{
+    static const char *const texts[] = {NULL, NULL, "N1", "LABEL", "?b=", "example.org/A", "zzz"};
+    struct store_filter filter = {.uid = choose(2) ? STORE_EVERYBODY : (uid_t)choose(3),
+                                  .reader = (uid_t)choose(3),
+                                  .states = choose(3) == 0 ? 0
+                                            : choose(2)    ? 1U << choose(TASK_STATES)
+                                                           : (unsigned)choose(1 << TASK_STATES),
+                                  .host = (uint64_t)(choose(2) ? 0 : choose(5)),
+                                  .text = texts[choose(7)],
+                                  .since = choose(2) ? 0 : choose(1000),
+                                  .until = choose(2) ? 0 : choose(1000)};
+    int64_t before = INT64_MAX, rows[7];
+    size_t count = 0, max = 1 + (size_t)choose(7), at = 0;
+    for (int i = model.stored; i-- > 0;) {
+        if (!model.tasks[i].row)
+            continue;
+        ck_assert_int_eq(store_fits(store, &filter, model.tasks[i].row), model_fits(&filter, i));
+        if (!model_fits(&filter, i))
+            continue;
+        while (at == count && before != 0) {
+            ck_assert_int_eq(store_list(store, &filter, &before, max, rows, &count), 0);
+            ck_assert_uint_le(count, max);
+            at = 0;
+        }
+        ck_assert_uint_lt(at, count);
+        ck_assert_int_eq(rows[at++], model.tasks[i].row);
+    }
+    while (at == count && before != 0) {
+        ck_assert_int_eq(store_list(store, &filter, &before, max, rows, &count), 0);
+        at = 0;
+    }
+    ck_assert_uint_eq(at, count); /* and no more */
 }
 
 static void model_check_find(void)
@@ -2025,6 +2219,7 @@ static void model_check(void)
     for (int i = 0; i < 30; i++) {
         model_check_task(choose(model.stored));
         model_check_find();
+        model_check_list();
         struct task dest = {.admitted = true, .state = TASK_ENQUEUED};
         choose_dest(&dest);
         ck_assert_int_eq(store_dest_taken(store, dest.directory, dest.name),
@@ -2075,6 +2270,8 @@ static Suite *suite(void)
     tcase_add_test(opened, adds_and_keeps);
     tcase_add_test(opened, keeps_texts_of_strangers);
     tcase_add_test(opened, updates_what_can_change);
+    tcase_add_test(opened, changes_what_people_change);
+    tcase_add_test(opened, adds_all_or_none);
     tcase_add_test(opened, one_unfinished_task_per_dest);
     tcase_add_test(opened, fails_alone);
     tcase_add_test(opened, wipes_secrets);

@@ -846,7 +846,7 @@ static void parse_answer(char *data, size_t len, struct answer *ret_answer)
 void http_exchange(int fd, const void *bytes, size_t len, struct answer *ret_answer)
 {
     int64_t end = harness_now() + ANSWER_TIMEOUT;
-    size_t sent = 0, got = 0, size = 65536;
+    size_t sent = 0, got = 0, size = 2 << 20;
     char *data = calloc(1, size + 1);
     bool open = true;
 

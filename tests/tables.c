@@ -19,6 +19,7 @@ static void print_route(const struct http_route *route)
         {HTTP_GET,    "GET"   },
         {HTTP_POST,   "POST"  },
         {HTTP_DELETE, "DELETE"},
+        {HTTP_PATCH,  "PATCH" },
     };
     for (size_t i = 0; i < sizeof methods / sizeof *methods; i++) {
         if (!(route->methods & methods[i].method))

@@ -11,6 +11,7 @@
 
 #include "harness.h"
 
+#define MANY_TASKS     (9 << 20)
 #define MANY           (10 << 20) /* bytes of a body that nobody wants */
 #define REQUESTS       2000
 #define WARM_UP        300  /* requests until its memory is what it stays */
@@ -218,7 +219,36 @@ static const struct bad table[] = {
     {"v1: deep JSON", BOTH, JSON, V1,
      "[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[", 400, "", 0,
      false},
-    {"v1: a large body", BOTH, LONG_BODY, V1, NULL, 413, "", MANY, false},
+    {"v1: a large body", BOTH, LONG_BODY, V1, NULL, 413, "", MANY_TASKS, false},
+    {"v1: no tasks", BOTH, JSON, V1, "{\"tasks\": []}", 400, "tasks", 0, false},
+    {"v1: one bad task", BOTH, JSON, V1,
+     "{\"tasks\": [{\"url\": \"http://127.0.0.1/a\"}, {\"url\": \"a\"}]}", 400, "tasks[1].url", 0, false},
+    {"v1: a task beside tasks", BOTH, JSON, V1, "{\"tasks\": [], \"url\": \"http://a/\"}", 400, "tasks", 0,
+     false},
+    {"v1: after nobody", BOTH, JSON, V1, "{\"url\": \"http://127.0.0.1/a\", \"after\": \"00000000\"}", 400,
+     "after", 0, false},
+    {"v1: mirrors with a login", BOTH, JSON, V1,
+     "{\"url\": \"http://127.0.0.1/a\", \"mirrors\": [\"http://u:p@h/\"]}", 400, "mirrors[0]", 0, false},
+    {"v1: a negative rate", BOTH, JSON, V1, "{\"url\": \"http://a/\", \"rate_limit\": -1}", 400,
+     "rate_limit", 0, false},
+    {"v1: a list of no state", BOTH, PLAIN, "GET", "/v1/tasks?status=DONE", "", 400, "status", 0, false},
+    {"v1: a list without end", BOTH, PLAIN, "GET", "/v1/tasks?limit=1001", "", 400, "limit", 0, false},
+    {"v1: a list from nowhere", BOTH, PLAIN, "GET", "/v1/tasks?after=-1", "", 400, "after", 0, false},
+    {"v1: a list with an offset", BOTH, PLAIN, "GET", "/v1/tasks?offset=1", "", 400, "offset", 0, false},
+    {"v1: change what is not there", BOTH, JSON, "PATCH", "/v1/tasks/00000000", "{\"priority\": 1}",
+     404, "", 0, false},
+    {"v1: change nothing", BOTH, JSON, "PATCH", "/v1/tasks/00000000", "{}", 400, "", 0, false},
+    {"v1: change the user", BOTH, JSON, "PATCH", "/v1/tasks/00000000", "{\"user\": \"root\"}", 400,
+     "user", 0, false},
+    {"v1: cancel whatever", BOTH, JSON, "POST", "/v1/tasks/cancel", "{}", 400, "scope", 0, false},
+    {"v1: ids and a filter", BOTH, JSON, "POST", "/v1/tasks/hold",
+     "{\"ids\": [\"00000000\"], \"q\": \"a\"}", 400, "ids", 0, false},
+    {"v1: pause twice", BOTH, JSON, "POST", "/v1/pause",
+     "{\"seconds\": 5, \"until\": \"2001-01-01T00:00:00Z\"}", 400, "until", 0, false},
+    {"v1: no tasks at once", BOTH, JSON, "PATCH", "/v1/settings", "{\"max_tasks_num\": 0}", 400,
+     "max_tasks_num", 0, false},
+    {"v1: a setting that is none", BOTH, JSON, "PATCH", "/v1/settings", "{\"run_as\": \"root\"}", 400,
+     "run_as", 0, false},
     {"v1: an unknown parameter", BOTH, PLAIN, "GET", "/v1/tasks/00000000?x=1", "", 400, "x", 0, false},
     {"v1: not there", BOTH, PLAIN, "GET", "/v1/tasks/00000000", "", 404, "", 0, false},
     {"v1: an id of too few", BOTH, PLAIN, "GET", "/v1/tasks/abc", "", 404, "", 0, false},

@@ -133,9 +133,10 @@ if [ -x "$AUTODL_BUILD/tests/tables" ]; then
 else
     skip "autodl-api(7) has every route" "tests/tables is not built: Check is missing"
 fi
-same "autodl-api(7) has every field of a new task" \
-    "$(source_words src/http/routes_v1.c '^ *{\.name = "\([a-z_]*\)",.*set_' |
-        grep -vx keep)" "routes_v1.c" \
+same "autodl-api(7) has every field of tasks and lists" \
+    "$({ source_words src/http/task_fields.c '.*{\.name = "\([a-z_]*\)",'
+        source_words src/http/filter_fields.c '.*{\.name = "\([a-z_]*\)",'; } |
+        LC_ALL=C sort -u | grep -vx -e keep -e file -e ids)" "task_fields.c and filter_fields.c" \
     "$(man_words "$man/autodl-api.7" 'VERSION 1 ROUTES')" "autodl-api.7"
 same "autodl-api(7) has every word for a failure" \
     "$(source_words src/transfer/retry.c '^ *{"\([a-z_]*\)",')" "retry.c" \

@@ -584,6 +584,7 @@ unsigned queue_position(struct queue *queue, int64_t row)
 {
     static_assert(QUEUE_POSITION_MAX == WAITING_POSITION_MAX, "handed through");
     lock(queue);
+    move_due_locked(queue, queue->clock());
     unsigned position = waiting_position(&queue->waiting, row);
     unlock(queue);
     return position;

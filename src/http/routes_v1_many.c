@@ -52,9 +52,8 @@ static void do_many(struct http_request *request, struct routes *routes, enum au
     struct filter_wanted wanted = {0};
     struct id_list list = {0};
     _cleanup_(v1_release_object) struct json_object *object = NULL;
-    if (!v1_no_other_parameter(request, NULL) ||
-        !v1_read_body(request, fields, &wanted, &object) || !is_said(request, &wanted) ||
-        !read_scope(request, routes, action, &wanted))
+    if (!v1_no_other_parameter(request, NULL) || !v1_read_body(request, fields, &wanted, &object) ||
+        !is_said(request, &wanted) || !read_scope(request, routes, action, &wanted))
         return;
     _cleanup_free_ const char **ids = calloc(wanted.ids ? json_count(wanted.ids) : 1, sizeof *ids);
     list.ids = ids;
@@ -97,10 +96,10 @@ static void handle_forget(struct http_request *request, void *data)
 #define VERB .methods = HTTP_POST, .body = HTTP_BODY_JSON, .body_max = BODY_MAX
 
 const struct http_route routes_v1_many[] = {
-    {.path = V1_TASKS "/hold", VERB, .handle = handle_hold},
-    {.path = V1_TASKS "/release", VERB, .handle = handle_release},
+    {.path = V1_TASKS "/hold",    VERB, .handle = handle_hold},
+    {.path = V1_TASKS "/release",      VERB, .handle = handle_release},
     {.path = V1_TASKS "/cancel", VERB, .handle = handle_cancel},
-    {.path = V1_TASKS "/retry", VERB, .handle = handle_retry},
-    {.path = V1_TASKS "/forget", VERB, .handle = handle_forget},
-    {.path = NULL},
+    {.path = V1_TASKS "/retry",   VERB, .handle = handle_retry},
+    {.path = V1_TASKS "/forget",  VERB, .handle = handle_forget},
+    {.path = NULL   },
 };

@@ -53,7 +53,8 @@ static int set_until(const struct field *field, void *target, const struct field
     if (units_parse_moment(value->text, &order->until) < 0)
         snprintf(message, 512, "%s must be a time such as 2030-01-31T22:00:00Z", field->name);
     else if (order->until <= now)
-        snprintf(message, 512, "%s is over already; by the service's clock it is later", field->name);
+        snprintf(message, 512, "%s is over already; by the service's clock it is later",
+                 field->name);
     else if (order->until - now > (int64_t)API_PAUSE_MAX * 1000)
         snprintf(message, 512, "%s is more than a year away", field->name);
     else
@@ -119,7 +120,8 @@ static const struct field settings_fields[] = {
 };
 /* clang-format on */
 
-/* The body, and whose tasks are meant: the query may say that too, as the classic routes have it. */
+/* The body, and whose tasks are meant: the query may say that too, as the classic routes have it.
+ */
 static bool read_order(struct http_request *request, const struct routes *routes,
                        enum auth_action action, const struct field *fields, struct order *order,
                        uid_t *ret_scope)
@@ -207,8 +209,8 @@ static void add_setting(struct buf *body, const char *name, enum manager_setting
         buf_add_string(body, "null");
     else
         buf_printf(body, "%lld", (long long)view->value);
-    buf_printf(body, ", \"source\": \"%s\", \"who\": ",
-               view->who[0] ? "run time" : sources[view->source]);
+    buf_printf(
+        body, ", \"source\": \"%s\", \"who\": ", view->who[0] ? "run time" : sources[view->source]);
     if (view->who[0])
         json_add_string(body, view->who);
     else
@@ -344,13 +346,17 @@ static void handle_stats(struct http_request *request, void *data)
 #define ORDER       .methods = HTTP_POST, .body = HTTP_BODY_JSON
 
 const struct http_route routes_v1_service[] = {
-    {.path = "/v1/clear", ORDER, .handle = handle_clear},
-    {.path = "/v1/pause", ORDER, .handle = handle_pause},
-    {.path = "/v1/resume", ORDER, .handle = handle_resume},
-    {.path = "/v1/settings", .methods = GET_OR_HEAD, .handle = handle_settings,
+    {.path = "/v1/clear",      ORDER, .handle = handle_clear},
+    {.path = "/v1/pause",  ORDER, .handle = handle_pause},
+    {.path = "/v1/resume",      ORDER, .handle = handle_resume},
+    {.path = "/v1/settings",
+     .methods = GET_OR_HEAD,
+     .handle = handle_settings,
      .body = HTTP_BODY_JSON},
-    {.path = "/v1/settings", .methods = HTTP_PATCH, .handle = handle_set,
+    {.path = "/v1/settings",
+     .methods = HTTP_PATCH,
+     .handle = handle_set,
      .body = HTTP_BODY_JSON_NEEDED},
     {.path = "/v1/stats", .methods = GET_OR_HEAD, .handle = handle_stats, .body = HTTP_BODY_JSON},
-    {.path = NULL},
+    {.path = NULL  },
 };

@@ -18,6 +18,7 @@
 
 #define CHANNELS_MAX 1100 /* API_MAX_TASKS_MAX, and some for admitting and finishing */
 #define EVENTS       32
+#define ROW          16
 #define ENTRIES_MAX  1000000 /* of a directory that is searched: about a second */
 
 struct filer {
@@ -25,7 +26,32 @@ struct filer {
     struct directory_rules rules;
     int epoll;
     unsigned channels;
+    uid_t uid;
+
+    /* The directory that was opened last; kept only for the requests that had come by then. */
+    int directory; /* or -1 */
+    char path[API_PATH_MAX + 1];
 };
+
+static void leave_directory(struct filer *filer)
+{
+    if (filer->directory >= 0)
+        close(filer->directory);
+    filer->directory = -1;
+}
+
+/* A descriptor that the filer keeps, or a negative errno. */
+static int enter_directory(struct filer *filer, const char *path)
+{
+    if (filer->directory >= 0 && strcmp(filer->path, path) == 0)
+        return filer->directory;
+    leave_directory(filer);
+    int fd = directory_open(&filer->rules, path);
+    if (fd < 0)
+        return fd;
+    memcpy(filer->path, path, strlen(path) + 1);
+    return filer->directory = fd;
+}
 
 /* --- requests --- */
 
@@ -54,10 +80,10 @@ static void fill(struct wire_reply *reply, const struct stat *st)
     reply->size = st->st_size;
 }
 
-static int do_stat(const struct filer *filer, const struct wire_request *request,
+static int do_stat(struct filer *filer, const struct wire_request *request,
                    struct wire_reply *reply)
 {
-    _cleanup_close_ int directory = directory_open(&filer->rules, request->directory);
+    int directory = enter_directory(filer, request->directory);
     if (directory < 0)
         return directory;
     struct stat st;
@@ -69,24 +95,25 @@ static int do_stat(const struct filer *filer, const struct wire_request *request
 
 /* Anything but a plain file of the user's, of one name, that stands where the part should be is not
  * ours: somebody's link, FIFO or socket. */
-static int do_open_part(const struct filer *filer, const struct wire_request *request,
+static int do_open_part(struct filer *filer, const struct wire_request *request,
                         struct wire_reply *reply, int *ret_fd)
 {
-    _cleanup_close_ int directory = directory_open(&filer->rules, request->directory);
+    int directory = enter_directory(filer, request->directory);
     if (directory < 0)
         return directory;
-    int flags = O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | O_NOCTTY;
+    int flags = O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY;
     _cleanup_close_ int fd = openat(directory, request->name, flags | O_CREAT | O_EXCL, 0666);
-    if (fd < 0 && errno == EEXIST)
-        fd = openat(directory, request->name, flags);
+    bool was_there = fd < 0 && errno == EEXIST;
+    if (was_there)
+        fd = openat(directory, request->name, flags | O_NONBLOCK);
     if (fd < 0)
         return errno == ELOOP || errno == EISDIR || errno == ENXIO ? -EEXIST : -errno;
     struct stat st;
     if (fstat(fd, &st) < 0)
         return -errno;
-    if (!S_ISREG(st.st_mode) || st.st_nlink > 1 || st.st_uid != geteuid())
+    if (!S_ISREG(st.st_mode) || st.st_nlink > 1 || st.st_uid != filer->uid)
         return -EEXIST;
-    if (fcntl(fd, F_SETFL, 0) < 0)
+    if (was_there && fcntl(fd, F_SETFL, 0) < 0)
         return -errno;
     fill(reply, &st);
     *ret_fd = TAKE_FD(fd);
@@ -106,9 +133,9 @@ static int rename_in(int directory, const char *from, const char *to, bool repla
 }
 
 /* What is not a regular file is not the part. */
-static int do_rename(const struct filer *filer, const struct wire_request *request)
+static int do_rename(struct filer *filer, const struct wire_request *request)
 {
-    _cleanup_close_ int directory = directory_open(&filer->rules, request->directory);
+    int directory = enter_directory(filer, request->directory);
     if (directory < 0)
         return directory;
     struct stat st;
@@ -131,9 +158,9 @@ static int check_same(int directory, const struct wire_request *request)
     return same ? 0 : -ESTALE;
 }
 
-static int do_unlink(const struct filer *filer, const struct wire_request *request)
+static int do_unlink(struct filer *filer, const struct wire_request *request)
 {
-    _cleanup_close_ int directory = directory_open(&filer->rules, request->directory);
+    int directory = enter_directory(filer, request->directory);
     if (directory < 0)
         return directory == -ENOENT ? 0 : directory;
     int r = request->same ? check_same(directory, request) : 0;
@@ -142,9 +169,9 @@ static int do_unlink(const struct filer *filer, const struct wire_request *reque
     return r == -ENOENT ? 0 : r;
 }
 
-static int do_sync(const struct filer *filer, const struct wire_request *request)
+static int do_sync(struct filer *filer, const struct wire_request *request)
 {
-    _cleanup_close_ int directory = directory_open(&filer->rules, request->directory);
+    int directory = enter_directory(filer, request->directory);
     if (directory < 0)
         return directory;
     _cleanup_close_ int fd = directory_open_again(directory);
@@ -172,9 +199,9 @@ static void close_dir(DIR **dir)
         closedir(*dir);
 }
 
-static int read_directory(const struct filer *filer, const char *path, DIR **ret_dir)
+static int read_directory(struct filer *filer, const char *path, DIR **ret_dir)
 {
-    _cleanup_close_ int directory = directory_open(&filer->rules, path);
+    int directory = enter_directory(filer, path);
     if (directory < 0)
         return directory;
     _cleanup_close_ int fd = directory_open_again(directory);
@@ -188,7 +215,7 @@ static int read_directory(const struct filer *filer, const char *path, DIR **ret
     return 0;
 }
 
-static int do_find_part(const struct filer *filer, const struct wire_request *request,
+static int do_find_part(struct filer *filer, const struct wire_request *request,
                         struct wire_reply *reply)
 {
     _cleanup_(close_dir) DIR *dir = NULL;
@@ -245,14 +272,14 @@ static int find_kinds(const struct filer *filer, int directory, char *text, size
 }
 
 /* Memory alone: no file of somebody's can make the filer wait, or be written to. */
-static int do_stat_many(const struct filer *filer, const struct wire_request *request, int names)
+static int do_stat_many(struct filer *filer, const struct wire_request *request, int names)
 {
     const size_t most = WIRE_NAMES_MAX * (API_NAME_MAX + 2);
     struct stat st;
     if (names < 0 || fcntl(names, F_GET_SEALS) < 0 || fstat(names, &st) < 0 || st.st_size < 1 ||
         (size_t)st.st_size > most)
         return -EINVAL;
-    _cleanup_close_ int directory = directory_open(&filer->rules, request->directory);
+    int directory = enter_directory(filer, request->directory);
     if (directory < 0)
         return directory;
     size_t size = (size_t)st.st_size;
@@ -271,7 +298,7 @@ static int do_stat_many(const struct filer *filer, const struct wire_request *re
 /* --- serving --- */
 
 /* `names`: the descriptor that came with the request, or -1. */
-static int perform(const struct filer *filer, const struct wire_request *request, int names,
+static int perform(struct filer *filer, const struct wire_request *request, int names,
                    struct wire_reply *reply, int *ret_fd)
 {
     switch ((enum wire_op)request->op) {
@@ -304,7 +331,8 @@ static bool has_hidden_name(const struct wire_request *request)
     return (request->name[0] == '.' && !suffix) || request->name2[0] == '.';
 }
 
-static int serve(const struct filer *filer, int channel)
+/* 0; 1: there may be another one, since renames come in rows; or a negative errno. */
+static int serve(struct filer *filer, int channel)
 {
     struct wire_request request;
     _cleanup_close_ int names = -1;
@@ -321,7 +349,17 @@ static int serve(const struct filer *filer, int channel)
         reply.error = -EPERM;
     else
         reply.error = perform(filer, &request, names, &reply, &fd);
-    return wire_send(channel, &reply, sizeof(reply), fd);
+    r = wire_send(channel, &reply, sizeof(reply), fd);
+    return r < 0 ? r : request.op == WIRE_RENAME;
+}
+
+/* Bounded, so that others have their turn. 0 or a negative errno. */
+static int serve_row(struct filer *filer, int channel)
+{
+    int r = 1;
+    for (unsigned i = 0; r == 1 && i < ROW; i++)
+        r = serve(filer, channel);
+    return r < 0 ? r : 0;
 }
 
 static int watch(const struct filer *filer, int fd)
@@ -359,18 +397,22 @@ static void step(struct filer *filer)
         int fd = events[i].data.fd;
         /* Nobody waits at the other end: what was asked there is overtaken by now. */
         bool gone = events[i].events & (EPOLLHUP | EPOLLERR);
-        if (fd != filer->control && (gone || serve(filer, fd) < 0)) {
+        if (fd != filer->control && (gone || serve_row(filer, fd) < 0)) {
             (void)epoll_ctl(filer->epoll, EPOLL_CTL_DEL, fd, NULL);
             close(fd);
             filer->channels--;
         }
     }
+    leave_directory(filer);
 }
 
 void filer_run(int control, const char *home, bool allow_hidden)
 {
     struct filer filer = {
-        .control = control, .rules = {.home = home, .allow_hidden = allow_hidden}
+        .control = control,
+        .rules = {.home = home, .allow_hidden = allow_hidden},
+        .uid = geteuid(),
+        .directory = -1,
     };
     struct rlimit files;
     if (getrlimit(RLIMIT_NOFILE, &files) == 0) {

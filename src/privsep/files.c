@@ -12,6 +12,7 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <time.h>
 
 #include "common/buf.h"
@@ -20,6 +21,8 @@
 #include "privsep/wire.h"
 
 #define WAKE_ID 0
+#define BLOCK   512 /* bytes, of stx_blocks (statx(2)) */
+#define AHEAD   8   /* requests that are sent before an answer is waited for: they fit in a socket */
 
 enum filer_state {
     FILER_NONE,
@@ -557,17 +560,28 @@ static int channel_lost(struct files_channel *channel, int reason)
 /* Whether a part is what a worker may write to without surprises: no device, no pipe, no O_PATH,
  * bytes go where they are written to. Nothing here asks the file's server, which may be the one
  * that does not answer. */
-static bool is_part(int fd)
+static bool is_part(int fd, struct files_stat *ret_stat)
 {
     struct statx st;
+    unsigned mask = STATX_TYPE | STATX_MODE | STATX_INO | STATX_SIZE | STATX_BLOCKS;
     int flags = fcntl(fd, F_GETFL);
     int special = O_PATH | O_APPEND | O_DIRECT | O_ASYNC | O_NONBLOCK;
-    return flags >= 0 && (flags & (O_ACCMODE | special)) == O_RDWR &&
-           statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE, &st) == 0 &&
-           S_ISREG(st.stx_mode);
+    bool fits = flags >= 0 && (flags & (O_ACCMODE | special)) == O_RDWR &&
+                statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, mask, &st) == 0 &&
+                S_ISREG(st.stx_mode);
+    if (fits)
+        *ret_stat = (struct files_stat){
+            .mode = st.stx_mode,
+            .dev = makedev(st.stx_dev_major, st.stx_dev_minor),
+            .ino = st.stx_ino,
+            .size = (int64_t)st.stx_size,
+            .allocated = (int64_t)st.stx_blocks * BLOCK,
+        };
+    return fits;
 }
 
-static bool answers(const struct wire_request *request, const struct wire_reply *reply, int fd)
+static bool answers(const struct wire_request *request, const struct wire_reply *reply, int fd,
+                    struct files_stat *ret_stat)
 {
     if (!wire_reply_valid(reply))
         return false;
@@ -577,32 +591,47 @@ static bool answers(const struct wire_request *request, const struct wire_reply 
     if (request->op == WIRE_FIND_PART && done && !wire_name_ends(reply->name, request->name))
         return false;
     if (request->op == WIRE_OPEN_PART && done)
-        return fd >= 0 && is_part(fd);
+        return fd >= 0 && is_part(fd, ret_stat);
     return fd < 0;
 }
 
-static int exchange(struct files_channel *channel, const struct wire_request *request, int send_fd,
-                    struct wire_reply *reply, int *ret_fd, int64_t deadline)
+struct answer {
+    struct wire_reply reply;
+    int fd; /* WIRE_OPEN_PART: the caller's, and ... */
+    struct files_stat part; /* ... which file it is */
+};
+
+/* Waits for the answer to the oldest request that has none yet. */
+static int receive(struct files_channel *channel, const struct wire_request *request,
+                   struct answer *ret_answer, int64_t deadline)
 {
     _cleanup_close_ int fd = -1;
-    int r = channel_ready(channel, deadline);
-    if (r < 0)
-        return r;
-    r = wire_send(channel->fd, request, sizeof(*request), send_fd);
-    if (r == 0)
-        r = wire_receive(channel->fd, reply, sizeof(*reply), &fd, deadline_left(deadline));
+    int r = wire_receive(channel->fd, &ret_answer->reply, sizeof(ret_answer->reply), &fd,
+                         deadline_left(deadline));
     if (r == -ETIMEDOUT) {
         channel->stuck = true;
         return r;
     }
     if (r == -EMFILE)
         return r; /* the answer came; its descriptor found no room here */
-    if (r == 0 && !answers(request, reply, fd))
+    if (r == 0 && !answers(request, &ret_answer->reply, fd, &ret_answer->part))
         r = -EPROTO;
     if (r < 0)
         return channel_lost(channel, r);
-    *ret_fd = TAKE_FD(fd);
+    ret_answer->fd = TAKE_FD(fd);
     return 0;
+}
+
+static int exchange(struct files_channel *channel, const struct wire_request *request, int send_fd,
+                    struct answer *ret_answer, int64_t deadline)
+{
+    int r = channel_ready(channel, deadline);
+    if (r < 0)
+        return r;
+    r = wire_send(channel->fd, request, sizeof(*request), send_fd);
+    if (r < 0)
+        return channel_lost(channel, r);
+    return receive(channel, request, ret_answer, deadline);
 }
 
 /* The user's file system may fail as it likes, but not in words that mean something of ours. */
@@ -638,26 +667,26 @@ static int own_error(int error)
     }
 }
 
-/* One request and its answer; once more when the filer ended meanwhile. Then 0 means that `reply`
- * is filled and reports success. */
+/* One request and its answer; once more when the filer ended meanwhile. Then 0 means that the answer
+ * reports success. */
 static int call_with(struct files_channel *channel, const struct wire_request *request, int send_fd,
-                     int timeout, struct wire_reply *reply, int *ret_fd)
+                     int timeout, struct answer *ret_answer)
 {
     int64_t deadline = deadline_in(timeout);
     if (!wire_request_valid(request))
         return -EINVAL;
     if (channel->stuck)
         return -ETIMEDOUT;
-    int r = exchange(channel, request, send_fd, reply, ret_fd, deadline);
+    int r = exchange(channel, request, send_fd, ret_answer, deadline);
     if (r == -EPIPE)
-        r = exchange(channel, request, send_fd, reply, ret_fd, deadline);
-    return r < 0 ? own_error(r) : user_error(reply->error);
+        r = exchange(channel, request, send_fd, ret_answer, deadline);
+    return r < 0 ? own_error(r) : user_error(ret_answer->reply.error);
 }
 
 static int call(struct files_channel *channel, const struct wire_request *request, int timeout,
-                struct wire_reply *reply, int *ret_fd)
+                struct answer *ret_answer)
 {
-    return call_with(channel, request, -1, timeout, reply, ret_fd);
+    return call_with(channel, request, -1, timeout, ret_answer);
 }
 
 static int copy_string(char *to, size_t size, const char *from)
@@ -688,18 +717,17 @@ int files_room(struct files_channel *channel, const char *directory, int timeout
                char **ret_directory, int64_t *ret_free)
 {
     struct wire_request request;
-    struct wire_reply reply;
-    int fd = -1;
+    struct answer answer;
     int r = request_init(&request, WIRE_PREPARE, directory, NULL, NULL);
     if (r == 0)
-        r = call(channel, &request, timeout, &reply, &fd);
+        r = call(channel, &request, timeout, &answer);
     if (r < 0)
         return r;
-    char *prepared = strdup(reply.directory);
+    char *prepared = strdup(answer.reply.directory);
     if (!prepared)
         return -ENOMEM;
     *ret_directory = prepared;
-    *ret_free = reply.size;
+    *ret_free = answer.reply.size;
     return 0;
 }
 
@@ -714,14 +742,17 @@ int files_stat(struct files_channel *channel, const char *directory, const char 
                struct files_stat *ret_stat)
 {
     struct wire_request request;
-    struct wire_reply reply;
-    int fd = -1;
+    struct answer answer;
     int r = request_init(&request, WIRE_STAT, directory, name, NULL);
     if (r == 0)
-        r = call(channel, &request, timeout, &reply, &fd);
+        r = call(channel, &request, timeout, &answer);
     if (r == 0)
         *ret_stat = (struct files_stat){
-            .mode = reply.mode, .dev = reply.dev, .ino = reply.ino, .size = reply.size};
+            .mode = answer.reply.mode,
+            .dev = answer.reply.dev,
+            .ino = answer.reply.ino,
+            .size = answer.reply.size,
+        };
     return r;
 }
 
@@ -755,17 +786,16 @@ int files_stat_many(struct files_channel *channel, const char *directory, const 
                     size_t count, int timeout, enum files_kind *ret_kinds)
 {
     struct wire_request request;
-    struct wire_reply reply;
+    struct answer answer;
     _cleanup_close_ int file = -1;
     _cleanup_free_ char *kinds = malloc(count);
     size_t length = 0;
-    int fd = -1;
     assert(count > 0 && count <= WIRE_NAMES_MAX);
     int r = kinds ? make_names(names, count, &file, &length) : -ENOMEM;
     if (r == 0)
         r = request_init(&request, WIRE_STAT_MANY, directory, NULL, NULL);
     if (r == 0)
-        r = call_with(channel, &request, file, timeout, &reply, &fd);
+        r = call_with(channel, &request, file, timeout, &answer);
     if (r == 0 && pread(file, kinds, count, (off_t)length) != (ssize_t)count)
         r = -EHOSTDOWN;
     for (size_t i = 0; i < count && r == 0; i++) {
@@ -778,53 +808,103 @@ int files_stat_many(struct files_channel *channel, const char *directory, const 
 }
 
 int files_open_part(struct files_channel *channel, const char *directory, const char *name,
-                    int timeout, int *ret_fd)
+                    int timeout, int *ret_fd, struct files_stat *ret_stat)
 {
     struct wire_request request;
-    struct wire_reply reply;
-    int fd = -1;
+    struct answer answer;
     int r = request_init(&request, WIRE_OPEN_PART, directory, name, NULL);
     if (r == 0)
-        r = call(channel, &request, timeout, &reply, &fd);
-    if (r == 0)
-        *ret_fd = fd;
-    return r;
+        r = call(channel, &request, timeout, &answer);
+    if (r < 0)
+        return r;
+    *ret_fd = answer.fd;
+    *ret_stat = answer.part;
+    return 0;
 }
 
 static int call_simple(struct files_channel *channel, enum wire_op op, const char *directory,
                        const char *name, const char *name2, int timeout)
 {
     struct wire_request request;
-    struct wire_reply reply;
-    int fd = -1;
+    struct answer answer;
     int r = request_init(&request, op, directory, name, name2);
-    return r < 0 ? r : call(channel, &request, timeout, &reply, &fd);
+    return r < 0 ? r : call(channel, &request, timeout, &answer);
 }
 
-int files_rename(struct files_channel *channel, const char *directory, const char *from,
-                 const char *to, bool replace, dev_t dev, ino_t ino, int timeout)
+static int request_move(struct wire_request *request, const struct files_move *move)
+{
+    int r = request_init(request, WIRE_RENAME, move->directory, move->from, move->to);
+    request->replace = move->replace;
+    return r;
+}
+
+/* Done before (a filer that died, or answered too late)? Then the target is our file; where two names
+ * stand for it, the first one is left over. */
+static int judge_move(struct files_channel *channel, const struct files_move *move, int result,
+                      int64_t deadline)
+{
+    if (result != -ENOENT && result != -EEXIST)
+        return result;
+    struct files_stat st;
+    int r = files_stat(channel, move->directory, move->to, deadline_left(deadline), &st);
+    if (r < 0)
+        return r == -ENOENT ? result : r;
+    if (st.dev != move->dev || st.ino != move->ino)
+        return result;
+    if (result == -EEXIST)
+        return files_unlink(channel, move->directory, move->from, deadline_left(deadline));
+    return 0;
+}
+
+int files_rename(struct files_channel *channel, const struct files_move *move, int timeout)
 {
     int64_t deadline = deadline_in(timeout);
     struct wire_request request;
-    struct wire_reply reply;
-    int fd = -1;
-    int r = request_init(&request, WIRE_RENAME, directory, from, to);
-    request.replace = replace;
+    struct answer answer;
+    int r = request_move(&request, move);
     if (r == 0)
-        r = call(channel, &request, timeout, &reply, &fd);
-    if (r != -ENOENT && r != -EEXIST)
-        return r;
-    /* Done before (a filer that died, or answered too late)? Then the target is our file; where two
-     * names stand for it, the first one is left over. */
-    struct files_stat st;
-    int q = files_stat(channel, directory, to, deadline_left(deadline), &st);
-    if (q < 0)
-        return q == -ENOENT ? r : q;
-    if (st.dev != dev || st.ino != ino)
-        return r;
-    if (r == -EEXIST)
-        return files_unlink(channel, directory, from, deadline_left(deadline));
-    return 0;
+        r = call(channel, &request, timeout, &answer);
+    return judge_move(channel, move, r, deadline);
+}
+
+/* Sends requests for the first of these, as many as the socket takes; how many. */
+static size_t send_moves(struct files_channel *channel, const struct files_move *moves, size_t count)
+{
+    struct wire_request request;
+    size_t sent = 0;
+    if (channel->stuck || channel_ready(channel, -1) < 0)
+        return 0;
+    while (sent < count && request_move(&request, &moves[sent]) == 0 &&
+           wire_request_valid(&request) &&
+           wire_send(channel->fd, &request, sizeof(request), -1) == 0)
+        sent++;
+    return sent;
+}
+
+/* The answers to the first `sent`; how many came. */
+static size_t receive_moves(struct files_channel *channel, struct files_move *moves, size_t sent)
+{
+    static const struct wire_request request = {.op = WIRE_RENAME};
+    struct answer answer;
+    size_t received = 0;
+    while (received < sent && receive(channel, &request, &answer, -1) == 0)
+        moves[received++].result = user_error(answer.reply.error);
+    return received;
+}
+
+void files_rename_all(struct files_channel *channel, struct files_move *moves, size_t count)
+{
+    while (count > 0) {
+        size_t window = count < AHEAD ? count : AHEAD;
+        size_t done = receive_moves(channel, moves, send_moves(channel, moves, window));
+        for (size_t i = 0; i < done; i++)
+            moves[i].result = judge_move(channel, &moves[i], moves[i].result, -1);
+        if (done < window) /* the one where it broke off, by itself */
+            moves[done].result = files_rename(channel, &moves[done], -1);
+        done += done < window;
+        moves += done;
+        count -= done;
+    }
 }
 
 int files_unlink(struct files_channel *channel, const char *directory, const char *name,
@@ -837,28 +917,26 @@ int files_unlink_if(struct files_channel *channel, const char *directory, const 
                     dev_t dev, ino_t ino, int64_t size, int timeout)
 {
     struct wire_request request;
-    struct wire_reply reply;
-    int fd = -1;
+    struct answer answer;
     int r = request_init(&request, WIRE_UNLINK, directory, name, NULL);
     request.same = true;
     request.dev = dev;
     request.ino = ino;
     request.size = size;
-    return r < 0 ? r : call(channel, &request, timeout, &reply, &fd);
+    return r < 0 ? r : call(channel, &request, timeout, &answer);
 }
 
 int files_find_part(struct files_channel *channel, const char *directory, const char *suffix,
                     int timeout, char **ret_name)
 {
     struct wire_request request;
-    struct wire_reply reply;
-    int fd = -1;
+    struct answer answer;
     int r = request_init(&request, WIRE_FIND_PART, directory, suffix, NULL);
     if (r == 0)
-        r = call(channel, &request, timeout, &reply, &fd);
+        r = call(channel, &request, timeout, &answer);
     if (r < 0)
         return r;
-    char *name = strdup(reply.name);
+    char *name = strdup(answer.reply.name);
     if (!name)
         return -ENOMEM;
     *ret_name = name;

@@ -20,6 +20,7 @@ struct files_stat {
     dev_t dev;
     ino_t ino;
     int64_t size;
+    int64_t allocated; /* bytes on disk; of an open part alone */
 };
 
 /*
@@ -75,13 +76,23 @@ enum files_kind {
 int files_stat_many(struct files_channel *channel, const char *directory, const char *const *names,
                     size_t count, int timeout, enum files_kind *ret_kinds);
 /* `name` is a part's, NAME.XXXXXXXX.part, as in the calls below. The descriptor (a regular file, read
- * and write, close-on-exec) is the caller's. */
+ * and write, close-on-exec) is the caller's; `ret_stat` says which file it is, as it was just now. */
 int files_open_part(struct files_channel *channel, const char *directory, const char *name,
-                    int timeout, int *ret_fd);
-/* `from` is a part, a regular file. Without `replace`: -EEXIST when there is `to`. Done already (source gone, target is `dev`, `ino`):
- * 0. A directory is never replaced: -EEXIST or -EISDIR. */
-int files_rename(struct files_channel *channel, const char *directory, const char *from,
-                 const char *to, bool replace, dev_t dev, ino_t ino, int timeout);
+                    int timeout, int *ret_fd, struct files_stat *ret_stat);
+
+struct files_move { /* strings are borrowed */
+    const char *directory;
+    const char *from; /* a part, a regular file */
+    const char *to;
+    bool replace; /* else -EEXIST when there is `to`. A directory is never replaced: -EEXIST or
+                     -EISDIR */
+    dev_t dev; /* which file it is: done already (`from` gone, `to` is it) is 0; 0, 0: not known */
+    ino_t ino;
+    int result; /* files_rename_all: what a files_rename of it would have returned */
+};
+int files_rename(struct files_channel *channel, const struct files_move *move, int timeout);
+/* Many, without waiting for each answer in turn. No timeout. */
+void files_rename_all(struct files_channel *channel, struct files_move *moves, size_t count);
 /* A part; a missing one is fine. */
 int files_unlink(struct files_channel *channel, const char *directory, const char *name,
                  int timeout);

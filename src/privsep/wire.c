@@ -260,13 +260,15 @@ static int receive_now(int socket, void *message, size_t size, int *ret_fd)
 int wire_receive(int socket, void *message, size_t size, int *ret_fd, int timeout)
 {
     int64_t deadline = timeout < 0 ? -1 : units_now_boottime() + timeout;
+    bool waits = timeout > 0; /* without a timeout something is often there already */
     for (;;) {
-        int r = timeout == 0 ? 0 : wait_readable(socket, deadline);
+        int r = waits ? wait_readable(socket, deadline) : 0;
         if (r == 0)
             r = receive_now(socket, message, size, ret_fd);
         if (r == -EAGAIN && timeout == 0)
             return -ETIMEDOUT;
         if (r != -EAGAIN && r != -EINTR)
             return r;
+        waits = timeout != 0;
     }
 }

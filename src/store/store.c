@@ -68,10 +68,10 @@ struct store {
     /* protected by lock */
     pthread_mutex_t lock;
     pthread_cond_t wake;
-    struct op *head; /* first in, first out, lazy or not: writes of a row keep their order */
+    struct op *head; /* first in, first out */
     struct op **tail;
-    bool urgent;                   /* somebody waits for what is in the list */
-    struct timespec lazy_deadline; /* of the list when nobody does (CLOCK_MONOTONIC) */
+    struct op *lazy;               /* at most one a row: updates that nobody waits for, ... */
+    struct timespec lazy_deadline; /* ... which join the list then (CLOCK_MONOTONIC) */
     bool closing;
 };
 
@@ -94,9 +94,22 @@ static bool is_earlier(const struct timespec *one, const struct timespec *other)
 /* What the writer wakes for by itself, or NULL. */
 static const struct timespec *next_deadline_locked(const struct store *store)
 {
-    const struct timespec *lazy = store->head ? &store->lazy_deadline : NULL;
+    const struct timespec *lazy = store->lazy ? &store->lazy_deadline : NULL;
     const struct timespec *truncate = store->truncates ? &store->truncate_at : NULL;
     return !truncate || (lazy && is_earlier(lazy, truncate)) ? lazy : truncate;
+}
+
+static void append_locked(struct store *store, struct op *op)
+{
+    *store->tail = op;
+    while (*store->tail)
+        store->tail = &(*store->tail)->next;
+}
+
+/* The lazy ones come before what is asked for from now on. */
+static void append_lazy_locked(struct store *store)
+{
+    append_locked(store, TAKE_PTR(store->lazy));
 }
 
 /* Everything that waits, NULL when it is time to cut the log off. False: the store closes, and
@@ -104,17 +117,19 @@ static const struct timespec *next_deadline_locked(const struct store *store)
 static bool take_ops(struct store *store, struct op **ret_ops)
 {
     pthread_mutex_lock(&store->lock);
-    while (!store->urgent && !store->closing) {
+    while (!store->head && !store->closing) {
         const struct timespec *deadline = next_deadline_locked(store);
         if (!deadline)
             pthread_cond_wait(&store->wake, &store->lock);
         else if (pthread_cond_timedwait(&store->wake, &store->lock, deadline) == ETIMEDOUT)
             break;
     }
+    struct timespec now = units_monotonic_in(0);
+    if (store->closing || !is_earlier(&now, &store->lazy_deadline))
+        append_lazy_locked(store);
     *ret_ops = TAKE_PTR(store->head);
     bool ends = store->closing && !*ret_ops;
     store->tail = &store->head;
-    store->urgent = false;
     pthread_mutex_unlock(&store->lock);
     return !ends;
 }
@@ -296,20 +311,50 @@ void store_close(struct store *store)
 
 /* --- writes --- */
 
-static void queue_op(struct store *store, struct op *op, bool lazy)
+/* What may touch any row: the lazy updates come before it. */
+static void queue_op(struct store *store, struct op *op)
+{
+    pthread_mutex_lock(&store->lock);
+    append_lazy_locked(store);
+    append_locked(store, op);
+    pthread_cond_signal(&store->wake);
+    pthread_mutex_unlock(&store->lock);
+}
+
+/* The lazy update of this row, which a newer one overtakes, or NULL. They are about what runs, and
+ * so few. */
+static struct op *take_overtaken_locked(struct store *store, int64_t row)
+{
+    struct op **link = &store->lazy;
+    while (*link && (*link)->task.row != row)
+        link = &(*link)->next;
+    struct op *op = *link;
+    if (op) {
+        *link = op->next;
+        op->next = NULL;
+    }
+    return op;
+}
+
+static void queue_update(struct store *store, struct op *op, bool lazy)
 {
     struct timespec deadline = units_monotonic_in(LAZY_DELAY_MS);
     pthread_mutex_lock(&store->lock);
-    bool first = !store->head;
-    *store->tail = op;
-    store->tail = &op->next;
-    if (!lazy)
-        store->urgent = true;
-    if (first)
+    struct op *overtaken = take_overtaken_locked(store, op->task.row);
+    bool first = !store->lazy && !overtaken;
+    if (lazy) {
+        op->next = store->lazy;
+        store->lazy = op;
+    } else {
+        append_locked(store, op);
+    }
+    if (lazy && first)
         store->lazy_deadline = deadline;
-    if (first || !lazy) /* the first lazy one sets the writer's clock going */
+    if (!lazy || first) /* the first lazy one sets the writer's clock going */
         pthread_cond_signal(&store->wake);
     pthread_mutex_unlock(&store->lock);
+    if (overtaken)
+        op_destroy(overtaken);
 }
 
 static struct op *create_op(int (*run)(struct database *, struct op *), store_done done, void *data)
@@ -346,7 +391,7 @@ int store_add(struct store *store, const struct task *task, int64_t *ret_row, st
     if (!op)
         return -ENOMEM;
     op->ret_row = ret_row;
-    queue_op(store, op, false);
+    queue_update(store, op, false);
     return 0;
 }
 
@@ -368,7 +413,7 @@ int store_add_many(struct store *store, struct task *const *tasks, size_t count,
     }
     memcpy(op->tasks, tasks, count * sizeof *tasks);
     op->count = count;
-    queue_op(store, op, false);
+    queue_op(store, op);
     return 0;
 }
 
@@ -382,7 +427,7 @@ int store_update(struct store *store, const struct task *task, store_done done, 
     struct op *op = create_task_op(run_update, task, done, data);
     if (!op)
         return -ENOMEM;
-    queue_op(store, op, false);
+    queue_update(store, op, false);
     return 0;
 }
 
@@ -391,7 +436,7 @@ int store_update_lazily(struct store *store, const struct task *task)
     struct op *op = create_task_op(run_update, task, NULL, NULL);
     if (!op)
         return -ENOMEM;
-    queue_op(store, op, true);
+    queue_update(store, op, true);
     return 0;
 }
 
@@ -407,7 +452,7 @@ int store_change(struct store *store, const struct task *task, struct store_chan
     if (!op)
         return -ENOMEM;
     op->what = what;
-    queue_op(store, op, false);
+    queue_op(store, op);
     return 0;
 }
 
@@ -444,7 +489,7 @@ int store_clear(struct store *store, const int64_t *rows, size_t count, int64_t 
         }
         memcpy(op->rows, rows, count * sizeof(*rows));
     }
-    queue_op(store, op, false);
+    queue_op(store, op);
     return 0;
 }
 
@@ -462,7 +507,7 @@ int store_forget(struct store *store, int64_t row, store_done done, void *data)
     if (!op)
         return -ENOMEM;
     op->row = row;
-    queue_op(store, op, false);
+    queue_op(store, op);
     return 0;
 }
 
@@ -487,7 +532,7 @@ int store_prune(struct store *store, int64_t before, uint64_t keep, unsigned max
     op->keep = keep;
     op->max = max;
     op->part = part;
-    queue_op(store, op, false);
+    queue_op(store, op);
     return 0;
 }
 
@@ -503,7 +548,7 @@ int store_set_pause(struct store *store, const struct store_pause *pause, store_
     if (!op)
         return -ENOMEM;
     op->pause = *pause;
-    queue_op(store, op, false);
+    queue_op(store, op);
     return 0;
 }
 
@@ -518,7 +563,7 @@ int store_end_pause(struct store *store, uid_t uid, store_done done, void *data)
     if (!op)
         return -ENOMEM;
     op->pause.uid = uid;
-    queue_op(store, op, false);
+    queue_op(store, op);
     return 0;
 }
 
@@ -534,7 +579,7 @@ int store_come_round(struct store *store, store_done done, void *data)
     struct op *op = create_op(run_nothing, done, data);
     if (!op)
         return -ENOMEM;
-    queue_op(store, op, false);
+    queue_op(store, op);
     return 0;
 }
 

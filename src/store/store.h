@@ -50,7 +50,9 @@ int store_add_many(struct store *store, struct task *const *tasks, size_t count,
  * created_at, what store_change writes, and the secrets, which are there as they were added, until the task is FINISHED,
  * forgotten or pruned. Some seconds later nothing of them is left in the files of the store. */
 int store_update(struct store *store, const struct task *task, store_done done, void *data);
-/* The same, but not worth a sync of its own: goes with the next commit, after 500 ms at the latest. */
+/* The same, but not worth a sync of its own: 500 ms later at the latest it goes with a commit, unless
+ * another update of the task comes first. For a task that has not ended, whose directory, name and
+ * `admitted` are as they were stored. */
 int store_update_lazily(struct store *store, const struct task *task);
 
 /* What people change of a task: label, priority, rate_limit and max_ranges; with `place` url, host,

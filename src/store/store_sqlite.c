@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -728,8 +729,17 @@ static int upgrade(sqlite3 *connection, const char *path, char message[static 25
     return code == SQLITE_OK ? 0 : explain(connection, code, path, message);
 }
 
+/* Its statistics of memory, which nobody asks for, take one lock for all connections at each
+ * allocation. */
+static void configure(void)
+{
+    (void)sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+}
+
 static int connect_to(const char *path, sqlite3 **ret_connection, char message[static 256])
 {
+    static pthread_once_t configured = PTHREAD_ONCE_INIT;
+    pthread_once(&configured, configure);
     sqlite3 *connection = NULL;
     int code =
         sqlite3_open_v2(path, &connection, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);

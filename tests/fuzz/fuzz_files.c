@@ -21,6 +21,7 @@
 #define CALLS_MAX 6
 #define SPAWN_MAX 64
 #define SUFFIX    ".0123cdef.part"
+#define PART "name" SUFFIX
 
 /* What the filer says, written down before anything is asked. */
 static struct {
@@ -158,6 +159,12 @@ static int call(struct files_channel *channel, unsigned which)
     _cleanup_free_ char *text = NULL;
     _cleanup_close_ int fd = -1;
     struct files_stat st = {.size = -1};
+    struct files_move move = {.directory = "/x",
+                              .from = PART,
+                              .to = "other",
+                              .replace = which & 8,
+                              .dev = 1,
+                              .ino = 1};
     int r = 0;
     switch (which % 8) {
     case 0:
@@ -170,11 +177,11 @@ static int call(struct files_channel *channel, unsigned which)
         break;
     case 2:
     case 3:
-        if ((r = files_open_part(channel, "/x", "name", TIMEOUT, &fd)) == 0)
+        if ((r = files_open_part(channel, "/x", PART, TIMEOUT, &fd, &st)) == 0)
             check_part(fd);
         break;
     case 4:
-        r = files_rename(channel, "/x", "name", "other", which & 8, 1, 1, TIMEOUT);
+        r = files_rename(channel, &move, TIMEOUT);
         break;
     case 5:
         r = files_unlink_if(channel, "/x", "name", 1, 1, 1, TIMEOUT);
