@@ -5,13 +5,17 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 
 struct active_entry {
     /* immutable */
     int64_t row;
+    uid_t uid;
+    char id[API_ID_LENGTH + 1];
+    char *url;
 
     atomic_int wish;
-    _Atomic int64_t bytes_done, bytes_per_second, durable;
+    _Atomic int64_t bytes_done, bytes_per_second, bytes_total, durable;
     atomic_bool broken;
     _Atomic uint64_t version;
     struct ratelimit limit;
@@ -61,15 +65,23 @@ static struct active_entry *find_locked(struct active *active, int64_t row)
     return entry;
 }
 
-int active_enter(struct active *active, int64_t row, enum task_state state,
+int active_enter(struct active *active, const struct task *task, enum task_state state,
                  struct active_entry **ret_entry)
 {
     struct active_entry *entry = calloc(1, sizeof *entry);
-    if (!entry)
+    char *url = strdup(task->url);
+    if (!entry || !url) {
+        free(entry);
+        free(url);
         return -ENOMEM;
-    entry->row = row;
+    }
+    entry->row = task->row;
+    entry->uid = task->uid;
+    memcpy(entry->id, task->id, sizeof entry->id);
+    entry->url = url;
     entry->state = state;
     ratelimit_init(&entry->limit, 0);
+    active_set_total(entry, task->bytes_total);
     active_new_version(entry);
     pthread_mutex_lock(&active->lock);
     entry->next = active->entries;
@@ -93,6 +105,7 @@ void active_leave(struct active *active, struct active_entry *entry)
     assert(!entry->waiters);
     pthread_mutex_unlock(&active->lock);
     ratelimit_release(&entry->limit);
+    free(entry->url);
     free(entry);
 }
 
@@ -107,6 +120,11 @@ void active_set_bytes(struct active_entry *entry, int64_t bytes, int64_t per_sec
 {
     atomic_store_explicit(&entry->bytes_done, bytes, memory_order_relaxed);
     atomic_store_explicit(&entry->bytes_per_second, per_second, memory_order_relaxed);
+}
+
+void active_set_total(struct active_entry *entry, int64_t total)
+{
+    atomic_store_explicit(&entry->bytes_total, total, memory_order_relaxed);
 }
 
 enum active_wish active_wished(const struct active_entry *entry)
@@ -193,6 +211,26 @@ void active_set_durable(struct active *active, int64_t row, uint64_t version, in
 struct ratelimit *active_limit(struct active_entry *entry)
 {
     return &entry->limit;
+}
+
+void active_each(struct active *active, manager_see see, void *data)
+{
+    pthread_mutex_lock(&active->lock);
+    for (const struct active_entry *entry = active->entries; entry; entry = entry->next) {
+        if (entry->state != TASK_DOWNLOADING)
+            continue;
+        struct manager_running running = {
+            .id = entry->id,
+            .uid = entry->uid,
+            .url = entry->url,
+            .bytes_done = atomic_load(&entry->bytes_done),
+            .bytes_total = atomic_load(&entry->bytes_total),
+            .bytes_per_second = atomic_load(&entry->bytes_per_second),
+            .ranges = 1,
+        };
+        see(data, &running);
+    }
+    pthread_mutex_unlock(&active->lock);
 }
 
 bool active_look(struct active *active, int64_t row, struct active_view *ret_view)

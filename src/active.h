@@ -41,7 +41,7 @@ int active_create(struct active **ret_active); /* 0 or -ENOMEM */
 void active_destroy(struct active *active);
 
 /* 0 or -ENOMEM. */
-int active_enter(struct active *active, int64_t row, enum task_state state,
+int active_enter(struct active *active, const struct task *task, enum task_state state,
                  struct active_entry **ret_entry);
 /* NULL is fine. Its waiters have been taken. */
 void active_leave(struct active *active, struct active_entry *entry);
@@ -49,6 +49,7 @@ void active_set_state(struct active *active, struct active_entry *entry, enum ta
 
 /* Without a lock, for the holder's callbacks. */
 void active_set_bytes(struct active_entry *entry, int64_t bytes, int64_t per_second);
+void active_set_total(struct active_entry *entry, int64_t total); /* bytes, -1: not known */
 enum active_wish active_wished(const struct active_entry *entry);
 int64_t active_durable(const struct active_entry *entry);
 /* What its task may take: bytes per second (0: any), ranges at once (0: as configured). Set by
@@ -67,6 +68,8 @@ bool active_is_broken(const struct active_entry *entry);
 /* The bytes of this task that are on disk by now; -1: they could not be brought there. Only if it is
  * still in hand, with the same version of the file. */
 void active_set_durable(struct active *active, int64_t row, uint64_t version, int64_t bytes);
+/* Tells of those that are DOWNLOADING; `see` is called under the lock: quick, and calls nobody. */
+void active_each(struct active *active, manager_see see, void *data);
 /* As the task says that was fetched after active_enter; if people changed it in between, that stands. */
 void active_begin_limits(struct active *active, struct active_entry *entry,
                          const struct task *task);

@@ -393,6 +393,7 @@ static void enter_queue(struct engine *engine, const struct task *task)
     log_info("task=%s user=%s added%s", task->id, task->user,
              task->state == TASK_FINISHED ? ", and skipped: the file is there" : "");
     stats_enter(engine->stats, task->state, 1);
+    engine_tell(engine, task);
     if (task->state == TASK_PAUSED)
         engine_count_paused(engine, task);
     if (task->state == TASK_ENQUEUED)

@@ -150,10 +150,12 @@ static int on_open(void *data, const struct download_head *head, int *ret_fd)
         r = open_part(attempt, head);
     if (head) /* remembered, so that a full disk is looked at before the next request */
         task->bytes_total = head->length;
+    active_set_total(attempt->entry, task->bytes_total);
     if (r == 0)
         r = claim_room(attempt, task->bytes_total);
     if (r == 0)
         *ret_fd = attempt->fd;
+    engine_tell(attempt->engine, task); /* its name and size, which are known by now */
     return r;
 }
 
@@ -173,6 +175,7 @@ static void on_version(void *data, const struct download_head *head, int64_t tot
     replace(&task->etag, head->etag);
     replace(&task->last_modified, head->last_modified);
     task->bytes_total = total;
+    active_set_total(attempt->entry, total);
     task->written = attempt->counted = start;
     if (why) {
         mirrors_set_error(task, "changed", why);
@@ -745,7 +748,7 @@ void attempt_run(struct attempt_rooms *rooms, struct worker_tools *tools,
     if (early > 0)
         engine_put_back(engine, queued, units_now_boottime() + early, QUEUE_START_TIME);
     else if (finisher_reserve(rooms->finisher, queued->uid, &attempt.place) == 0 &&
-             active_enter(engine->active, queued->row, TASK_ENQUEUED, &attempt.entry) == 0) {
+             active_enter(engine->active, &attempt.task, TASK_ENQUEUED, &attempt.entry) == 0) {
         active_begin_limits(engine->active, attempt.entry, &attempt.task);
         run(&attempt);
     } else {

@@ -574,6 +574,7 @@ static void enter_queue(struct batch *batch)
         if (batch->entries[i].given)
             continue;
         log_debug("task=%s user=%s added", task->id, task->user);
+        engine_tell(engine, task);
         if (task->state == TASK_PAUSED)
             engine_count_paused(engine, task);
         if (task->state == TASK_ENQUEUED)

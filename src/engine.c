@@ -155,6 +155,39 @@ int engine_set_options(struct engine *engine, const struct settings *settings)
     return 0;
 }
 
+/* What it waits for as far as the task itself says. */
+static enum queue_reason waits_for(const struct task *task)
+{
+    static const enum queue_reason reasons[TASK_WAITS] = {
+        [TASK_WAIT_NONE] = QUEUE_SLOT,        [TASK_WAIT_RETRY] = QUEUE_RETRY,
+        [TASK_WAIT_HOST] = QUEUE_HOST,        [TASK_WAIT_DISK] = QUEUE_DISK,
+        [TASK_WAIT_START] = QUEUE_START_TIME,
+    };
+    return task->not_before > units_now_realtime() ? reasons[task->wait] : QUEUE_SLOT;
+}
+
+void engine_tell(struct engine *engine, const struct task *task)
+{
+    if (!atomic_load(&engine->watched))
+        return;
+    struct manager_view view = {
+        .task = task, .bytes_done = task->bytes_done, .bytes_per_second = -1};
+    if (task->state == TASK_DOWNLOADING)
+        view.bytes_per_second = 0;
+    if (task->state == TASK_ENQUEUED) {
+        view.waits = true;
+        view.reason = waits_for(task);
+        view.until = view.reason == QUEUE_SLOT ? 0 : task->not_before;
+    }
+    engine->events.on_task(engine->events.data, &view);
+}
+
+void engine_tell_many(struct engine *engine, uid_t scope)
+{
+    if (atomic_load(&engine->watched))
+        engine->events.on_many(engine->events.data, scope);
+}
+
 void engine_count_paused(struct engine *engine, const struct task *task)
 {
     if (queue_book(engine->queue, task->uid, 1, SIZE_MAX) < 0)
@@ -174,6 +207,7 @@ void engine_moved(struct engine *engine, enum task_state from, const struct task
         atomic_fetch_add(&engine->names_freed, 1);
     if (task_state_ended(to))
         dependants_ended(engine->dependants, task);
+    engine_tell(engine, task);
 }
 
 void engine_move(struct engine *engine, struct active_entry *entry, struct task *task,

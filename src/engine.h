@@ -62,11 +62,13 @@ struct engine {
     uint8_t host_key[STORE_HOST_KEY_SIZE]; /* hosts_number's */
     void (*kick)(void *data); /* there may be an earlier time to wake at */
     void *kick_data;
+    struct manager_events events;
     char boot_id[ENGINE_BOOT_ID_MAX]; /* "": not known, and nothing is trusted that is not on disk */
 
     _Atomic int64_t wall_ahead; /* ms by which the wall clock is ahead of the boot's, as start times in
                                  * the queue have it */
     struct ratelimit limit;     /* of all downloads together */
+    atomic_bool watched; /* somebody wants to know of changes */
     atomic_bool stopping; /* running downloads are left to the next start */
     atomic_uint names_freed; /* counts the times that a dest became free again */
 
@@ -100,6 +102,11 @@ void engine_move(struct engine *engine, struct active_entry *entry, struct task 
 void engine_count_paused(struct engine *engine, const struct task *task);
 /* Counts a task, in nobody's hand, that came to its state from another. */
 void engine_moved(struct engine *engine, enum task_state from, const struct task *task);
+/* Tells those who watch what a task is now. Before it is in others' hands, so that what becomes of it
+ * there is told later. */
+void engine_tell(struct engine *engine, const struct task *task);
+/* Tells them that much changed at once for a user, or for all. */
+void engine_tell_many(struct engine *engine, uid_t scope);
 /* As engine_move for a task that ends FAILED: stored and logged too. `code` is a word of the API. 0, or a
  * negative errno: that could not be stored, and so has not happened (logged). */
 int engine_fail(struct engine *engine, struct active_entry *entry, struct task *task,

@@ -569,7 +569,7 @@ void finisher_take(struct finisher *finisher, struct finish_job *place, struct t
 int finisher_resume(struct finisher *finisher, struct task *task)
 {
     struct finish_job job = {.kind = JOB_RESUME, .fd = -1};
-    int r = active_enter(finisher->engine->active, task->row, TASK_FINISHING, &job.entry);
+    int r = active_enter(finisher->engine->active, task, TASK_FINISHING, &job.entry);
     job.task = take_task(task);
     job.part = task_part_name(&job.task);
     if (r == 0)

@@ -209,6 +209,7 @@ static void on_cleared(void *data, int result)
         stats_move(engine->stats, TASK_ENQUEUED, TASK_CLEARED, verb->count);
         atomic_fetch_add(&engine->names_freed, 1);
         dependants_look_at_all(engine->dependants);
+        engine_tell_many(engine, verb->scope);
     } else { /* they still wait, then, as they came */
         struct task task;
         if (verb->count > 0)
@@ -244,6 +245,8 @@ static void on_paused(void *data, int result)
     struct verb *verb = data;
     if (result == 0)
         result = queue_pause(verb->manager->engine.queue, verb->scope, verb->until_boot);
+    if (result == 0)
+        engine_tell_many(&verb->manager->engine, verb->scope);
     timer_kick(verb->manager->timer);
     verb_end(verb, result);
 }
@@ -280,8 +283,10 @@ void manager_pause_until(struct manager *manager, uid_t scope, int64_t until, ma
 static void on_resumed(void *data, int result)
 {
     struct verb *verb = data;
-    if (result == 0)
+    if (result == 0) {
         verb->count = queue_resume(verb->manager->engine.queue, verb->scope);
+        engine_tell_many(&verb->manager->engine, verb->scope);
+    }
     verb_end(verb, result);
 }
 
@@ -317,9 +322,40 @@ void manager_prove_alive(struct manager *manager, manager_done done, void *data)
 
 /* --- at once --- */
 
+void manager_watch(struct manager *manager, bool on)
+{
+    atomic_store(&manager->engine.watched, on && manager->engine.events.on_task);
+}
+
+/* The store is there until it closes, after which nothing grows any more. */
+void manager_totals(struct manager *manager, struct manager_totals *ret_totals)
+{
+    struct engine *engine = &manager->engine;
+    *ret_totals = (struct manager_totals){.started_at = engine->started_at};
+    stats_read_totals(engine->stats, &ret_totals->stats);
+    pthread_rwlock_rdlock(&manager->gate);
+    if (!atomic_load(&engine->stopping))
+        store_commits(engine->store, &ret_totals->commits, &ret_totals->commit_seconds);
+    pthread_rwlock_unlock(&manager->gate);
+}
+
+void manager_each_running(struct manager *manager, manager_see see, void *data)
+{
+    active_each(manager->engine.active, see, data);
+}
+
 void manager_stats(struct manager *manager, struct stats_snapshot *ret_snapshot)
 {
     stats_read(manager->engine.stats, units_now_boottime(), ret_snapshot);
+}
+
+int manager_count_own(struct manager *manager, uid_t uid, uint64_t ret_own[static TASK_STATES])
+{
+    pthread_rwlock_rdlock(&manager->gate); /* the store is there until it closes */
+    bool stopping = atomic_load(&manager->engine.stopping);
+    int r = stopping ? -ESHUTDOWN : overviews_count(&manager->engine, uid, ret_own);
+    pthread_rwlock_unlock(&manager->gate);
+    return r;
 }
 
 void manager_overview(struct manager *manager, uid_t uid, manager_looked looked, void *data)
@@ -696,7 +732,7 @@ static int create_rooms(struct manager *manager)
 }
 
 int manager_create(const struct settings *settings, const char *boot_id, struct privsep *privsep,
-                   struct manager **ret_manager)
+                   const struct manager_events *events, struct manager **ret_manager)
 {
     struct manager *manager = calloc(1, sizeof *manager);
     if (!manager)
@@ -707,6 +743,8 @@ int manager_create(const struct settings *settings, const char *boot_id, struct 
         r = knobs_create(settings, &manager->knobs);
     manager->engine.kick = kick_timer;
     manager->engine.kick_data = manager;
+    if (events)
+        manager->engine.events = *events;
     snprintf(manager->engine.boot_id, sizeof manager->engine.boot_id, "%s", boot_id);
     if (r == 0)
         r = create_parts(manager, settings, privsep);

@@ -19,11 +19,22 @@
 
 struct manager;
 
+/* What the manager tells of itself while it is watched: on any thread, perhaps one that downloads, so
+ * be quick, and call it no more than manager_watch. */
+struct manager_view;
+struct manager_events {
+    /* A task has changed (borrowed); the changes of one task come in their order. */
+    void (*on_task)(void *data, const struct manager_view *view);
+    /* So much has changed at once for a user, or MANAGER_EVERYBODY, that it is not told one by one. */
+    void (*on_many)(void *data, uid_t scope);
+    void *data;
+};
+
 /* Opens the store under settings->state_dir, takes up the tasks of the last run, but starts none yet.
  * Copies what it needs of the settings. `boot_id` tells one boot of the machine from another, "" when
- * that is not known. 0 or a negative errno (logged). */
+ * that is not known. `events` (copied) may be NULL. 0 or a negative errno (logged). */
 int manager_create(const struct settings *settings, const char *boot_id, struct privsep *privsep,
-                   struct manager **ret_manager);
+                   const struct manager_events *events, struct manager **ret_manager);
 /* Where the service itself answers, which no download may reach. Before manager_start; copied. 0 or
  * -ENOMEM. */
 int manager_set_listeners(struct manager *manager, const struct address_endpoint *listeners,
@@ -197,6 +208,30 @@ void manager_resume(struct manager *manager, uid_t scope, manager_done done, voi
  * could do: for the watchdog. No file system of a user is in that way. */
 void manager_prove_alive(struct manager *manager, manager_done done, void *data);
 
+struct manager_totals { /* what only grows */
+    struct stats_totals stats;
+    uint64_t commits; /* of the store */
+    double commit_seconds; /* that they took together */
+    int64_t started_at; /* ms since the epoch */
+};
+void manager_totals(struct manager *manager, struct manager_totals *ret_totals);
+
+/* Whether events are told; at first they are not. */
+void manager_watch(struct manager *manager, bool on);
+/* A task that is DOWNLOADING, right now; strings are borrowed. */
+struct manager_running {
+    const char *id;
+    uid_t uid;
+    const char *url;
+    int64_t bytes_done;
+    int64_t bytes_total; /* -1: not known */
+    int64_t bytes_per_second;
+    int ranges;
+};
+/* Called under a lock: quick, and calls nobody. */
+typedef void (*manager_see)(void *data, const struct manager_running *running);
+void manager_each_running(struct manager *manager, manager_see see, void *data);
+
 /* What is to be seen at a glance. */
 struct manager_overview {
     const uint64_t *own, *all; /* tasks by state; of one's own those that are kept, of all as /stats */
@@ -205,6 +240,9 @@ struct manager_overview {
     const char *directory; /* the default one; NULL: it cannot be looked at ... */
     int64_t free;          /* ... else how many bytes this user has room for there */
 };
+/* The user's tasks by state, as an overview has them. Reads the store: not on a thread that has others
+ * to serve. 0, or a negative errno. */
+int manager_count_own(struct manager *manager, uid_t uid, uint64_t ret_own[static TASK_STATES]);
 typedef void (*manager_looked)(void *data, int error, const struct manager_overview *overview);
 /* 0, or a negative errno as of the verbs. */
 void manager_overview(struct manager *manager, uid_t uid, manager_looked looked, void *data);

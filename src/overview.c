@@ -26,27 +26,30 @@ struct look {
 };
 
 /* Those in hand are ahead of the store. */
-static int count_in_hand(const struct look *look, enum task_state state, uint64_t *ret_count)
+static int count_in_hand(struct engine *engine, uid_t uid, enum task_state state, uint64_t *ret_count)
 {
-    struct store_filter own = {.uid = look->uid, .reader = look->uid};
+    struct store_filter own = {.uid = uid, .reader = uid};
     _cleanup_free_ int64_t *rows = NULL;
     size_t count = 0;
-    int r = active_list(look->engine->active, 1U << state, &rows, &count);
+    int r = active_list(engine->active, 1U << state, &rows, &count);
     for (size_t i = 0; i < count && r >= 0; i++) {
-        r = store_fits(look->engine->store, &own, rows[i]);
+        r = store_fits(engine->store, &own, rows[i]);
         *ret_count += r > 0;
     }
     return r < 0 ? r : 0;
 }
 
-static int count_own(const struct look *look, uint64_t own[TASK_STATES])
+int overviews_count(struct engine *engine, uid_t uid, uint64_t ret_own[static TASK_STATES])
 {
-    int r = store_count_at_rest(look->engine->store, look->uid, own);
+    uint64_t own[TASK_STATES] = {0};
+    int r = store_count_at_rest(engine->store, uid, own);
     if (r == 0)
-        r = count_in_hand(look, TASK_DOWNLOADING, &own[TASK_DOWNLOADING]);
+        r = count_in_hand(engine, uid, TASK_DOWNLOADING, &own[TASK_DOWNLOADING]);
     if (r == 0)
-        r = count_in_hand(look, TASK_FINISHING, &own[TASK_FINISHING]);
-    own[TASK_ENQUEUED] = queue_length(look->engine->queue, look->uid);
+        r = count_in_hand(engine, uid, TASK_FINISHING, &own[TASK_FINISHING]);
+    own[TASK_ENQUEUED] = queue_length(engine->queue, uid);
+    if (r == 0)
+        memcpy(ret_own, own, sizeof own);
     return r;
 }
 
@@ -79,7 +82,7 @@ static void answer(struct look *look, struct files_channel **channel)
     stats_read(engine->stats, now, &all);
     stats_read_series(engine->stats, now, &series);
     queue_pauses(engine->queue, look->uid, &overview.pauses);
-    int r = count_own(look, own);
+    int r = overviews_count(engine, look->uid, own);
     if (r < 0)
         log_error("uid=%u tasks cannot be counted: %s", look->uid, strerror(-r));
     look->looked(look->data, r, &overview);

@@ -14,4 +14,6 @@ int overviews_stop(struct overviews *overviews, int64_t timeout);
 void overviews_destroy(struct overviews *overviews);
 
 /* As manager_overview. */
+/* The uid's tasks by state, as an overview has them. Reads the store. 0 or a negative errno. */
+int overviews_count(struct engine *engine, uid_t uid, uint64_t ret_own[static TASK_STATES]);
 void overviews_look(struct overviews *overviews, uid_t uid, manager_looked looked, void *data);

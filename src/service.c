@@ -18,6 +18,7 @@
 #include "common/log.h"
 #include "common/units.h"
 #include "http/auth.h"
+#include "http/events.h"
 #include "http/http.h"
 #include "http/routes.h"
 #include "manager.h"
@@ -35,6 +36,7 @@ struct service {
     int watchdog;     /* a timerfd, or -1 */
     int lock;         /* the instance's */
     struct privsep *privsep;
+    struct events *events;
     struct manager *manager;
     struct auth *auth;
     struct routes routes;
@@ -142,13 +144,19 @@ static int start_manager(struct service *service)
 {
     char boot_id[64];
     read_boot_id(service->options->boot_id, boot_id);
-    return manager_create(service->options->settings, boot_id, service->privsep, &service->manager);
+    int r = events_create(&service->events);
+    if (r < 0)
+        return r;
+    struct manager_events events = events_of_manager(service->events);
+    r = manager_create(service->options->settings, boot_id, service->privsep, &events,
+                       &service->manager);
+    return r < 0 ? r : events_start(service->events, service->manager);
 }
 
 static int start_http(struct service *service)
 {
     const struct service_options *options = service->options;
-    service->routes = (struct routes){service->manager, service->auth};
+    service->routes = (struct routes){service->manager, service->auth, service->events};
     struct http_options http = {
         .settings = options->settings,
         .socket = options->settings->socket[0] ? options->settings->socket : NULL,
@@ -322,7 +330,9 @@ static void stop(struct service *service, int status)
         leave_behind(status);
     http_destroy(service->http);
     auth_destroy(service->auth);
+    events_stop(service->events);
     manager_destroy(service->manager);
+    events_destroy(service->events);
     privsep_destroy(service->privsep);
     alarm(0);
 }

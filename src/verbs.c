@@ -160,10 +160,12 @@ static void log_verb(const struct task *task)
 static void count(struct engine *engine, const struct verb_job *job)
 {
     bool counted = !task_state_ended(job->before) || job->ended_at >= engine->started_at;
-    if (counted)
+    if (counted) {
         engine_moved(engine, job->before, &job->task);
-    else
+    } else {
         stats_enter(engine->stats, job->task.state, 1);
+        engine_tell(engine, &job->task);
+    }
 }
 
 /* A store_done: only now is it true. */
@@ -396,6 +398,10 @@ static void on_altered(void *data, int result)
 {
     struct verb_job *job = data;
     struct engine *engine = job->verbs->engine;
+    /* Of one that others have in hand, those tell what becomes of it. */
+    if (result == 0 && (job->change->moved || task_state_ended(job->task.state) ||
+                        job->task.state == TASK_PAUSED))
+        engine_tell(engine, &job->task);
     if (job->change->moved)
         engine_enqueue(engine, &job->task, result < 0 || job->kind == VERB_FIRST);
     if (result < 0) {

@@ -178,6 +178,41 @@ void manager_resume(struct manager *m, uid_t scope, manager_done done, void *dat
     note(m, "resume", scope, 0, done, data);
 }
 
+void manager_watch(struct manager *m, bool on)
+{
+    pthread_mutex_lock(&m->lock);
+    m->watched = on;
+    pthread_mutex_unlock(&m->lock);
+}
+
+void manager_each_running(struct manager *m, manager_see see, void *data)
+{
+    pthread_mutex_lock(&m->lock);
+    for (unsigned i = 0; i < m->running_count; i++)
+        see(data, &m->running[i]);
+    pthread_mutex_unlock(&m->lock);
+}
+
+int manager_count_own(struct manager *m, uid_t uid, uint64_t ret_own[static TASK_STATES])
+{
+    (void)m;
+    (void)uid;
+    memset(ret_own, 0, TASK_STATES * sizeof *ret_own);
+    ret_own[TASK_PAUSED] = 4;
+    return 0;
+}
+
+void manager_totals(struct manager *m, struct manager_totals *ret_totals)
+{
+    (void)m;
+    *ret_totals = (struct manager_totals){.stats = {.bytes = 12345, .other_responses = 2},
+                                          .commits = 8,
+                                          .commit_seconds = 0.5,
+                                          .started_at = 1000};
+    ret_totals->stats.responses[200 - STATS_CODE_MIN] = 7;
+    ret_totals->stats.responses[STATS_CODE_MAX - STATS_CODE_MIN] = 1;
+}
+
 void manager_stats(struct manager *m, struct stats_snapshot *ret_snapshot)
 {
     pthread_mutex_lock(&m->lock);

@@ -40,6 +40,10 @@ struct manager {
     char label[300], mirrors[20000], after[API_ID_LENGTH + 1];
     char name[API_NAME_MAX + 1], checksum[200], headers[20000], username[2000], password[2000];
 
+    bool watched;
+    struct manager_running running[100]; /* what runs; its texts live on */
+    unsigned running_count;
+
     /* what it answers */
     int error;
     const char *message;

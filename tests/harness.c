@@ -814,9 +814,13 @@ static size_t head_length(const char *data)
     return end ? (size_t)(end - data) + 4 : 0;
 }
 
+/* Of a stream without end, the head is enough. */
 static bool answer_whole(const char *data, size_t len)
 {
     size_t head = head_length(data);
+    const char *stream = head ? strcasestr(data, "\r\nContent-Type: text/event-stream") : NULL;
+    if (stream && stream < data + head)
+        return true;
     const char *length = head ? strcasestr(data, "\r\nContent-Length:") : NULL;
     if (!length || length >= data + head)
         return false;

@@ -28,6 +28,7 @@ unsigned port, port6;
 struct settings settings;
 struct auth *auth;
 struct http *http;
+struct events *events;
 static struct routes routes = {.manager = &manager};
 
 struct http_options bench_options(void)
@@ -37,6 +38,14 @@ struct http_options bench_options(void)
                                  .auth = auth,
                                  .tables = routes_tables,
                                  .data = &routes};
+}
+
+/* The head is there, and says that what follows has no end. */
+static bool is_stream(const char *text)
+{
+    const char *end = text ? strstr(text, "\r\n\r\n") : NULL;
+    const char *stream = end ? strstr(text, "\r\nContent-Type: text/event-stream") : NULL;
+    return stream && stream < end;
 }
 
 char *read_all(int fd)
@@ -49,6 +58,8 @@ char *read_all(int fd)
             continue;
         ck_assert_msg(n > 0, "reading: %s", strerror(errno)); /* a reset, which may eat an answer */
         ck_assert_int_eq(buf_add(&text, piece, (size_t)n), 0);
+        if (is_stream(text.data))
+            break;
     }
     char *all = buf_take(&text);
     ck_assert_ptr_nonnull(all);
@@ -83,6 +94,9 @@ static void start_server(bool user_mode)
 
     ck_assert_int_eq(auth_create(&settings, user_mode, NULL, &auth), 0);
     routes.auth = auth;
+    ck_assert_int_eq(events_create(&events), 0);
+    ck_assert_int_eq(events_start(events, &manager), 0);
+    routes.events = events;
     struct http_options options = bench_options();
     int log[2];
     _cleanup_close_ int saved = dup(STDERR_FILENO);
@@ -104,6 +118,7 @@ void stop_server(void)
 {
     http_destroy(http);
     auth_destroy(auth);
+    events_destroy(events);
     ck_assert_int_ne(access(socket_path, F_OK), 0);
     ck_assert_int_eq(rmdir(directory), 0);
     settings_release(&settings);

@@ -9,6 +9,7 @@
 
 #include "common/api.h"
 #include "core/settings.h"
+#include "http/events.h"
 #include "http/http.h"
 #include "tap.h"
 
@@ -26,6 +27,7 @@ extern char own_name[API_USER_MAX + 1];   /* user mode: who this is */
 extern struct settings settings;
 extern struct auth *auth;
 extern struct http *http;
+extern struct events *events;
 
 /* --- the server: fixtures --- */
 
@@ -43,7 +45,7 @@ void set(const char *key, const char *value);
 int connect_to(enum way way); /* -1: nobody listens */
 /* False: the other side does not take it all; the answer may be there already. */
 bool send_text(int fd, const char *text);
-/* Up to the end of the stream. */
+/* Up to the end of the stream; of events, to the end of the head. */
 char *read_all(int fd);
 char *exchange(enum way way, const char *text);
 char *base64(const char *text);

@@ -49,6 +49,18 @@ const struct who_may who_may[] = {
     {"POST",   "/v1/tasks/*/release", NULL, NULL, NULL, "hold",   THEIR_TASK},
     {"POST",   "/v1/tasks/*/cancel",  NULL, NULL, NULL, NULL,     THEIR_TASK},
     {"POST",   "/v1/tasks/*/retry",   NULL, NULL, NULL, "cancel", THEIR_TASK},
+
+    {"GET",    "/v1/events", NULL,        NULL, NULL, NULL, USERS},
+    {"HEAD",   "/v1/events", NULL,        NULL, NULL, NULL, USERS},
+    {"GET",    "/v1/events", "scope=own", NULL, NULL, NULL, USERS},
+    {"HEAD",   "/v1/events", "scope=own", NULL, NULL, NULL, USERS},
+    {"GET",    "/v1/events", "scope=all", NULL, NULL, NULL, OPERATORS},
+    {"HEAD",   "/v1/events", "scope=all", NULL, NULL, NULL, OPERATORS},
+
+    {"GET",    "/healthz",   NULL,        NULL, NULL, NULL, {200, 200, 200, 200, 200}},
+    {"HEAD",   "/healthz",   NULL,        NULL, NULL, NULL, {200, 200, 200, 200, 200}},
+    {"GET",    "/metrics",   NULL,        NULL, NULL, NULL, OPERATORS},
+    {"HEAD",   "/metrics",   NULL,        NULL, NULL, NULL, OPERATORS},
     {"POST",   "/v1/tasks/*/first",   NULL, NULL, NULL, NULL,     THEIR_TASK},
 
     {"POST",   "/v1/tasks/hold",    NULL, NULL, "{\"q\": \"no such\"}", NULL, USERS},

@@ -23,6 +23,7 @@ struct stats {
     struct column *column[STATS_CODES_MAX]; /* ascending by code, made when a code is first seen */
     struct column others;                   /* codes that found no column: in the total only */
     uint64_t bytes[STATS_WINDOW_SECONDS];
+    struct stats_totals totals;
 };
 
 int stats_create(struct stats **ret_stats)
@@ -137,6 +138,10 @@ void stats_response(struct stats *stats, int code, int64_t now)
     struct column *column = column_of_locked(stats, code);
     column->bucket[stats->second % STATS_WINDOW_SECONDS]++;
     column->sum++;
+    if (code >= STATS_CODE_MIN && code <= STATS_CODE_MAX)
+        stats->totals.responses[code - STATS_CODE_MIN]++;
+    else
+        stats->totals.other_responses++;
     pthread_mutex_unlock(&stats->lock);
 }
 
@@ -145,6 +150,7 @@ void stats_bytes(struct stats *stats, uint64_t bytes, int64_t now)
     pthread_mutex_lock(&stats->lock);
     advance_locked(stats, now);
     stats->bytes[stats->second % STATS_WINDOW_SECONDS] += bytes;
+    stats->totals.bytes += bytes;
     pthread_mutex_unlock(&stats->lock);
 }
 
@@ -174,6 +180,13 @@ void stats_read_series(struct stats *stats, int64_t now, struct stats_series *re
     }
     pthread_mutex_unlock(&stats->lock);
     *ret_series = series;
+}
+
+void stats_read_totals(struct stats *stats, struct stats_totals *ret_totals)
+{
+    pthread_mutex_lock(&stats->lock);
+    *ret_totals = stats->totals;
+    pthread_mutex_unlock(&stats->lock);
 }
 
 void stats_read(struct stats *stats, int64_t now, struct stats_snapshot *ret_snapshot)

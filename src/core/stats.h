@@ -34,6 +34,15 @@ struct stats_snapshot {
     } by_code[STATS_CODES_MAX];
 };
 
+#define STATS_CODE_MIN 100
+#define STATS_CODE_MAX 599
+/* Since the start: what only grows. */
+struct stats_totals {
+    uint64_t bytes;
+    uint64_t responses[STATS_CODE_MAX - STATS_CODE_MIN + 1]; /* by code */
+    uint64_t other_responses;
+};
+
 int stats_create(struct stats **ret_stats); /* 0 or -ENOMEM */
 void stats_destroy(struct stats *stats);
 
@@ -46,4 +55,5 @@ void stats_response(struct stats *stats, int code, int64_t now);
 /* So many bytes of files have come at `now`, or since the last call. */
 void stats_bytes(struct stats *stats, uint64_t bytes, int64_t now);
 void stats_read_series(struct stats *stats, int64_t now, struct stats_series *ret_series);
+void stats_read_totals(struct stats *stats, struct stats_totals *ret_totals);
 void stats_read(struct stats *stats, int64_t now, struct stats_snapshot *ret_snapshot);

@@ -487,6 +487,7 @@ static const struct rule {
       [AUTH_FIRST] = {ANYBODY,   OWN_OR_ANY},
     [AUTH_MANY] = {ANYBODY,   AS_ASKED  },
     [AUTH_LIST] = {ANYBODY,   AS_ASKED  },
+    [AUTH_EVENTS] = {ANYBODY,   AS_ASKED  },
       [AUTH_STATS] = {ANYBODY,   EVERYBODYS},
     [AUTH_CLEAR] = {ANYBODY,   AS_ASKED  },
       [AUTH_PAUSE] = {ANYBODY,   AS_ASKED  },
@@ -494,6 +495,7 @@ static const struct rule {
       [AUTH_MAXTASKS] = {OPERATORS, EVERYBODYS},
     [AUTH_SETTINGS] = {ANYBODY,   EVERYBODYS},
       [AUTH_SET] = {OPERATORS, EVERYBODYS},
+    [AUTH_METRICS] = {OPERATORS, EVERYBODYS},
 };
 
 static int operators_only(struct auth *auth, const struct caller *caller, const char *what,
@@ -530,7 +532,9 @@ int auth_authorize(struct auth *auth, const struct caller *caller, enum auth_act
     }
     if (rule->who == OPERATORS && !caller->is_operator)
         return operators_only(auth, caller,
-                              action == AUTH_SET ? "change settings" : "change max_tasks_num",
+                              action == AUTH_SET       ? "change settings"
+                              : action == AUTH_METRICS ? "read the metrics"
+                                                       : "change max_tasks_num",
                               message);
 
     bool all = rule->whose == EVERYBODYS || (rule->whose == OWN_OR_ANY && caller->is_operator);

@@ -58,6 +58,7 @@ enum auth_action {
     AUTH_CHANGE,
     AUTH_FIRST,
     AUTH_LIST,
+    AUTH_EVENTS,
     AUTH_MANY, /* a verb by filter */
     AUTH_STATS,
     AUTH_CLEAR,
@@ -66,6 +67,7 @@ enum auth_action {
     AUTH_MAXTASKS,
     AUTH_SETTINGS, /* to see them */
     AUTH_SET,
+    AUTH_METRICS,
     AUTH_ACTIONS, /* how many */
 };
 

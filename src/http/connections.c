@@ -25,7 +25,8 @@ struct link {
 
 enum rank {
     GOES_FIRST, /* without a whole head, or idle */
-    GOES_LAST,  /* in a body or an answer, if that is slow */
+    GOES_NEXT,  /* in a body or an answer, if that is slow */
+    GOES_LAST,  /* at a stream */
     STAYS,
 };
 
@@ -190,6 +191,8 @@ static enum rank rank_of(enum connection_phase phase)
         return GOES_FIRST;
     case CONNECTION_BODY:
     case CONNECTION_ANSWER:
+        return GOES_NEXT;
+    case CONNECTION_STREAM:
         return GOES_LAST;
     case CONNECTION_WORK:
         break;
@@ -213,19 +216,27 @@ static void cut_locked(struct connections *connections, struct connection *conne
         connection->source->crowd.going++;
 }
 
+/* NULL: all have to stay. */
+static struct connection *victim_locked(struct connections *connections, const struct crowd *crowd)
+{
+    struct connection *victim = crowd->lists[GOES_FIRST].after->connection;
+    if (victim)
+        return victim;
+    victim = crowd->lists[GOES_NEXT].after->connection;
+    if (victim && connections->clock() - victim->since >= CONNECTION_SLOW_MS)
+        return victim;
+    return crowd->lists[GOES_LAST].after->connection;
+}
+
 /* False: all have to stay. */
 static bool make_room_locked(struct connections *connections, struct crowd *crowd, unsigned max)
 {
     if (crowd->open - crowd->going < max)
         return true;
-    struct connection *victim = crowd->lists[GOES_FIRST].after->connection;
-    if (!victim) {
-        victim = crowd->lists[GOES_LAST].after->connection;
-        if (!victim || connections->clock() - victim->since < CONNECTION_SLOW_MS)
-            return false;
-    }
-    cut_locked(connections, victim);
-    return true;
+    struct connection *victim = victim_locked(connections, crowd);
+    if (victim)
+        cut_locked(connections, victim);
+    return victim;
 }
 
 static bool have_room_locked(const struct connections *connections)
@@ -275,6 +286,7 @@ static int64_t deadline_of(enum connection_phase phase, uint64_t bytes, int64_t 
         return now + CONNECTION_BODY_MS + extra;
     case CONNECTION_ANSWER:
         return now + CONNECTION_ANSWER_MS + extra;
+    case CONNECTION_STREAM:
     case CONNECTION_WORK:
         break;
     }
@@ -374,7 +386,7 @@ static int64_t expire_locked(struct connections *connections)
         connections->coming = 0; /* whoever is not here by now was lost on the way */
     connections->arrived = false;
     int64_t now = connections->clock(), next = INT64_MAX;
-    for (int rank = 0; rank < STAYS; rank++) {
+    for (int rank = 0; rank < GOES_LAST; rank++) { /* streams have no deadline */
         struct link *list = &connections->all.lists[rank];
         for (struct link *link = list->after, *after; link != list; link = after) {
             after = link->after;

@@ -36,6 +36,7 @@ enum connection_phase {
     CONNECTION_BODY,   /* of a request, coming */
     CONNECTION_WORK,   /* the peer waits for us: no deadline, and it never has to go */
     CONNECTION_ANSWER, /* going out */
+    CONNECTION_STREAM, /* an answer without end: no deadline, but it may have to make room */
 };
 
 /* How many connections a process may have whose RLIMIT_NOFILE is this, so that downloads never lack
@@ -54,7 +55,7 @@ void connections_destroy(struct connections *connections);
 bool connections_have_room(struct connections *connections);
 /* May one more come from this peer? Makes room if need be: first goes who has been the longest
  * without a whole head, or idle; where there is no such one, who has been the longest at a slow
- * body or answer; of the peer's own address or user, if that has as many as it may. */
+ * body or answer, then who has been the longest at a stream (and can come again); of the peer's own address or user, if that has as many as it may. */
 bool connections_admit(struct connections *connections, const struct sockaddr *peer);
 /* Adds one that was admitted, perhaps on another thread and some time ago, in CONNECTION_HEAD.
  * `socket` stays the caller's. NULL: no memory. */

@@ -44,6 +44,7 @@ struct http {
     struct drain *drain;
     struct connections *connections;
     struct bodies *bodies;
+    struct streams *streams;
 
     /* the thread that creates, reloads and destroys only */
     struct daemons *daemons;
@@ -97,7 +98,8 @@ static const struct {
 struct answer {
     int status; /* 0: none yet */
     char *body;
-    char *location; /* or NULL */
+    char *location;   /* or NULL */
+    const char *type; /* NULL: JSON */
     bool close;
     unsigned allow;       /* enum http_method, or'ed; for 405 */
     unsigned retry_after; /* seconds; 0: the status's usual */
@@ -126,6 +128,7 @@ struct http_request {
     size_t dropped; /* bytes of a body that is too large, or that there was no room for */
     bool crowded;   /* there was no room */
     bool promise;   /* the handler made one */
+    struct stream *stream; /* the answer, or NULL */
 
     /* protected by http->lock */
     bool counted;                      /* in http->unsent */
@@ -219,8 +222,10 @@ static void visit_end(struct http *http, struct visit *visit)
     if (!visit)
         return;
     connections_remove(http->connections, visit->entry);
-    if (visit->begun)
+    if (visit->begun) {
+        stream_close(TAKE_PTR(visit->begun->stream));
         request_unref(visit->begun);
+    }
     free(visit);
 }
 
@@ -274,6 +279,7 @@ static void on_completed(void *data, struct MHD_Connection *connection, void **c
     if (!request)
         return;
     visit_of(connection)->begun = NULL;
+    stream_close(TAKE_PTR(request->stream)); /* while there is a connection to wake */
     head_wipe(&request->head); /* if nobody got to it */
     enter(request, CONNECTION_IDLE, 0);
     pthread_mutex_lock(&http->lock);
@@ -381,6 +387,29 @@ void http_answer_at(struct http_request *request, int status, char *body, const 
     give_answer(request, &answer);
 }
 
+void http_answer_text(struct http_request *request, int status, char *body, const char *type)
+{
+    struct answer answer = {.status = status, .body = body, .type = type};
+    give_answer(request, &answer);
+}
+
+/* It counts as unsent until its end, so that a stop lets that get out. */
+struct stream *http_answer_stream(struct http_request *request, const char *type,
+                                  const struct stream_source *source)
+{
+    struct http *http = request->http;
+    request->stream = stream_open(http->streams, request->daemon, request->connection, source);
+    if (!request->stream)
+        return NULL;
+    pthread_mutex_lock(&http->lock);
+    if (!request->counted)
+        count_locked(request);
+    pthread_mutex_unlock(&http->lock);
+    struct answer answer = {.status = 200, .type = type, .close = true};
+    give_answer(request, &answer);
+    return request->stream;
+}
+
 void http_answer_error(struct http_request *request, int status, const char *code,
                        const char *message)
 {
@@ -417,7 +446,8 @@ static void add_headers(struct MHD_Response *response, const struct answer *answ
     for (size_t i = 0; i < COMMON_FIELDS; i++)
         MHD_add_response_header(response, common_fields[i].name, common_fields[i].value);
     if (answer->status != 204)
-        MHD_add_response_header(response, "Content-Type", "application/json");
+        MHD_add_response_header(response, "Content-Type",
+                                answer->type ? answer->type : "application/json");
     if (answer->location)
         MHD_add_response_header(response, "Location", answer->location);
     if (answer->status == 401)
@@ -430,22 +460,38 @@ static void add_headers(struct MHD_Response *response, const struct answer *answ
         MHD_add_response_header(response, "Connection", "close");
 }
 
-static enum MHD_Result send_answer(struct http_request *request)
+static struct MHD_Response *stream_answer(struct http_request *request)
+{
+    enter(request, CONNECTION_STREAM, 0);
+    return stream_response(request->stream);
+}
+
+static struct MHD_Response *text_answer(struct http_request *request, struct answer *answer)
 {
     static char no_memory[] =
         "{\"code\": \"unavailable\", \"message\": \"the service is out of memory; try again\"}";
-    struct answer answer = request->answer;
-    if (!answer.body)
-        answer.status = 503;
-    answer.close |= daemon_is_retired(request->daemon);
-    char *body = answer.body ? answer.body : no_memory;
+    if (!answer->body) {
+        answer->status = 503;
+        answer->type = NULL;
+    }
+    char *body = answer->body ? answer->body : no_memory;
     struct MHD_Response *response = MHD_create_response_from_buffer(
-        strlen(body), body, answer.body ? MHD_RESPMEM_MUST_FREE : MHD_RESPMEM_PERSISTENT);
+        strlen(body), body, answer->body ? MHD_RESPMEM_MUST_FREE : MHD_RESPMEM_PERSISTENT);
+    if (response)
+        request->answer.body = NULL;
+    enter(request, CONNECTION_ANSWER, strlen(body));
+    return response;
+}
+
+static enum MHD_Result send_answer(struct http_request *request)
+{
+    struct answer answer = request->answer;
+    answer.close |= daemon_is_retired(request->daemon);
+    struct MHD_Response *response =
+        request->stream ? stream_answer(request) : text_answer(request, &answer);
     if (!response)
         return MHD_NO;
-    request->answer.body = NULL;
     request->step = STEP_DONE;
-    enter(request, CONNECTION_ANSWER, strlen(body));
     add_headers(response, &answer);
     log_debug("%s answered %d user=%s", request->route ? request->route->path : "-", answer.status,
               *request->caller.user ? request->caller.user : "-");
@@ -830,7 +876,8 @@ static enum MHD_Result call_handler(struct http_request *request)
 static enum MHD_Result go_on_with_head(struct http_request *request)
 {
     struct refusal refusal;
-    enum identified identified = identify(request, &refusal);
+    enum identified identified =
+        request->route->is_open ? IDENTIFIED : identify(request, &refusal);
     if (identified == LOOKING)
         return MHD_YES;
     if (identified == IDENTIFIED && check_announced(request, &refusal) == 0) {
@@ -900,6 +947,8 @@ static int start_guards(struct http *http)
         error = connections_watch(http->connections);
     if (!error)
         error = bodies_create(BODIES_MAX, &http->bodies);
+    if (!error)
+        error = streams_create(&http->streams);
     return error ? error : drain_create(&http->drain);
 }
 
@@ -968,6 +1017,8 @@ void http_quiesce(struct http *http)
     if (http->daemons)
         daemons_quiesce(http->daemons);
     listeners_stop(&http->listeners);
+    if (http->streams)
+        streams_stop(http->streams);
 }
 
 /* For a while, until the answers are out. */
@@ -1047,6 +1098,7 @@ void http_destroy(struct http *http)
     listeners_close(&http->listeners);
     tls_release(&http->pair);
     drain_destroy(http->drain);
+    streams_destroy(http->streams);
     connections_destroy(http->connections);
     bodies_destroy(http->bodies);
     head_names_destroy(http->names);
@@ -1099,6 +1151,7 @@ void http_reload(struct http *http, const struct settings *settings)
 {
     reload_names(http, settings);
     reload_pair(http, settings);
+    streams_end_retired(http->streams);
 }
 
 /* --- for handlers --- */
@@ -1122,6 +1175,20 @@ const char *http_request_param(const struct http_request *request, const char *n
 const char *http_request_param_name(const struct http_request *request, size_t index)
 {
     return index < request->form.count ? request->form.fields[index].name : NULL;
+}
+
+const char *http_request_param_value(const struct http_request *request, size_t index,
+                                     size_t *ret_len)
+{
+    if (index >= request->form.count)
+        return NULL;
+    *ret_len = request->form.fields[index].value_len;
+    return request->form.fields[index].value;
+}
+
+const char *http_request_header(const struct http_request *request, const char *name)
+{
+    return MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND, name);
 }
 
 const char *http_request_segment(const struct http_request *request)

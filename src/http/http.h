@@ -12,6 +12,7 @@
 #include "core/address.h"
 #include "core/settings.h"
 #include "http/auth.h"
+#include "http/stream.h"
 
 struct http;
 struct http_request;
@@ -36,6 +37,7 @@ struct http_route {
     void (*handle)(struct http_request *request, void *data);
     enum http_body body;
     size_t body_max; /* bytes; 0: API_BODY_MAX */
+    bool is_open;    /* to anybody: who asks is not looked at */
 };
 
 struct http_options { /* borrowed until http_destroy, but settings: copied */
@@ -54,8 +56,8 @@ int http_create(const struct http_options *options, struct http **ret_http);
  * or -ENOMEM. */
 int http_listeners(const struct http *http, struct address_endpoint **ret_endpoints,
                    size_t *ret_count);
-/* Closes the listeners; what comes on open connections is answered 503. Suspended requests go on.
- */
+/* Closes the listeners and ends the streams; what comes on open connections is answered 503.
+ * Suspended requests go on. */
 void http_quiesce(struct http *http);
 /* After http_quiesce: waits until no request is suspended, at most `timeout` ms: 0. What is left
  * then is answered 503, whoever has it in hand, and that gets out: -ETIMEDOUT, and the process has
@@ -76,6 +78,11 @@ const char *http_request_param(const struct http_request *request, const char *n
                                size_t *ret_len);
 /* The name of the parameter at `index`, counted from 0; NULL: there are no more. */
 const char *http_request_param_name(const struct http_request *request, size_t index);
+/* Its value, likewise. */
+const char *http_request_param_value(const struct http_request *request, size_t index,
+                                     size_t *ret_len);
+/* A field of the head, or NULL. On the handler's thread, before it has answered. */
+const char *http_request_header(const struct http_request *request, const char *name);
 /* What the route's "*" stands for, percent-decoded. Lives as long as the request. */
 const char *http_request_segment(const struct http_request *request);
 /* The body of a route with JSON, not looked at yet; "" if there is none. It is followed by a NUL
@@ -87,6 +94,13 @@ const char *http_request_body(const struct http_request *request, size_t *ret_le
 void http_answer(struct http_request *request, int status, char *body);
 /* The same with a Location field (copied). */
 void http_answer_at(struct http_request *request, int status, char *body, const char *location);
+/* The same with another Content-Type (static) than that of JSON. */
+void http_answer_text(struct http_request *request, int status, char *body, const char *type);
+/* Answers 200 with what the source gives, of this type (static), until its end or the server's; on
+ * the handler's thread. The stream is the source's to wake. NULL: no memory, and the request is
+ * still to be answered. */
+struct stream *http_answer_stream(struct http_request *request, const char *type,
+                                  const struct stream_source *source);
 /* Answers {"code": CODE, "message": MESSAGE}. */
 void http_answer_error(struct http_request *request, int status, const char *code,
                        const char *message);

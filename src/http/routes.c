@@ -7,10 +7,13 @@
 #include "common/api.h"
 #include "common/json.h"
 #include "http/routes_classic.h"
+#include "http/routes_events.h"
+#include "http/routes_metrics.h"
 #include "http/routes_v1.h"
 
 const struct http_route *const routes_tables[] = {
-    routes_classic, routes_v1_add, routes_v1_list, routes_v1_many, routes_v1_service, routes_v1_task, NULL,
+    routes_classic, routes_v1_add, routes_v1_list, routes_v1_many, routes_v1_service, routes_v1_task,
+    routes_events, routes_metrics, NULL,
 };
 
 void routes_refuse(struct http_request *request, const char *message)

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 
 #include "http/auth.h"
+#include "http/events.h"
 #include "http/http.h"
 #include "manager.h"
 
@@ -12,6 +13,7 @@
 struct routes {
     struct manager *manager;
     struct auth *auth;
+    struct events *events;
 };
 
 /* All that there are, for http_create. */

@@ -4,6 +4,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -51,6 +52,7 @@ struct store {
 
     /* writer thread only */
     struct database *writer;
+    _Atomic uint64_t commits, commit_us; /* and how long they took; others read them */
     bool truncates;              /* the log is to be cut off, ... */
     struct timespec truncate_at; /* ... then (CLOCK_MONOTONIC) */
 
@@ -153,6 +155,18 @@ static int commit_ops(struct database *database, struct op *ops)
     return result;
 }
 
+static int64_t microseconds_since(const struct timespec *begin)
+{
+    struct timespec end = units_monotonic_in(0);
+    return (end.tv_sec - begin->tv_sec) * 1000000 + (end.tv_nsec - begin->tv_nsec) / 1000;
+}
+
+void store_commits(struct store *store, uint64_t *ret_count, double *ret_seconds)
+{
+    *ret_count = atomic_load(&store->commits);
+    *ret_seconds = (double)atomic_load(&store->commit_us) / 1e6;
+}
+
 /* Tells of the parts that ended tasks left. They are fetched one by one, so that clearing very many
  * costs no more memory than their rows. */
 static void report_parts(struct database *database, const struct op *op)
@@ -177,7 +191,10 @@ static void finish_op(struct database *database, struct op *op)
 
 static void do_ops(struct store *store, struct op *ops)
 {
+    struct timespec begin = units_monotonic_in(0);
     int failure = commit_ops(store->writer, ops);
+    atomic_fetch_add(&store->commit_us, (uint64_t)microseconds_since(&begin));
+    atomic_fetch_add(&store->commits, 1);
     while (ops) {
         struct op *op = ops;
         ops = op->next;

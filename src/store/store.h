@@ -34,6 +34,9 @@ int store_open(const char *directory, struct store **ret_store, char message[sta
  * other thread uses the store any more. NULL is fine. */
 void store_close(struct store *store);
 
+/* How many commits there were since it was opened, and how long they took together. At once. */
+void store_commits(struct store *store, uint64_t *ret_count, double *ret_seconds);
+
 /* --- writes: return 0 (then `done` is called, if not NULL) or -ENOMEM (then it is not) --- */
 
 /* Adds a task as it is. `ret_row` gets its row before `done` is called; it must live until then. */
