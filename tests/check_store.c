@@ -2151,8 +2151,10 @@ static void model_check_list(void)
     for (int i = model.stored; i-- > 0;) {
         if (!model.tasks[i].row)
             continue;
-        ck_assert_int_eq(store_fits(store, &filter, model.tasks[i].row), model_fits(&filter, i));
-        if (!model_fits(&filter, i))
+        bool fits = model_fits(&filter, i);
+        if (choose(50) == 0)
+            ck_assert_int_eq(store_fits(store, &filter, model.tasks[i].row), fits);
+        if (!fits)
             continue;
         while (at == count && before != 0) {
             ck_assert_int_eq(store_list(store, &filter, &before, max, rows, &count), 0);
@@ -2219,7 +2221,8 @@ static void model_check(void)
     for (int i = 0; i < 30; i++) {
         model_check_task(choose(model.stored));
         model_check_find();
-        model_check_list();
+        if (choose(4) == 0)
+            model_check_list();
         struct task dest = {.admitted = true, .state = TASK_ENQUEUED};
         choose_dest(&dest);
         ck_assert_int_eq(store_dest_taken(store, dest.directory, dest.name),
