@@ -938,6 +938,19 @@ START_TEST(test_throttled_is_not_stalled)
 }
 END_TEST
 
+/* It begins when the bytes that we held back have been taken. */
+START_TEST(test_a_stall_begins_after_the_wait)
+{
+    ratelimit_init(&narrow, 4); /* 5 bytes: 1.2 s */
+    job.limits[0] = &narrow;
+    options.stall_timeout = 1500;
+    int64_t begin = units_now_boottime();
+    assert_failed(fetch("/hang-in-body"), "stalled");
+    ck_assert_int_ge(units_now_boottime() - begin, 2650);
+    ratelimit_release(&narrow);
+}
+END_TEST
+
 static void *cancel_soon(void *unused)
 {
     (void)unused;
@@ -2215,6 +2228,7 @@ static TCase *case_of_transfers(void)
     tcase_add_test(tests, test_proxy);
     tcase_add_loop_test(tests, test_stalled, 0, 3);
     tcase_add_loop_test(tests, test_throttled_is_not_stalled, 0, TRANSFER_LIMITS);
+    tcase_add_test(tests, test_a_stall_begins_after_the_wait);
     tcase_add_loop_test(tests, test_cancel_while_throttled, 0, TRANSFER_LIMITS);
     tcase_add_test(tests, test_hanging_404);
     tcase_add_test(tests, test_connect_timeout);

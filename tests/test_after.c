@@ -119,6 +119,26 @@ START_TEST(a_start_time_comes_after_it)
 }
 END_TEST
 
+/* Whatever else people wish of it. */
+START_TEST(changes_leave_it_waiting)
+{
+    const char *a = add_at_gate(), *b = add_after("/bytes/100/b", a), *body;
+    const char *target = textf("/v1/tasks/%s", b);
+    const char *change = textf("{\"priority\": 5, \"not_before\": \"2020-02-29T00:00:00Z\", "
+                               "\"url\": \"%s\"}",
+                               origin_url(origin, "/bytes/200/b"));
+    ck_assert_int_eq(v1_call(&service, "PATCH", target, change, &body), 200);
+    expect(b, "waiting_for.reason", "after");
+    v1_verb(&service, b, "first", 409);
+    service_kill_all(&service);
+    service_start(&service, NULL);
+    expect(b, "waiting_for.reason", "after");
+    origin_open_gate(origin, "g");
+    v1_wait(&service, b, "FINISHED", SOON);
+    expect(b, "bytes_total", "200");
+}
+END_TEST
+
 /* --- badly --- */
 
 START_TEST(any_other_end_fails_them)
@@ -300,6 +320,7 @@ int main(void)
     tcase_add_test(tcase, a_chain_goes_link_by_link);
     tcase_add_test(tcase, of_one_that_has_ended);
     tcase_add_test(tcase, a_start_time_comes_after_it);
+    tcase_add_test(tcase, changes_leave_it_waiting);
     tcase_add_test(tcase, any_other_end_fails_them);
     tcase_add_test(tcase, what_failed_stays_so_until_retried);
     tcase_add_test(tcase, of_one_that_is_forgotten);
