@@ -32,6 +32,7 @@ UNIT_TESTS = \
 	tests/check_checksum \
 	tests/check_connections \
 	tests/check_distrust \
+	tests/check_events \
 	tests/check_faults \
 	tests/check_files \
 	tests/check_hostile \
@@ -46,6 +47,7 @@ UNIT_TESTS = \
 	tests/check_queue \
 	tests/check_resume \
 	tests/check_retry \
+	tests/check_ring \
 	tests/check_routes_classic \
 	tests/check_routes_v1 \
 	tests/check_settings \
@@ -93,6 +95,7 @@ tests_libtesting_a_SOURCES = \
 	tests/hostile.c tests/hostile.h \
 	tests/origin.c tests/origin.h \
 	tests/people.c tests/people.h \
+	tests/sse.c tests/sse.h \
 	tests/tap.h \
 	tests/v1.c tests/v1.h
 tests_libtesting_a_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) $(MHD_CFLAGS) $(JSON_CFLAGS) $(CURL_CFLAGS)
@@ -201,6 +204,14 @@ tests_check_authorisation_SOURCES = tests/check_authorisation.c tests/who_may.c 
 	$(ROUTES_BENCH)
 tests_check_authorisation_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_check_authorisation_LDADD = $(TEST_LIBS)
+
+tests_check_events_SOURCES = tests/check_events.c $(ROUTES_BENCH)
+tests_check_events_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_check_events_LDADD = $(TEST_LIBS)
+
+tests_check_ring_SOURCES = tests/check_ring.c
+tests_check_ring_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_check_ring_LDADD = $(TEST_LIBS)
 
 tests_check_routes_classic_SOURCES = tests/check_routes_classic.c $(ROUTES_BENCH)
 tests_check_routes_classic_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
