@@ -62,6 +62,7 @@ END_TO_END_TESTS = \
 	tests/test_attack \
 	tests/test_bad_input \
 	tests/test_cli \
+	tests/test_events \
 	tests/test_faults \
 	tests/test_floods \
 	tests/test_hostile \
@@ -77,10 +78,11 @@ check_PROGRAMS += $(UNIT_TESTS) $(END_TO_END_TESTS) tests/origin tests/power_cut
 	tests/tables
 TESTS += $(UNIT_TESTS) $(END_TO_END_TESTS) tests/test_crash.sh
 
-# Longer than `make check`: ROUNDS=n SEED=n make soak, REQUESTS=n SEED=n make flood, CUTS=n make
+# Longer than `make check`: ROUNDS=n KILLS=n SEED=n make soak, REQUESTS=n SEED=n make flood, CUTS=n make
 # power-cut (as root).
-soak: all tests/soak_crash
+soak: all tests/soak_crash tests/test_events
 	$(AM_TESTS_ENVIRONMENT) tests/soak_crash
+	$(AM_TESTS_ENVIRONMENT) KILLS=$${KILLS:-100000} CK_RUN_CASE=killed tests/test_events
 flood: all tests/test_bad_input tests/test_floods
 	$(AM_TESTS_ENVIRONMENT) REQUESTS=$${REQUESTS:-10000} tests/test_bad_input
 	$(AM_TESTS_ENVIRONMENT) tests/test_floods
@@ -267,6 +269,10 @@ tests_test_bad_input_LDADD = $(TEST_LIBS)
 tests_test_cli_SOURCES = tests/test_cli.c
 tests_test_cli_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) $(JSON_CFLAGS)
 tests_test_cli_LDADD = $(TEST_LIBS)
+
+tests_test_events_SOURCES = tests/test_events.c
+tests_test_events_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_events_LDADD = $(TEST_LIBS)
 
 # Loaded into the service by tests/test_faults.c: no libtool, no sanitizer, no hardening.
 check_DATA = tests/fault.so
