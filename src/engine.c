@@ -155,15 +155,26 @@ int engine_set_options(struct engine *engine, const struct settings *settings)
     return 0;
 }
 
-/* What it waits for as far as the task itself says. */
-static enum queue_reason waits_for(const struct task *task)
+/* What it waits for once it is in the queue, as far as that is known beforehand. */
+static void foresee(const struct engine *engine, const struct task *task, struct manager_view *view)
 {
     static const enum queue_reason reasons[TASK_WAITS] = {
         [TASK_WAIT_NONE] = QUEUE_SLOT,        [TASK_WAIT_RETRY] = QUEUE_RETRY,
         [TASK_WAIT_HOST] = QUEUE_HOST,        [TASK_WAIT_DISK] = QUEUE_DISK,
         [TASK_WAIT_START] = QUEUE_START_TIME,
     };
-    return task->not_before > units_now_realtime() ? reasons[task->wait] : QUEUE_SLOT;
+    int64_t now = units_now_realtime(), until = 0;
+    struct queue_pauses pauses;
+    queue_pauses(engine->queue, task->uid, &pauses);
+    view->waits = true;
+    view->reason = task->not_before > now ? reasons[task->wait] : QUEUE_SLOT;
+    view->until = view->reason == QUEUE_SLOT ? 0 : task->not_before;
+    if (!pauses.own && !pauses.all) /* the strongest reason */
+        return;
+    if ((!pauses.own || pauses.own_until) && (!pauses.all || pauses.all_until))
+        until = pauses.own_until > pauses.all_until ? pauses.own_until : pauses.all_until;
+    view->reason = QUEUE_PAUSED;
+    view->until = until ? now + until - units_now_boottime() : 0;
 }
 
 void engine_tell(struct engine *engine, const struct task *task)
@@ -174,11 +185,8 @@ void engine_tell(struct engine *engine, const struct task *task)
         .task = task, .bytes_done = task->bytes_done, .bytes_per_second = -1};
     if (task->state == TASK_DOWNLOADING)
         view.bytes_per_second = 0;
-    if (task->state == TASK_ENQUEUED) {
-        view.waits = true;
-        view.reason = waits_for(task);
-        view.until = view.reason == QUEUE_SLOT ? 0 : task->not_before;
-    }
+    if (task->state == TASK_ENQUEUED)
+        foresee(engine, task, &view);
     engine->events.on_task(engine->events.data, &view);
 }
 

@@ -32,6 +32,7 @@ UNIT_TESTS = \
 	tests/check_checksum \
 	tests/check_connections \
 	tests/check_distrust \
+	tests/check_events \
 	tests/check_faults \
 	tests/check_files \
 	tests/check_hostile \
@@ -48,6 +49,7 @@ UNIT_TESTS = \
 	tests/check_ratelimit \
 	tests/check_resume \
 	tests/check_retry \
+	tests/check_ring \
 	tests/check_routes_classic \
 	tests/check_routes_v1 \
 	tests/check_settings \
@@ -64,6 +66,7 @@ END_TO_END_TESTS = \
 	tests/test_attack \
 	tests/test_bad_input \
 	tests/test_cli \
+	tests/test_events \
 	tests/test_faults \
 	tests/test_floods \
 	tests/test_hostile \
@@ -81,10 +84,11 @@ check_PROGRAMS += $(UNIT_TESTS) $(END_TO_END_TESTS) tests/origin tests/power_cut
 	tests/tables
 TESTS += $(UNIT_TESTS) $(END_TO_END_TESTS) tests/test_crash.sh
 
-# Longer than `make check`: ROUNDS=n SEED=n make soak, REQUESTS=n SEED=n make flood, CUTS=n make
+# Longer than `make check`: ROUNDS=n KILLS=n SEED=n make soak, REQUESTS=n SEED=n make flood, CUTS=n make
 # power-cut (as root).
-soak: all tests/soak_crash
+soak: all tests/soak_crash tests/test_events
 	$(AM_TESTS_ENVIRONMENT) tests/soak_crash
+	$(AM_TESTS_ENVIRONMENT) KILLS=$${KILLS:-100000} CK_RUN_CASE=killed tests/test_events
 flood: all tests/test_bad_input tests/test_floods
 	$(AM_TESTS_ENVIRONMENT) REQUESTS=$${REQUESTS:-10000} tests/test_bad_input
 	$(AM_TESTS_ENVIRONMENT) tests/test_floods
@@ -100,6 +104,7 @@ tests_libtesting_a_SOURCES = \
 	tests/hostile.c tests/hostile.h \
 	tests/origin.c tests/origin.h \
 	tests/people.c tests/people.h \
+	tests/sse.c tests/sse.h \
 	tests/tap.h \
 	tests/v1.c tests/v1.h
 tests_libtesting_a_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) $(MHD_CFLAGS) $(JSON_CFLAGS) $(CURL_CFLAGS) \
@@ -210,6 +215,14 @@ tests_check_authorisation_SOURCES = tests/check_authorisation.c tests/who_may.c 
 tests_check_authorisation_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_check_authorisation_LDADD = $(TEST_LIBS)
 
+tests_check_events_SOURCES = tests/check_events.c $(ROUTES_BENCH)
+tests_check_events_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_check_events_LDADD = $(TEST_LIBS)
+
+tests_check_ring_SOURCES = tests/check_ring.c
+tests_check_ring_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_check_ring_LDADD = $(TEST_LIBS)
+
 tests_check_routes_classic_SOURCES = tests/check_routes_classic.c $(ROUTES_BENCH)
 tests_check_routes_classic_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_check_routes_classic_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=accounts_find
@@ -264,6 +277,10 @@ tests_test_bad_input_LDADD = $(TEST_LIBS)
 tests_test_cli_SOURCES = tests/test_cli.c
 tests_test_cli_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) $(JSON_CFLAGS)
 tests_test_cli_LDADD = $(TEST_LIBS)
+
+tests_test_events_SOURCES = tests/test_events.c
+tests_test_events_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_events_LDADD = $(TEST_LIBS)
 
 # Loaded into the service by tests/test_faults.c: no libtool, no sanitizer, no hardening.
 check_DATA = tests/fault.so

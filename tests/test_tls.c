@@ -526,6 +526,23 @@ START_TEST(reload_with_a_suspended_request)
 }
 END_TEST
 
+/* Who listens to events is told to come again: to the new certificate. */
+START_TEST(reload_ends_streams)
+{
+    const char *url = start_everywhere();
+    struct process stream =
+        start(&plainly, "curl", "-sS", "-N", "-w", "%{stderr}%{http_code}", "-k", "--pinnedpubkey",
+              pki_pin(cert), "-u", textf("%s:", harness_user()->name), textf("%s/v1/events", url),
+              NULL);
+    wait_until_sent(url);
+    poll(NULL, 0, 200);
+    renew();
+    ck_assert_msg(finish(&stream) == 0 && strcmp(err, "200") == 0, "%s %s", err, out);
+    expect_in(out, "event: stats");
+    service_wait_log(&service, BURIED, SOON);
+}
+END_TEST
+
 START_TEST(stop_with_an_old_certificate_in_use)
 {
     const char *url = start_everywhere();
@@ -1069,6 +1086,7 @@ int main(void)
     tcase_add_test(tcase, ipv6);
     tcase_add_test(tcase, reload_with_an_open_connection);
     tcase_add_test(tcase, reload_with_a_suspended_request);
+    tcase_add_test(tcase, reload_ends_streams);
     tcase_add_test(tcase, stop_with_an_old_certificate_in_use);
     tcase_add_test(tcase, a_bad_new_pair_keeps_the_old);
     tcase_add_test(tcase, reload_turns_tls_on);

@@ -575,7 +575,7 @@ int events_listen(struct events *events, struct http_request *request,
         return -ENOMEM;
     struct stream_source source = {
         .read = read_events, .probe = probe, .close = leave, .data = reader};
-    reader->stream = http_answer_stream(request, "text/event-stream", &source);
+    reader->stream = http_answer_stream(request, EVENTS_TYPE, &source);
     if (!reader->stream) {
         discard(reader);
         return -ENOMEM;

@@ -12,6 +12,8 @@
 #include "http/http.h"
 #include "manager.h"
 
+#define EVENTS_TYPE "text/event-stream"
+
 struct events;
 
 /* 0 or a negative errno. */

@@ -33,7 +33,8 @@ static bool read_parameters(struct http_request *request, const char **ids, size
             if (!add_id(request, value, len, ids, ret_count))
                 return false;
         } else if (strcmp(name, "scope") == 0) {
-            *ret_scope = *ret_scope ? *ret_scope : value;
+            if (!routes_text(request, name, ret_scope))
+                return false;
         } else {
             routes_refuse(request, "the parameters here are task and scope");
             return false;
@@ -42,23 +43,43 @@ static bool read_parameters(struct http_request *request, const char **ids, size
     return true;
 }
 
+/* False: the request is answered. */
+static bool read_wish(struct http_request *request, const struct routes *routes, const char **ids,
+                      struct events_wish *ret_wish)
+{
+    struct events_wish wish = {.ids = ids,
+                               .last_id = http_request_header(request, "Last-Event-ID")};
+    const char *scope;
+    if (!read_parameters(request, ids, &wish.id_count, &scope) ||
+        !routes_may(request, routes, AUTH_EVENTS, scope, &wish.scope))
+        return false;
+    *ret_wish = wish;
+    return true;
+}
+
 static void handle_events(struct http_request *request, void *data)
 {
     const struct routes *routes = data;
-    const char *ids[FORM_FIELDS_MAX], *scope;
-    struct events_wish wish = {.ids = ids,
-                               .last_id = http_request_header(request, "Last-Event-ID")};
-    if (!read_parameters(request, ids, &wish.id_count, &scope) ||
-        !routes_may(request, routes, AUTH_EVENTS, scope, &wish.scope))
-        return;
-    if (events_listen(routes->events, request, &wish) < 0)
+    const char *ids[FORM_FIELDS_MAX];
+    struct events_wish wish;
+    if (read_wish(request, routes, ids, &wish) &&
+        events_listen(routes->events, request, &wish) < 0)
         http_answer(request, 503, NULL);
 }
 
+/* Apart: of a stream, the HTTP library would send the end. */
+static void handle_head(struct http_request *request, void *data)
+{
+    const char *ids[FORM_FIELDS_MAX];
+    struct events_wish wish;
+    if (read_wish(request, data, ids, &wish))
+        http_answer_text(request, 200, strdup(""), EVENTS_TYPE);
+}
+
+#define EVENTS_PATH "/v1/events"
+
 const struct http_route routes_events[] = {
-    {.path = "/v1/events",
-     .methods = HTTP_GET | HTTP_HEAD,
-     .handle = handle_events,
-     .body_max = 1},
+    {.path = EVENTS_PATH, .methods = HTTP_GET,  .handle = handle_events, .body_max = 1},
+    {.path = EVENTS_PATH, .methods = HTTP_HEAD, .handle = handle_head,   .body_max = 1},
     {.path = NULL},
 };
