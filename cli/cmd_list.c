@@ -23,15 +23,15 @@ struct listing {
     bool is_paused; /* one waits for the end of a pause */
 };
 
+/* clang-format off */
 static const struct table_column columns[] = {
-    {"ID",     false, false},
-    {"STATE",  false, false},
-    {"SIZE",   false, true },
-    {"RATE",   false, true },
-    {"LEFT",   false, true },
-    {"NAME",   true,  false},
-    {"REASON", true,  false},
+    {.title = "ID"},
+    {.title = "STATE"},
+    {.title = "SIZE", .is_right = true},
+    {.title = "NAME", .is_flexible = true, .least = 20},
+    {.title = "NOTE", .is_flexible = true, .is_cut_at_end = true, .least = 16},
 };
+/* clang-format on */
 #define COLUMNS (sizeof columns / sizeof *columns)
 
 static enum output_paint paint_of(const struct view *view)
@@ -56,27 +56,29 @@ static void add_size(struct buf *buf, const struct view *view)
             buf, human_size(view->bytes_total >= 0 ? view->bytes_total : view->bytes_done, text));
 }
 
+/* How fast it is, or why it is not. */
+static void add_note(struct buf *buf, const struct view *view)
+{
+    char text[HUMAN_MAX];
+
+    view_add_why(buf, view);
+    if (strcmp(view->status, "DOWNLOADING") == 0 && view->rate > 0)
+        buf_printf(buf, "%s/s", human_size(view->rate, text));
+    if (strcmp(view->status, "DOWNLOADING") == 0 && view->eta >= 0)
+        buf_printf(buf, ", %s left", human_duration(view->eta * 1000, text));
+}
+
 static void add_row(struct table *table, const struct view *view)
 {
-    char id[VIEW_ID_MAX], rate[HUMAN_MAX + 2] = "", left[HUMAN_MAX] = "", text[HUMAN_MAX];
-    _cleanup_(buf_release) struct buf size = {0}, why = {0};
+    _cleanup_(buf_release) struct buf size = {0}, note = {0};
+    char id[VIEW_ID_MAX];
 
     buf_init(&size, QUERY_MAX);
-    buf_init(&why, QUERY_MAX);
-    bool is_running = strcmp(view->status, "DOWNLOADING") == 0;
-    view_add_why(&why, view);
+    buf_init(&note, QUERY_MAX);
     add_size(&size, view);
-    if (is_running && view->rate > 0)
-        snprintf(rate, sizeof rate, "%s/s", human_size(view->rate, text));
-    if (is_running && view->eta >= 0)
-        human_duration(view->eta * 1000, left);
-    const char *cells[COLUMNS] = {view_short_id(view->id, id),
-                                  view_state_word(view),
-                                  size.data,
-                                  rate,
-                                  left,
-                                  view->name,
-                                  why.data};
+    add_note(&note, view);
+    const char *cells[COLUMNS] = {view_short_id(view->id, id), view_state_word(view), size.data,
+                                  view->name, note.data};
     table_add(table, cells, paint_of(view));
 }
 

@@ -174,7 +174,8 @@ static bool is_news(const struct follow *follow, const struct view *before, cons
         return is_change;
     if (follow->wish->is_silent)
         return false;
-    return is_retry || (is_change && !follow->live);
+    bool is_finishing = strcmp(now->status, "FINISHING") == 0;
+    return is_retry || (is_change && !is_finishing && !follow->live);
 }
 
 static bool is_followed(const struct follow *follow, const char *id)

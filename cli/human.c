@@ -31,7 +31,9 @@ const char *human_duration(int64_t ms, char text[static HUMAN_MAX])
 {
     int64_t seconds = (ms + 500) / 1000;
 
-    if (ms < 9950)
+    if (ms < 9950 && ms % 1000 == 0)
+        snprintf(text, HUMAN_MAX, "%" PRId64 "s", seconds);
+    else if (ms < 9950)
         snprintf(text, HUMAN_MAX, "%.1fs", (double)(ms < 0 ? 0 : ms) / 1000);
     else if (seconds < 60)
         snprintf(text, HUMAN_MAX, "%" PRId64 "s", seconds);

@@ -7,10 +7,9 @@
 #include "common/cleanup.h"
 #include "width.h"
 
-#define GAP          2
-#define FLEXIBLE_MIN 12 /* columns that a flexible one keeps */
-#define CELL_MAX     ((size_t)1 << 17)
-#define BLANKS       "                                                                "
+#define GAP      2
+#define CELL_MAX ((size_t)1 << 17)
+#define BLANKS   "                                                                "
 
 struct row {
     enum output_paint paint;
@@ -109,7 +108,7 @@ static void fit(const struct table *table, size_t *widths, size_t columns)
         size_t total = 0, widest = table->count;
         for (size_t c = 0; c < table->count; c++) {
             total += widths[c] ? widths[c] + (total ? GAP : 0) : 0;
-            if (table->columns[c].is_flexible && widths[c] > FLEXIBLE_MIN &&
+            if (table->columns[c].is_flexible && widths[c] > table->columns[c].least &&
                 (widest == table->count || widths[c] > widths[widest]))
                 widest = c;
         }
@@ -140,7 +139,10 @@ static void print_row(const struct table *table, const char *const *cells, const
         size_t rest = width < widths[c] ? widths[c] - width : 0;
         bool is_right = table->columns[c].is_right;
         add_blanks(&line, *cells[c] ? blanks + (is_right ? rest : 0) : 0);
-        width_add_cut(&line, cells[c], widths[c]);
+        if (table->columns[c].is_cut_at_end)
+            width_add_start(&line, cells[c], widths[c]);
+        else
+            width_add_cut(&line, cells[c], widths[c]);
         blanks = (*cells[c] ? 0 : blanks) + (is_right && *cells[c] ? 0 : rest) + GAP;
     }
     if (paint != PAINT_NONE)

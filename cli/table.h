@@ -12,6 +12,8 @@
 struct table_column {
     const char *title;
     bool is_flexible, is_right;
+    bool is_cut_at_end; /* else in the middle */
+    size_t least;       /* columns that a flexible one keeps */
 };
 
 struct table;

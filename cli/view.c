@@ -12,6 +12,7 @@
 #include "human.h"
 #include "output.h"
 
+#define SOON           3600000 /* ms: what comes sooner is told by how long it takes */
 #define LINE_MAX_BYTES ((size_t)1 << 20)
 
 static const char *get_text(struct json_object *object, const char *key)
@@ -159,7 +160,12 @@ static void add_reason(struct buf *buf, const struct view *view)
         if (strcmp(view->reason, reasons[i].reason) != 0)
             continue;
         buf_add_string(buf, reasons[i].words);
-        if (view->until >= 0 && reasons[i].until)
+        int64_t rest = view->until - units_now_realtime();
+        if (view->until >= 0 && reasons[i].until && strcmp(view->reason, "retry") == 0 &&
+            rest < SOON)
+            buf_printf(buf, " in %s",
+                       human_duration(rest > 0 ? (rest + 999) / 1000 * 1000 : 0, text));
+        else if (view->until >= 0 && reasons[i].until)
             buf_printf(buf, " %s %s", reasons[i].until, human_time(view->until, text));
         return;
     }
@@ -173,11 +179,12 @@ static void add_progress(struct buf *buf, const struct view *view)
 {
     char size[HUMAN_MAX], rate[HUMAN_MAX], left[HUMAN_MAX];
 
+    buf_add_string(buf, "running");
     if (view->bytes_total > 0)
-        buf_printf(buf, "%d%% of %s", (int)(view->bytes_done * 100 / view->bytes_total),
+        buf_printf(buf, ", %d%% of %s", (int)(view->bytes_done * 100 / view->bytes_total),
                    human_size(view->bytes_total, size));
-    else
-        buf_add_string(buf, human_size(view->bytes_done < 0 ? 0 : view->bytes_done, size));
+    else if (view->bytes_done > 0)
+        buf_printf(buf, ", %s", human_size(view->bytes_done, size));
     if (view->rate > 0)
         buf_printf(buf, " at %s/s", human_size(view->rate, rate));
     if (view->eta >= 0)

@@ -67,3 +67,13 @@ void width_add_cut(struct buf *buf, const char *text, size_t columns)
     buf_add_string(buf, ELLIPSIS);
     buf_add_string(buf, text + tail(text, columns - 1 - columns / 2));
 }
+
+void width_add_start(struct buf *buf, const char *text, size_t columns)
+{
+    if (width_of(text) <= columns) {
+        buf_add_string(buf, text);
+    } else if (columns > 0) {
+        buf_add(buf, text, head(text, columns - 1));
+        buf_add_string(buf, ELLIPSIS);
+    }
+}
