@@ -59,16 +59,17 @@ static size_t read_series(struct json_object *series, int64_t numbers[static POI
     return count - from;
 }
 
-/* Bytes of each ten seconds, so that the last one may be growing. */
+/* Bytes of each few seconds; the last one may be growing. */
 static void print_rates(struct json_object *stats)
 {
     _cleanup_(buf_release) struct buf line = {0};
     int64_t numbers[POINTS_MAX], most = 0, sum = 0;
     char mean[HUMAN_MAX], peak[HUMAN_MAX];
-    size_t count = read_series(member(member(stats, "series"), "bytes"), numbers);
+    int64_t step = json_object_get_int64(member(stats, "step_seconds"));
+    size_t count = read_series(member(stats, "bytes"), numbers);
 
     buf_init(&line, TEXT_BYTES);
-    if (count == 0)
+    if (count == 0 || step <= 0)
         return;
     for (size_t i = 0; i < count; i++) {
         sum += numbers[i];
@@ -80,7 +81,7 @@ static void print_rates(struct json_object *stats)
     output_print("%s", line.data ? line.data : "");
     output_paint(PAINT_NONE);
     output_print("|\n%-9s %s/s on average, %s/s at most\n", "",
-                 human_size(sum / (int64_t)count / 10, mean), human_size(most / 10, peak));
+                 human_size(sum / (int64_t)count / step, mean), human_size(most / step, peak));
 }
 
 static void print_disks(struct json_object *stats)
@@ -88,9 +89,10 @@ static void print_disks(struct json_object *stats)
     struct json_object *disk = member(stats, "disk");
     char text[HUMAN_MAX];
 
-    if (json_object_is_type(disk, json_type_object) && member(disk, "free"))
-        output_print("%-9s %s free\n", "disk",
-                     human_size(json_object_get_int64(member(disk, "free")), text));
+    if (disk)
+        output_print("%-9s %s free in %s\n", "disk",
+                     human_size(json_object_get_int64(member(disk, "free")), text),
+                     json_object_get_string(member(disk, "directory")));
 }
 
 enum api_exit cmd_stats(const struct command_call *call)

@@ -21,22 +21,25 @@ const char *pauses_length(struct json_object *pause, char text[static PAUSES_TEX
     return text;
 }
 
-void pauses_say(struct json_object *stats)
+static void say(struct json_object *pauses, const char *scope, const char *which,
+                const char *option)
 {
-    struct json_object *pauses = NULL, *scope = NULL;
+    struct json_object *pause = NULL;
     char length[PAUSES_TEXT];
 
+    json_object_object_get_ex(pauses, scope, &pause);
+    if (pause)
+        output_note("%s downloads are paused%s: none starts; autodl resume%s ends it", which,
+                    pauses_length(pause, length), option);
+}
+
+void pauses_say(struct json_object *stats)
+{
+    struct json_object *pauses = NULL;
+
     json_object_object_get_ex(stats, "pauses", &pauses);
-    size_t count =
-        json_object_is_type(pauses, json_type_array) ? json_object_array_length(pauses) : 0;
-    for (size_t i = 0; i < count; i++) {
-        struct json_object *pause = json_object_array_get_idx(pauses, i);
-        json_object_object_get_ex(pause, "scope", &scope);
-        bool all = scope && strcmp(json_object_get_string(scope), "all") == 0;
-        pauses_length(pause, length);
-        output_note("%s downloads are paused%s: none starts; autodl resume%s ends it",
-                    all ? "all" : "your", length, all ? " --all" : "");
-    }
+    say(pauses, "own", "your", "");
+    say(pauses, "all", "all", " --all");
 }
 
 void pauses_shout(const struct command_call *call)
