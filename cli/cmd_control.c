@@ -42,19 +42,21 @@ static enum api_exit post_v1(const struct command_call *call, const char *path, 
     return cmd_ask(call, &(struct client_request){.path = path, .json = json}, NULL, ret_answer);
 }
 
-/* Whose tasks it was about: root's commands are about everybody's. */
+/* Whose tasks it was about: for root and in user mode, everybody's without --all. */
 static const char *whose(const struct command_call *call, const struct client_answer *answer)
 {
     struct json_object *scope = NULL;
 
-    if (answer->json && json_object_object_get_ex(answer->json, "scope", &scope))
-        return strcmp(json_object_get_string(scope), "all") == 0 ? "everybody's" : "your";
-    return given_value(&call->given, "all") ? "everybody's" : "your";
+    if (given_value(&call->given, "all"))
+        return "everybody's";
+    json_object_object_get_ex(answer->json, "scope", &scope);
+    return scope && strcmp(json_object_get_string(scope), "all") == 0 ? "all" : "your";
 }
 
-static const char *all_of(const char *whose_tasks)
+/* What another command needs, to be about the same ones. */
+static const char *all_of(const struct command_call *call)
 {
-    return strcmp(whose_tasks, "your") == 0 ? "" : " --all";
+    return given_value(&call->given, "all") ? " --all" : "";
 }
 
 /* The answer itself, where that is wanted. */
@@ -82,7 +84,7 @@ enum api_exit cmd_clear(const struct command_call *call)
     output_print("Cleared %lld waiting download%s", (long long)number, number == 1 ? "" : "s");
     if (number > 0)
         output_print(" (autodl retry --state CLEARED%s brings %s back)",
-                     all_of(whose(call, &answer)), number == 1 ? "it" : "them");
+                     all_of(call), number == 1 ? "it" : "them");
     output_print("\n");
     return status;
 }
@@ -96,7 +98,9 @@ enum api_exit cmd_resume(const struct command_call *call)
     enum api_exit status = post_v1(call, "/v1/resume", "", &answer);
     if (status != API_EXIT_DONE || printed_json(&answer))
         return status;
-    output_print("Resumed %s downloads\n", whose(call, &answer));
+    output_print("Resumed%s: what waits may start\n",
+                 given_value(&call->given, "all") ? " for everybody" : "");
+    output_flush();
     pauses_shout(call); /* another one may be in force */
     return status;
 }
@@ -154,9 +158,8 @@ enum api_exit cmd_pause(const struct command_call *call)
     status = post_v1(call, "/v1/pause", seconds ? more : "", &answer);
     if (status != API_EXIT_DONE || printed_json(&answer))
         return status;
-    const char *whose_tasks = whose(call, &answer);
-    output_print("Paused %s downloads%s (autodl resume%s ends it)\n", whose_tasks,
-                 pauses_length(answer.json, length), all_of(whose_tasks));
+    output_print("Paused %s downloads%s (autodl resume%s ends it)\n", whose(call, &answer),
+                 pauses_length(answer.json, length), all_of(call));
     return status;
 }
 
