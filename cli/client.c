@@ -98,30 +98,22 @@ static curl_socket_t on_open_socket(void *pointer, curlsocktype purpose, struct 
 {
     struct client *client = pointer;
 
-    (void)purpose, (void)to;
-    int fd = ssh_connect(client->ssh);
-    return fd < 0 ? CURL_SOCKET_BAD : fd;
-}
-
-static int on_socket_opened(void *pointer, curl_socket_t fd, curlsocktype purpose)
-{
-    (void)pointer, (void)fd, (void)purpose;
-    return CURL_SOCKOPT_ALREADY_CONNECTED;
+    (void)purpose;
+    if (ssh_start(client->ssh) < 0)
+        return CURL_SOCKET_BAD;
+    return socket(to->family, to->socktype | SOCK_CLOEXEC, to->protocol);
 }
 
 /* --- options --- */
 
-/* ssh finds the way: no look-up and no connect(2) here. */
 static CURLcode set_ssh(struct client *client)
 {
     CURL *curl = client->curl;
     CURLcode failed = CURLE_OK;
 
+    SET(CURLOPT_UNIX_SOCKET_PATH, ssh_path(client->ssh));
     SET(CURLOPT_OPENSOCKETFUNCTION, on_open_socket);
     SET(CURLOPT_OPENSOCKETDATA, client);
-    SET(CURLOPT_SOCKOPTFUNCTION, on_socket_opened);
-    SET(CURLOPT_CONNECTTIMEOUT, (long)SSH_TIMEOUT);
-    SET(CURLOPT_IPRESOLVE, (long)CURL_IPRESOLVE_V4); /* one address, one ssh */
     return failed;
 }
 
@@ -199,10 +191,13 @@ struct client *client_create(struct address *address, const struct login *login)
     *address = (struct address){0};
     client->curl = curl_easy_init();
     client->json_headers = curl_slist_append(NULL, "Content-Type: application/json");
-    if (client->address.ssh.host)
-        client->ssh = ssh_create(&client->address.ssh, client->address.port);
-    if (!client->curl || !client->json_headers || (client->address.ssh.host && !client->ssh) ||
-        copy_login(login, &client->login) < 0 || set_options(client) < 0) {
+    int r = client->address.ssh.host
+                ? ssh_create(&client->address.ssh, client->address.port, &client->ssh)
+                : 0;
+    if (r < 0)
+        output_note("no way to ssh can be made: %s", strerror(-r));
+    if (!client->curl || !client->json_headers || r < 0 || copy_login(login, &client->login) < 0 ||
+        set_options(client) < 0) {
         client_destroy(client);
         return NULL;
     }

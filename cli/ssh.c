@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -21,6 +22,9 @@
 struct ssh {
     const struct ssh_place *place;
     char target[64];
+    int listener;
+    char path[32]; /* of `place_fd`, which is the listener's place in the file system */
+    int place_fd;
     pid_t children[CHILDREN_MAX];
     size_t count;
     bool failed;
@@ -79,21 +83,6 @@ static _Noreturn void exec(const struct words *words, int in, int out)
     _exit(255);
 }
 
-/* Starts ssh over these descriptors, which are left to the caller. */
-static pid_t start(const struct ssh_place *place, const char *const *options, int in, int out)
-{
-    struct words words = {0};
-    pid_t pid = -1;
-
-    errno = ENOMEM;
-    if (make_words(place, options, &words) == 0)
-        pid = fork();
-    if (pid == 0)
-        exec(&words, in, out);
-    free(words.program);
-    return pid < 0 ? -errno : pid;
-}
-
 /* --- ssh -G --- */
 
 static int read_user(FILE *file, char **ret_user)
@@ -114,16 +103,20 @@ static int read_user(FILE *file, char **ret_user)
 
 int ssh_find_user(const struct ssh_place *place, char **ret_user)
 {
-    static const char *const options[] = {"-G", NULL};
+    static const char *const options[] = {"-T", "-G", NULL};
+    struct words words = {0};
     int ends[2];
 
     if (pipe2(ends, O_CLOEXEC) < 0)
         return -errno;
     _cleanup_close_ int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    pid_t pid = start(place, options, null, ends[1]);
+    pid_t pid = make_words(place, options, &words) < 0 ? -1 : fork();
+    if (pid == 0)
+        exec(&words, null, ends[1]);
+    free(words.program);
     close(ends[1]);
     FILE *file = fdopen(ends[0], "r");
-    int r = pid < 0 ? pid : file ? read_user(file, ret_user) : -errno;
+    int r = pid < 0 ? -ENOMEM : file ? read_user(file, ret_user) : -errno;
     if (file)
         fclose(file); /* what it has still to say is of no interest */
     else
@@ -134,37 +127,6 @@ int ssh_find_user(const struct ssh_place *place, char **ret_user)
 }
 
 /* --- ssh -W --- */
-
-struct ssh *ssh_create(const struct ssh_place *place, const char *port)
-{
-    struct ssh *ssh = calloc(1, sizeof *ssh);
-
-    if (!ssh)
-        return NULL;
-    ssh->place = place;
-    snprintf(ssh->target, sizeof ssh->target, "localhost:%s", port);
-    return ssh;
-}
-
-/* -W has no shell and no terminal there, and ends with 255 if nobody answers at its target. */
-int ssh_connect(struct ssh *ssh)
-{
-    const char *const options[] = {"-o", "ConnectTimeout=15", "-W", ssh->target, NULL};
-    int ends[2];
-
-    if (ssh->count == CHILDREN_MAX)
-        return -EMFILE;
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
-        return -errno;
-    pid_t pid = start(ssh->place, options, ends[1], ends[1]);
-    close(ends[1]);
-    if (pid < 0) {
-        close(ends[0]);
-        return pid;
-    }
-    ssh->children[ssh->count++] = pid;
-    return ends[0];
-}
 
 /* Whether it has ended. */
 static bool reap(struct ssh *ssh, size_t child, int flags)
@@ -178,6 +140,89 @@ static bool reap(struct ssh *ssh, size_t child, int flags)
         ssh->failed = true;
     ssh->children[child] = ssh->children[--ssh->count];
     return true;
+}
+
+/*
+ * A listener that has a place but no name. (Not a socketpair, which libcurl 7.88 would connect once
+ * more, nor an abstract address, of which it does not keep connections.)
+ */
+static int listen_in(const char *directory, struct ssh *ssh)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+
+    if (snprintf(address.sun_path, sizeof address.sun_path, "%s/s", directory) >=
+        (int)sizeof address.sun_path)
+        return -ENAMETOOLONG;
+    ssh->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (ssh->listener < 0 || bind(ssh->listener, (struct sockaddr *)&address, sizeof address) < 0)
+        return -errno;
+    ssh->place_fd = open(address.sun_path, O_PATH | O_CLOEXEC);
+    int error = ssh->place_fd < 0 ? errno : 0;
+    unlink(address.sun_path);
+    if (!error && listen(ssh->listener, 8) < 0)
+        error = errno;
+    snprintf(ssh->path, sizeof ssh->path, "/proc/self/fd/%d", ssh->place_fd);
+    return -error;
+}
+
+static int listen_somewhere(struct ssh *ssh)
+{
+    const char *temporary = secure_getenv("TMPDIR");
+    _cleanup_free_ char *directory = NULL;
+
+    if (asprintf(&directory, "%s/autodl-XXXXXX",
+                 temporary && *temporary == '/' ? temporary : "/tmp") < 0)
+        return -ENOMEM;
+    if (!mkdtemp(directory)) /* mode 0700 */
+        return -errno;
+    int r = listen_in(directory, ssh);
+    rmdir(directory);
+    return r;
+}
+
+int ssh_create(const struct ssh_place *place, const char *port, struct ssh **ret_ssh)
+{
+    struct ssh *ssh = calloc(1, sizeof *ssh);
+
+    if (!ssh)
+        return -ENOMEM;
+    *ssh = (struct ssh){.place = place, .listener = -1, .place_fd = -1};
+    snprintf(ssh->target, sizeof ssh->target, "localhost:%s", port);
+    int r = listen_somewhere(ssh);
+    if (r < 0)
+        ssh_destroy(ssh);
+    else
+        *ret_ssh = ssh;
+    return r;
+}
+
+const char *ssh_path(const struct ssh *ssh)
+{
+    return ssh->path;
+}
+
+/* -W has no shell and no terminal there, and ends with 255 if nobody answers at its target. */
+int ssh_start(struct ssh *ssh)
+{
+    const char *const options[] = {"-o", "ConnectTimeout=15", "-W", ssh->target, NULL};
+    struct words words = {0};
+
+    for (size_t child = ssh->count; child-- > 0;)
+        reap(ssh, child, WNOHANG);
+    if (ssh->count == CHILDREN_MAX)
+        return -EMFILE;
+    if (make_words(ssh->place, options, &words) < 0)
+        return -ENOMEM;
+    pid_t pid = fork();
+    if (pid == 0) {
+        int fd = accept4(ssh->listener, NULL, NULL, SOCK_CLOEXEC);
+        exec(&words, fd, fd);
+    }
+    free(words.program);
+    if (pid < 0)
+        return -errno;
+    ssh->children[ssh->count++] = pid;
+    return 0;
 }
 
 /* Its socket is closed just before it ends: a moment is given to the one for the other. */
@@ -206,5 +251,7 @@ void ssh_destroy(struct ssh *ssh)
         kill(ssh->children[child], SIGKILL);
         reap(ssh, child, 0);
     }
+    cleanup_close(&ssh->listener);
+    cleanup_close(&ssh->place_fd);
     free(ssh);
 }

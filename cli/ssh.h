@@ -20,12 +20,16 @@ int ssh_find_user(const struct ssh_place *place, char **ret_user);
 
 struct ssh;
 
-/* `place` and `port` are kept, not copied; `port` is that of the service, at localhost over there.
- * NULL: no memory. */
-struct ssh *ssh_create(const struct ssh_place *place, const char *port);
+/*
+ * `place` is kept, not copied; `port` is that of the service, at localhost over there. 0 or a
+ * negative errno.
+ */
+int ssh_create(const struct ssh_place *place, const char *port, struct ssh **ret_ssh);
 /* Ends the children, and waits for their end. NULL is fine. */
 void ssh_destroy(struct ssh *ssh);
-/* A new connection: its end here, the caller's, or a negative errno. */
-int ssh_connect(struct ssh *ssh);
+/* Where connections begin: the path of a unix socket that nobody else can reach. */
+const char *ssh_path(const struct ssh *ssh);
+/* Starts an ssh that takes the next connection there. 0 or a negative errno. */
+int ssh_start(struct ssh *ssh);
 /* Whether a child ended with an error: then there was no way. */
 bool ssh_failed(struct ssh *ssh);

@@ -3,8 +3,17 @@
 # over ssh, through a real sshd.
 set -u
 . "${AUTODL_SOURCE:?}/tests/tap.sh"
-. "$AUTODL_SOURCE/tests/cli.sh"
 export PATH="$PATH:/usr/sbin:/sbin"
+
+# sshd lets nobody in whose account is locked: root makes it another one, in a mount namespace.
+if [ "$(id -u)" = 0 ] && [ -z "${AUTODL_ERRANDS:-}" ] && unshare -m true 2>/dev/null; then
+    AUTODL_ERRANDS=1 exec unshare -m --propagation private "$0"
+fi
+. "$AUTODL_SOURCE/tests/cli.sh"
+unlock() {
+    sed "s/^nobody:[^:]*:/nobody:*:/" /etc/shadow >"$T/shadow" &&
+        mount --bind "$T/shadow" /etc/shadow && mount -t tmpfs run /run && mkdir -m 755 /run/sshd
+}
 
 start_service --max-tasks-num 4 --retry-wait 100ms --retries 0 && start_origin || {
     cat "$T/log" >&2
@@ -14,9 +23,11 @@ start_service --max-tasks-num 4 --retry-wait 100ms --retries 0 && start_origin |
 # --- queue a list over ssh ---
 
 start_sshd() {
+    touch "$T/sshd.log"
     for tool in ssh sshd ssh-keygen; do
         command -v "$tool" >/dev/null || return 1
     done
+    [ -z "$as" ] || unlock || return 1
     mkdir "$T/ssh"
     ssh-keygen -q -t ed25519 -N '' -f "$T/ssh/host" && ssh-keygen -q -t ed25519 -N '' -f "$T/ssh/key" ||
         return 1
@@ -42,8 +53,7 @@ UserKnownHostsFile $T/ssh/known_hosts
 BatchMode yes
 CONFIG
     [ -z "$as" ] || chown -R 65534:65534 "$T/ssh"
-    # shellcheck disable=SC2086 # words
-    (exec $as "$(command -v sshd)" -D -e -f "$T/ssh/sshd_config" 2>"$T/sshd.log") &
+    (exec "$(command -v sshd)" -D -e -f "$T/ssh/sshd_config" 2>"$T/sshd.log") &
     pids="$pids $!"
     export AUTODL_SSH="ssh -F $T/ssh/config"
     within 200 grep -q listening "$T/sshd.log"
@@ -105,7 +115,7 @@ state_is "$film" DOWNLOADING && ok "it is still running" || not_ok "it is still 
 a hold "$film"
 check "hold one" 0 '*  held  film → *' ''
 a release "$film"
-check "let it go" 0 '*  waiting*film → *' ''
+check "let it go" 0 '*  [wr]*ing*film → *' ''
 
 # --- retry the failed ---
 
