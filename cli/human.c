@@ -58,7 +58,8 @@ static struct tm local(int64_t ms)
 
 const char *human_time(int64_t ms, char text[static HUMAN_MAX])
 {
-    struct tm tm = local(ms), now = local(units_now_realtime());
+    /* The service counts on another clock, and may be off by a millisecond. */
+    struct tm tm = local(ms + 500), now = local(units_now_realtime());
     bool today = tm.tm_year == now.tm_year && tm.tm_yday == now.tm_yday;
 
     strftime(text, HUMAN_MAX, today ? "%H:%M" : "%Y-%m-%d %H:%M", &tm);

@@ -14,6 +14,8 @@
 #define TEXT_BYTES ((size_t)1 << 16)
 #define BAR_WIDTH  20
 #define NAME_MIN   12
+#define WIDE       80 /* columns: with a bar */
+#define NARROW     60 /* columns: below that without the bytes */
 
 struct live {
     unsigned widths[LINES_MAX]; /* of the lines that stand on the terminal */
@@ -62,16 +64,20 @@ static void print_line(struct live *live, const char *text)
 }
 
 /* "45% [===>   ]  1.2G of 3.4G  12M/s  1m 03s left  x3" */
-static void add_progress(struct buf *buf, const struct view *view, bool with_bar)
+static void add_progress(struct buf *buf, const struct view *view, unsigned columns)
 {
+    bool is_known = view->bytes_total > 0;
     char done[HUMAN_MAX], total[HUMAN_MAX], rate[HUMAN_MAX], left[HUMAN_MAX];
 
-    if (view->bytes_total > 0)
-        buf_printf(buf, "%3d%% ", (int)(view->bytes_done * 100 / view->bytes_total));
-    if (with_bar)
+    if (is_known)
+        buf_printf(buf, "%3d%%", (int)(view->bytes_done * 100 / view->bytes_total));
+    if (columns >= WIDE) {
+        buf_add_char(buf, ' ');
         bar_add(buf, view->bytes_done, view->bytes_total, BAR_WIDTH);
-    buf_printf(buf, " %5s", human_size(view->bytes_done < 0 ? 0 : view->bytes_done, done));
-    if (view->bytes_total > 0)
+    }
+    if (columns >= NARROW || !is_known)
+        buf_printf(buf, " %5s", human_size(view->bytes_done < 0 ? 0 : view->bytes_done, done));
+    if (columns >= NARROW && is_known)
         buf_printf(buf, " of %s", human_size(view->bytes_total, total));
     if (view->rate >= 0)
         buf_printf(buf, "  %5s/s", human_size(view->rate, rate));
@@ -101,7 +107,7 @@ void live_add(struct live *live, const struct view *view)
     buf_init(&right, TEXT_BYTES);
     output_add_visible(&name, view->name ? view->name : "?");
     if (strcmp(view->status, "DOWNLOADING") == 0)
-        add_progress(&right, view, live->columns >= 80);
+        add_progress(&right, view, live->columns);
     else
         view_add_state(&right, view);
     buf_printf(&line, "%s  ", view_short_id(view->id, id));
@@ -109,7 +115,7 @@ void live_add(struct live *live, const struct view *view)
     size_t room = live->columns > taken + NAME_MIN ? live->columns - taken : NAME_MIN;
     size_t width = width_of(name.data ? name.data : "");
     width_add_cut(&line, name.data ? name.data : "", room);
-    if (width < room && live->columns >= 80) /* the right sides stand below each other */
+    if (width < room && live->columns >= WIDE) /* the right sides stand below each other */
         add_blanks(&line, room > 40 && width < 40 ? 40 - width : 0);
     buf_printf(&line, "  %s", right.data ? right.data : "");
     print_line(live, line.data ? line.data : "");

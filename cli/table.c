@@ -8,6 +8,7 @@
 #include "width.h"
 
 #define GAP      2
+#define LEAST    4 /* columns that are left of anything */
 #define CELL_MAX ((size_t)1 << 17)
 #define BLANKS   "                                                                "
 
@@ -101,18 +102,28 @@ static void measure(const struct table *table, bool with_titles, size_t *widths)
     }
 }
 
-/* Takes columns from the widest flexible one until all fits. */
-static void fit(const struct table *table, size_t *widths, size_t columns)
+static size_t total(const struct table *table, const size_t *widths)
 {
-    for (;;) {
-        size_t total = 0, widest = table->count;
+    size_t sum = 0;
+
+    for (size_t c = 0; c < table->count; c++)
+        sum += widths[c] ? widths[c] + (sum ? GAP : 0) : 0;
+    return sum;
+}
+
+/* Takes columns from the widest flexible one, while one is wider than it has to be, until all fits.
+ * On a narrow terminal they have to be narrower still. */
+static void fit(const struct table *table, size_t *widths, size_t columns, bool is_narrow)
+{
+    while (total(table, widths) > columns) {
+        size_t widest = table->count;
         for (size_t c = 0; c < table->count; c++) {
-            total += widths[c] ? widths[c] + (total ? GAP : 0) : 0;
-            if (table->columns[c].is_flexible && widths[c] > table->columns[c].least &&
+            size_t least = is_narrow ? LEAST : table->columns[c].least;
+            if (table->columns[c].is_flexible && widths[c] > least &&
                 (widest == table->count || widths[c] > widths[widest]))
                 widest = c;
         }
-        if (total <= columns || widest == table->count)
+        if (widest == table->count)
             return;
         widths[widest]--;
     }
@@ -125,6 +136,25 @@ static void add_blanks(struct buf *buf, size_t count)
     buf_add(buf, BLANKS, count);
 }
 
+/* Adds what fits into the column; how wide that is. */
+static size_t add_cell(struct buf *line, const struct table_column *column, const char *text,
+                       size_t width, size_t blanks)
+{
+    _cleanup_(buf_release) struct buf cut = {0};
+
+    buf_init(&cut, CELL_MAX);
+    if (column->is_cut_at_end)
+        width_add_start(&cut, text, width);
+    else
+        width_add_cut(&cut, text, width);
+    size_t taken = width_of(cut.data ? cut.data : "");
+    if (taken == 0)
+        return 0;
+    add_blanks(line, blanks + (column->is_right ? width - taken : 0));
+    buf_add_string(line, cut.data);
+    return column->is_right ? width : taken;
+}
+
 static void print_row(const struct table *table, const char *const *cells, const size_t *widths,
                       enum output_paint paint)
 {
@@ -135,15 +165,8 @@ static void print_row(const struct table *table, const char *const *cells, const
     for (size_t c = 0; c < table->count; c++) {
         if (widths[c] == 0)
             continue;
-        size_t width = width_of(cells[c]);
-        size_t rest = width < widths[c] ? widths[c] - width : 0;
-        bool is_right = table->columns[c].is_right;
-        add_blanks(&line, *cells[c] ? blanks + (is_right ? rest : 0) : 0);
-        if (table->columns[c].is_cut_at_end)
-            width_add_start(&line, cells[c], widths[c]);
-        else
-            width_add_cut(&line, cells[c], widths[c]);
-        blanks = (*cells[c] ? 0 : blanks) + (is_right && *cells[c] ? 0 : rest) + GAP;
+        size_t taken = add_cell(&line, &table->columns[c], cells[c], widths[c], blanks);
+        blanks = (taken ? 0 : blanks) + widths[c] - taken + GAP;
     }
     if (paint != PAINT_NONE)
         output_paint(paint);
@@ -161,7 +184,8 @@ void table_print(struct table *table, bool with_titles)
 
     output_size(&columns, &rows);
     measure(table, with_titles, widths);
-    fit(table, widths, columns);
+    fit(table, widths, columns, false);
+    fit(table, widths, columns, true);
     for (size_t c = 0; c < table->count; c++)
         titles[c] = table->columns[c].title;
     if (with_titles && table->row_count > 0)
