@@ -63,7 +63,7 @@ rows=$(tm capture-pane -p -t s | sed -e '/^>/d' -e '/^ *$/d' | wc -l)
 if printf '%s\n' "$seen" | grep -Eq '^ID STATE +SIZE  NAME +NOTE$' &&
     printf '%s\n' "$seen" | grep -Eq '^5b0c9a1e finished +1.9M  a-very-l.*…[-0-9a-z.]*.tar.xz$' &&
     printf '%s\n' "$seen" | grep -Eq '^5b0c9a1e finished +1.0K  .*t.*.zip$' &&
-    printf '%s\n' "$seen" | grep -Eq '^5b0c9a1e waiting +日本語.*…[^ ]*iso  to start.*…$' &&
+    printf '%s\n' "$seen" | grep -Eq '^5b0c9a1e waiting +日本語.*…[^ ]*iso +to start.*…$' &&
     [ "$rows" = 4 ]; then
     ok "list fits, and cuts long names in the middle"
 else
