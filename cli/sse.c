@@ -42,6 +42,8 @@ static bool end_event(struct sse *sse)
 
 static bool take_line(struct sse *sse)
 {
+    if (sse->line.len > 0 && sse->line.data[sse->line.len - 1] == '\r')
+        sse->line.data[--sse->line.len] = '\0';
     const char *line = sse->line.data ? sse->line.data : "";
     size_t len = strcspn(line, ":");
     const char *value = line + len + (line[len] == ':');
@@ -68,7 +70,7 @@ bool sse_feed(struct sse *sse, const char *bytes, size_t len)
     while (len > 0) {
         const char *end = memchr(bytes, '\n', len);
         size_t part = end ? (size_t)(end - bytes) : len;
-        buf_add(&sse->line, bytes, part > 0 && bytes[part - 1] == '\r' && end ? part - 1 : part);
+        buf_add(&sse->line, bytes, part);
         bytes += part + (end != NULL);
         len -= part + (end != NULL);
         if (!end)
