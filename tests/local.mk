@@ -6,12 +6,13 @@ LOG_DRIVER = env AM_TAP_AWK='$(AWK)' $(SHELL) $(top_srcdir)/build-aux/tap-driver
 SH_LOG_DRIVER = $(LOG_DRIVER)
 TEST_EXTENSIONS = .sh
 
-dist_check_SCRIPTS = tests/test_completions.sh tests/test_docs.sh tests/test_floors.sh tests/test_frozen.sh \
-	tests/test_nginx.sh tests/test_sftp.sh tests/test_system.sh
+dist_check_SCRIPTS = tests/test_commands.sh tests/test_completions.sh tests/test_docs.sh \
+	tests/test_errands.sh tests/test_floors.sh tests/test_frozen.sh tests/test_nginx.sh \
+	tests/test_screens.sh tests/test_sftp.sh tests/test_system.sh
 TESTS += $(dist_check_SCRIPTS)
 EXTRA_DIST += tests/fixtures/make_fixture.c tests/fixtures/schema-1.db tests/fixtures/schema-2.db \
 	tests/fixtures/schema-3.db tests/fixtures/schema-4.db
-EXTRA_DIST += tests/tap.sh tests/test_crash.sh tests/power_cut.sh
+EXTRA_DIST += tests/cli.sh tests/tap.sh tests/test_crash.sh tests/power_cut.sh
 
 # The Debian packages: on a booted machine; and as packages. As root, and not part of `make check`.
 EXTRA_DIST += tests/boot/boot_check.sh tests/boot/first_minutes.expected tests/boot/first_minutes.sh \
@@ -30,6 +31,7 @@ UNIT_TESTS = \
 	tests/check_authorisation \
 	tests/check_buf \
 	tests/check_checksum \
+	tests/check_cli \
 	tests/check_connections \
 	tests/check_distrust \
 	tests/check_events \
@@ -145,6 +147,12 @@ tests_check_buf_LDADD = $(TEST_LIBS)
 tests_check_checksum_SOURCES = tests/check_checksum.c
 tests_check_checksum_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_check_checksum_LDADD = $(TEST_LIBS)
+
+tests_check_cli_SOURCES = tests/check_cli.c \
+	cli/bar.c cli/bar.h cli/cookies.c cli/cookies.h cli/human.c cli/human.h cli/output.c \
+	cli/output.h cli/sse.c cli/sse.h cli/url.c cli/url.h cli/view.c cli/view.h cli/width.c cli/width.h
+tests_check_cli_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) $(JSON_CFLAGS)
+tests_check_cli_LDADD = $(TEST_LIBS)
 
 tests_check_distrust_SOURCES = tests/check_distrust.c
 tests_check_distrust_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
