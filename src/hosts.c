@@ -44,6 +44,14 @@ char *hosts_of_url(const char *url)
     return copy;
 }
 
+bool hosts_same_origin(const char *one, const char *other)
+{
+    size_t scheme = strcspn(one, ":");
+    _cleanup_free_ char *host = hosts_of_url(one), *other_host = hosts_of_url(other);
+    return host && other_host && strcmp(host, other_host) == 0 &&
+           strcspn(other, ":") == scheme && strncasecmp(one, other, scheme) == 0;
+}
+
 uint64_t hosts_number(const uint8_t key[static STORE_HOST_KEY_SIZE], const char *url)
 {
     unsigned char mac[EVP_MAX_MD_SIZE];

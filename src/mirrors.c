@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include "common/cleanup.h"
 #include "hosts.h"
@@ -31,21 +30,12 @@ bool mirrors_has_next(const struct task *task)
     return find(task, task->mirror + 1) != NULL;
 }
 
-/* Another scheme is another server: what goes by TLS does not go without it. */
-static bool same_server(const char *a, const char *b)
-{
-    size_t len = strcspn(a, ":");
-    _cleanup_free_ char *host_a = hosts_of_url(a), *host_b = hosts_of_url(b);
-    return len == strcspn(b, ":") && strncasecmp(a, b, len) == 0 && host_a && host_b &&
-           strcmp(host_a, host_b) == 0;
-}
-
 bool mirrors_is_first_server(const struct task *task)
 {
     if (task->mirror == 0)
         return true;
     _cleanup_free_ char *url = mirrors_url(task);
-    return url && same_server(task->url, url);
+    return url && hosts_same_origin(task->url, url);
 }
 
 /* What is known of the server in use, not of the file. */
@@ -83,7 +73,8 @@ void mirrors_set_error(struct task *task, const char *code, const char *message)
         return;
     }
     snprintf(name, sizeof name, "; mirror %d: ", task->mirror);
-    const char *end = strstr(before, name); /* of what this one said before */
+    bool alone = strncmp(before, name + 2, strlen(name + 2)) == 0;
+    const char *end = alone ? before : strstr(before, name); /* of what this one said before */
     size_t len = end ? (size_t)(end - before) : strlen(before);
     bool fits = len <= ERRORS_MAX;
     snprintf(all, sizeof all, "%.*s%s%s%.450s", (int)(fits ? len : ERRORS_MAX - 3), before,

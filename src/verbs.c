@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include "common/cleanup.h"
 #include "common/log.h"
@@ -426,15 +425,6 @@ static void store_altered(struct verb_job *job)
         on_altered(job, r);
 }
 
-/* Scheme, host and port are the same. */
-static bool is_same_origin(const char *one, const char *other)
-{
-    _cleanup_free_ char *host = hosts_of_url(one), *other_host = hosts_of_url(other);
-    size_t scheme = strcspn(one, ":");
-    return host && other_host && strcmp(host, other_host) == 0 &&
-           strcspn(other, ":") == scheme && strncasecmp(one, other, scheme) == 0;
-}
-
 /* What was meant for one server does not go to another. */
 static int retarget(struct verb_job *job)
 {
@@ -444,7 +434,7 @@ static int retarget(struct verb_job *job)
     uint64_t host = r == 0 ? hosts_number(job->verbs->engine->host_key, url) : 0;
     if (r < 0 || !host)
         return -ENOMEM;
-    bool same = is_same_origin(task->url, url);
+    bool same = hosts_same_origin(task->url, url);
     job->change->what.secrets = !same || username;
     if (!same)
         task_forget_secrets(task);

@@ -43,6 +43,29 @@ START_TEST(a_number_is_of_the_host_and_the_key)
 }
 END_TEST
 
+START_TEST(an_origin_is_scheme_host_and_port)
+{
+    static const struct {
+        const char *one, *other;
+        bool same;
+    } pairs[] = {
+        {"http://example.org/a",  "HTTP://u:p@Example.ORG:80/b", true },
+        {"https://example.org/a", "https://example.org:443/b",   true },
+        {"http://example.org/a",  "https://example.org/a",       false},
+        {"http://example.org/a",  "http://example.org:81/a",     false},
+        {"http://example.org/a",  "http://example.org.evil/a",   false},
+        {"http://example.org/a",  "http://example.org@evil/a",   false},
+        {"ftp://example.org/a",   "ftps://example.org/a",        false},
+        {"no url",                "no url",                      false},
+    };
+    for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
+        ck_assert_msg(hosts_same_origin(pairs[i].one, pairs[i].other) == pairs[i].same, "%s",
+                      pairs[i].other);
+        ck_assert(hosts_same_origin(pairs[i].other, pairs[i].one) == pairs[i].same);
+    }
+}
+END_TEST
+
 static Suite *suite(void)
 {
     Suite *hosts = suite_create("hosts");
@@ -50,6 +73,7 @@ static Suite *suite(void)
     tcase_add_loop_test(tcase, a_host_is_name_and_port, 0,
                         sizeof hosts_of_urls / sizeof *hosts_of_urls);
     tcase_add_test(tcase, a_number_is_of_the_host_and_the_key);
+    tcase_add_test(tcase, an_origin_is_scheme_host_and_port);
     suite_add_tcase(hosts, tcase);
     return hosts;
 }

@@ -99,6 +99,8 @@ START_TEST(errors_are_told_together)
     engine_set_error(&task, NULL, NULL);
     mirrors_set_error(&task, "tls", "third");
     ck_assert_str_eq(task.error_message, "mirror 2: third");
+    mirrors_set_error(&task, "tls", "fourth");
+    ck_assert_str_eq(task.error_message, "mirror 2: fourth");
     memset(wanted, 'x', 400);
     wanted[400] = '\0';
     for (task.mirror = 0; task.mirror <= TASK_MIRRORS_MAX; task.mirror++)
