@@ -336,7 +336,8 @@ static enum api_exit read_options(struct adding *adding, const char *first_url)
 
 static enum api_exit wait_for_all(struct adding *adding)
 {
-    struct follow_wish wish = {.ids = &adding->ids, .is_silent = adding->is_quiet};
+    struct follow_wish wish = {
+        .ids = &adding->ids, .is_silent = adding->is_quiet, .is_classic = true};
 
     if (!adding->waits || adding->ids.count == 0 || adding->is_lost)
         return API_EXIT_DONE;

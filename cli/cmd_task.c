@@ -98,7 +98,9 @@ static enum api_exit by_many_ids(const struct command_call *call, const struct v
     return worst;
 }
 
-static enum api_exit one(const struct command_call *call, const struct verb *verb, const char *id)
+/* `is_alone`: a refusal need not say which one is meant. */
+static enum api_exit one(const struct command_call *call, const struct verb *verb, const char *id,
+                         bool is_alone)
 {
     bool keeps = given_value(&call->given, "keep") != NULL;
     bool deletes = given_value(&call->given, "delete-file") != NULL;
@@ -109,7 +111,7 @@ static enum api_exit one(const struct command_call *call, const struct verb *ver
                                       verb->route ? verb->route
                                       : deletes   ? "?file=delete"
                                                   : "",
-                                      verb->method, json, &answer);
+                                      verb->method, json, is_alone ? NULL : id, &answer);
     if (status != API_EXIT_DONE)
         return status;
     if (answer.json)
@@ -136,7 +138,7 @@ static enum api_exit run_verb(const struct command_call *call, const struct verb
         !given_value(&call->given, "delete-file"))
         return by_many_ids(call, verb, &ids);
     for (size_t i = 0; i < ids.count && output_flush(); i++) {
-        enum api_exit status = one(call, verb, ids.ids[i]);
+        enum api_exit status = one(call, verb, ids.ids[i], ids.count == 1);
         worst = status > worst ? status : worst;
         if (status == API_EXIT_UNREACHABLE)
             break;
@@ -311,7 +313,7 @@ static enum api_exit set_one(struct json_object *patch, const char *key, const c
     if (strcmp(key, "priority") == 0)
         return set_number(patch, key, value, -100, 100);
     if (strcmp(key, "max_ranges") == 0)
-        return set_number(patch, key, value, 1, 1000);
+        return set_number(patch, key, value, 1, API_RANGES_MAX);
     if (strcmp(key, "rate_limit") == 0) {
         status = human_parse_rate(key, value, &number);
         if (status == API_EXIT_DONE)
@@ -338,8 +340,9 @@ static enum api_exit set_one(struct json_object *patch, const char *key, const c
 static enum api_exit send_patch(const struct command_call *call, struct json_object *patch)
 {
     struct client_answer answer;
-    enum api_exit status = tasks_send(call->client, call->argv[0], "", "PATCH",
-                                      json_object_to_json_string_ext(patch, JSON_PLAIN), &answer);
+    enum api_exit status =
+        tasks_send(call->client, call->argv[0], "", "PATCH",
+                   json_object_to_json_string_ext(patch, JSON_PLAIN), NULL, &answer);
 
     if (status == API_EXIT_DONE && answer.json)
         view_print(answer.json, output_is_json(false));

@@ -153,7 +153,7 @@ static void print_change(struct follow *follow, struct json_object *task)
     if (follow->live)
         live_erase(follow->live);
     if (!follow->wish->is_silent)
-        view_print(task, output_is_json(false));
+        view_print(task, output_is_json(follow->wish->is_classic));
     else if (is_read && view_went_wrong(&view))
         output_note("%s: %s%s%s", view.name ? view.name : view.id, view_state_word(&view),
                     view.error_message ? ": " : "", view.error_message ? view.error_message : "");

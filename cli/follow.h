@@ -14,6 +14,7 @@ struct follow_wish {
     const struct id_list *ids; /* whole ids; NULL: all that are unfinished */
     bool with_new;             /* without ids: those too that are added meanwhile */
     bool is_silent;
+    bool is_classic; /* of a command of 2017, which prints JSON in a pipe */
     int64_t timeout; /* ms; 0: none */
 };
 

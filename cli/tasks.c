@@ -15,7 +15,8 @@
 #define UNFINISHED "ENQUEUED,DOWNLOADING,FINISHING,PAUSED"
 
 enum api_exit tasks_send(struct client *client, const char *id, const char *behind,
-                         const char *method, const char *json, struct client_answer *ret_answer)
+                         const char *method, const char *json, const char *subject,
+                         struct client_answer *ret_answer)
 {
     _cleanup_(buf_release) struct buf path = {0};
 
@@ -29,14 +30,14 @@ enum api_exit tasks_send(struct client *client, const char *id, const char *behi
     client_send(client, &request, ret_answer);
     if (!ret_answer->error && ret_answer->status == 404)
         return cmd_no_task(id);
-    return cmd_judge(ret_answer, NULL);
+    return cmd_judge(ret_answer, subject);
 }
 
 enum api_exit tasks_get(struct client *client, const char *id, struct json_object **ret_task)
 {
     struct client_answer answer;
     struct view view;
-    enum api_exit status = tasks_send(client, id, "", "GET", NULL, &answer);
+    enum api_exit status = tasks_send(client, id, "", "GET", NULL, NULL, &answer);
 
     if (status != API_EXIT_DONE)
         return status;

@@ -10,9 +10,10 @@
 /* The task; owned by the client until its next request. What went wrong was said. */
 enum api_exit tasks_get(struct client *client, const char *id, struct json_object **ret_task);
 /* Sends to /v1/tasks/ID and what is `behind` it ("", "/hold") by `method` (NULL: POST); what there
- * is not is API_EXIT_NO_TASK. What went wrong was said. */
+ * is not is API_EXIT_NO_TASK. What went wrong was said, of `subject` (or NULL). */
 enum api_exit tasks_send(struct client *client, const char *id, const char *behind,
-                         const char *method, const char *json, struct client_answer *ret_answer);
+                         const char *method, const char *json, const char *subject,
+                         struct client_answer *ret_answer);
 
 /* False: stop. The task is freed afterwards, unless a reference is taken. */
 typedef bool tasks_visit(void *data, struct json_object *task);

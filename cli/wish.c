@@ -314,6 +314,18 @@ static enum api_exit read_aria2_text(const char *what, const char *value, struct
     return API_EXIT_DONE;
 }
 
+/* As many as aria2 was to open, or as the service takes. */
+static enum api_exit read_connections(const char *what, const char *text, struct json_object *wish)
+{
+    enum api_exit status = read_number(what, text, 1, INT32_MAX, wish, "max_ranges");
+    struct json_object *number = NULL;
+
+    json_object_object_get_ex(wish, "max_ranges", &number);
+    if (status == API_EXIT_DONE && json_object_get_int64(number) > API_RANGES_MAX)
+        set_number(wish, "max_ranges", API_RANGES_MAX);
+    return status;
+}
+
 enum api_exit wish_read_aria2(const struct client *client, const char *where, const char *text,
                               struct json_object *wish)
 {
@@ -334,7 +346,7 @@ enum api_exit wish_read_aria2(const struct client *client, const char *where, co
     if (strcmp(name, "max-tries") == 0)
         return read_tries(what, value, wish);
     if (strcmp(name, "split") == 0 || strcmp(name, "max-connection-per-server") == 0)
-        return read_number(what, value, 1, 64, wish, "max_ranges");
+        return read_connections(what, value, wish);
     if (strcmp(name, "pause") == 0) {
         json_object_object_add(wish, "paused", json_object_new_boolean(strcmp(value, "true") == 0));
         return API_EXIT_DONE;

@@ -53,7 +53,7 @@ wrong "add --load-cookies" '--load-cookies /dev/null/x: *' add --load-cookies /d
 echo "no cookie" >"$T/jar"
 wrong "add --load-cookies of something else" '--load-cookies *: line 1 is none of a cookie file *' \
     add --load-cookies "$T/jar" "$O/a"
-a list --all
+a --all list
 check "an option in front of its command" 0 '' ''
 
 # --- what is not there: 3; who may not: 4; nobody answers: 5 ---

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "harness.h"
 #include "origin.h"
@@ -112,6 +113,8 @@ START_TEST(a_task_has_its_own)
     service_start(&service, NOTHING_ELSE, NULL);
     v1_wait(&service, slow, "DOWNLOADING", SOON);
     int64_t had = v1_number(&service, slow, "bytes_done");
+    usleep(3000000); /* it has begun anew: with 100,000 a second 300,000 bytes */
+    ck_assert_int_lt(v1_number(&service, slow, "bytes_done"), 100000);
     ck_assert_int_eq(v1_call(&service, "PATCH", target, "{\"rate_limit\": 50000000}", &body), 200);
     began = harness_now();
     v1_wait(&service, slow, "FINISHED", SOON);

@@ -75,7 +75,8 @@ columns_before() { # pattern: how many columns are in front of it
     tm capture-pane -p -t s | grep "$1" | sed "s/$1.*//" | tr -d '\n' |
         sed -e 's/[日本語の長いファ名がここにありますイルす]/xx/g' -e "s/$(printf '\314\201')//g" | wc -m
 }
-if [ "$(columns_before NOTE)" = "$(columns_before 'to start')" ] &&
+if [ "$(columns_before NOTE)" -gt 0 ] && [ "$(columns_before NAME)" -gt 0 ] &&
+    [ "$(columns_before NOTE)" = "$(columns_before 'to start')" ] &&
     [ "$(columns_before NAME)" = "$(columns_before "$(printf 'e\314\201te')")" ]; then
     ok "columns are straight"
 else

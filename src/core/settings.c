@@ -447,7 +447,7 @@ static const struct settings_key keys[] = {
      .set = set_number, FIELD(max_tasks_num), .min = 1, .max = API_MAX_TASKS_MAX},
     {.name = "max-per-host", .by_default = "16", .on_reload = true,
      .expects = "a number from 1 to 1000",
-     .help = "how many of them at one host",
+     .help = "how many downloads run at once at one host",
      .set = set_number, FIELD(max_per_host), .min = 1, .max = API_MAX_TASKS_MAX},
     {.name = "listen", .by_default = "127.0.0.1:" API_PORT ", [::1]:" API_PORT, .repeatable = true,
      .expects = "ADDRESS:PORT, such as 127.0.0.1:6736 or [::1]:6736, or none",

@@ -56,7 +56,7 @@ enum task_if_exists {
 
 #define TASK_PRIORITY_MIN (-100)
 #define TASK_PRIORITY_MAX 100
-#define TASK_RANGES_MAX   16 /* of one task at once */
+#define TASK_RANGES_MAX   API_RANGES_MAX /* of one task at once */
 #define TASK_MIRRORS_MAX  16
 
 struct task {

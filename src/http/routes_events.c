@@ -6,6 +6,7 @@
 #include "http/events.h"
 #include "http/form.h"
 #include "http/routes.h"
+#include "http/v1.h"
 
 /* False: the request is answered. */
 static bool add_id(struct http_request *request, const char *value, size_t len, const char **ids,
@@ -36,7 +37,7 @@ static bool read_parameters(struct http_request *request, const char **ids, size
             if (!routes_text(request, name, ret_scope))
                 return false;
         } else {
-            routes_refuse(request, "the parameters here are task and scope");
+            v1_refuse_parameter(request, name);
             return false;
         }
     }

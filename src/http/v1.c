@@ -60,7 +60,7 @@ void v1_on_done(void *data, const struct manager_reply *reply)
 
 /* --- what a request says --- */
 
-static void refuse_parameter(struct http_request *request, const char *name)
+void v1_refuse_parameter(struct http_request *request, const char *name)
 {
     char message[160];
     snprintf(message, sizeof message, "there is no parameter \"%.64s\" here", name);
@@ -75,7 +75,7 @@ bool v1_no_other_parameter(struct http_request *request, const char *known)
     for (size_t i = 0; (name = http_request_param_name(request, i)); i++) {
         if (known && strcmp(name, known) == 0)
             continue;
-        refuse_parameter(request, name);
+        v1_refuse_parameter(request, name);
         return false;
     }
     return true;
@@ -88,7 +88,7 @@ bool v1_read_parameters(struct http_request *request, const struct field *fields
     for (size_t i = 0; (name = http_request_param_name(request, i)); i++) {
         const struct field *field = field_find(fields, name);
         if (!field) {
-            refuse_parameter(request, name);
+            v1_refuse_parameter(request, name);
             return false;
         }
         if (!routes_text(request, name, &text))

@@ -29,6 +29,8 @@ bool v1_went_well(struct http_request *request, const struct manager_reply *repl
 
 /* --- what a request says; false: the request is answered --- */
 
+/* There is no such parameter. */
+void v1_refuse_parameter(struct http_request *request, const char *name);
 /* It has no parameter other than `known` (NULL: none is known). */
 bool v1_no_other_parameter(struct http_request *request, const char *known);
 /* The query's parameters, by the table, into `target`. */
