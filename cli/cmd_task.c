@@ -332,8 +332,13 @@ static enum api_exit set_one(struct json_object *patch, const char *key, const c
             json_object_object_add(patch, key, json_object_new_string(value));
         return status;
     }
+    if (strcmp(key, "label") == 0) {
+        json_object_object_add(patch, key, json_object_new_string(value));
+        return API_EXIT_DONE;
+    }
     return output_fail(API_EXIT_USAGE,
-                       "set knows priority, rate_limit, not_before, max_ranges and url, not \"%s\"",
+                       "set knows priority, rate_limit, not_before, max_ranges, label and url, not"
+                       " \"%s\"",
                        key);
 }
 

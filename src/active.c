@@ -14,7 +14,7 @@ struct active_entry {
     char id[API_ID_LENGTH + 1];
     char *url;
 
-    atomic_int wish;
+    atomic_int wish, http_status;
     _Atomic int64_t bytes_done, bytes_per_second, bytes_total, durable;
     atomic_bool broken;
     _Atomic uint64_t version;
@@ -125,6 +125,11 @@ void active_set_bytes(struct active_entry *entry, int64_t bytes, int64_t per_sec
 void active_set_total(struct active_entry *entry, int64_t total)
 {
     atomic_store_explicit(&entry->bytes_total, total, memory_order_relaxed);
+}
+
+void active_set_http_status(struct active_entry *entry, int status)
+{
+    atomic_store_explicit(&entry->http_status, status, memory_order_relaxed);
 }
 
 enum active_wish active_wished(const struct active_entry *entry)
@@ -242,6 +247,7 @@ bool active_look(struct active *active, int64_t row, struct active_view *ret_vie
             .state = entry->state,
             .bytes_done = atomic_load(&entry->bytes_done),
             .bytes_per_second = atomic_load(&entry->bytes_per_second),
+            .http_status = atomic_load(&entry->http_status),
         };
     pthread_mutex_unlock(&active->lock);
     return entry;

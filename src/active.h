@@ -34,6 +34,7 @@ struct active_view {
     enum task_state state;
     int64_t bytes_done;
     int64_t bytes_per_second;
+    int http_status; /* of this attempt's last response; 0: none came yet */
 };
 
 int active_create(struct active **ret_active); /* 0 or -ENOMEM */
@@ -50,6 +51,7 @@ void active_set_state(struct active *active, struct active_entry *entry, enum ta
 /* Without a lock, for the holder's callbacks. */
 void active_set_bytes(struct active_entry *entry, int64_t bytes, int64_t per_second);
 void active_set_total(struct active_entry *entry, int64_t total); /* bytes, -1: not known */
+void active_set_http_status(struct active_entry *entry, int status);
 enum active_wish active_wished(const struct active_entry *entry);
 int64_t active_durable(const struct active_entry *entry);
 /* What its task may take: bytes per second (0: any), ranges at once (0: as configured). Set by

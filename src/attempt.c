@@ -260,6 +260,7 @@ static void on_response(void *data, int status)
 {
     struct attempt *attempt = data;
     stats_response(attempt->engine->stats, status, units_now_boottime());
+    active_set_http_status(attempt->entry, status);
 }
 
 /* Bytes that would be fetched again after a break. */

@@ -380,12 +380,17 @@ struct manager_view engine_view(struct engine *engine, struct task *task)
         if (now.state == TASK_DOWNLOADING) {
             view.bytes_done = now.bytes_done;
             view.bytes_per_second = now.bytes_per_second;
+            if (now.http_status)
+                task->http_status = now.http_status;
         }
     } else if (queue_why(engine->queue, task->row, &view.reason, &until) == 0) {
         task->state = TASK_ENQUEUED;
         view.waits = true;
         view.position = queue_position(engine->queue, task->row);
         view.until = until ? units_now_realtime() + until - units_now_boottime() : 0;
+    } else if (task->state == TASK_ENQUEUED) { /* just on its way into the queue, or out of it */
+        view.waits = true;
+        view.reason = QUEUE_SLOT;
     }
     return view;
 }

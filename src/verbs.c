@@ -18,6 +18,7 @@
 #define FILER_TIMEOUT 5000  /* ms for a file operation that somebody waits for */
 #define GRASP_WITHIN  5000  /* ms to get hold of a task that changes hands */
 #define GRASP_EVERY   2     /* ms */
+#define MATCHES_TOLD  5     /* ids, when a prefix fits several */
 
 struct verbs {
     /* immutable */
@@ -117,8 +118,6 @@ static const char *error_sentence(int error)
     switch (error) {
     case -ENOENT:
         return "there is no such task";
-    case -EMLINK:
-        return "several tasks begin like that; give more of the id";
     case -ESHUTDOWN:
         return "the service is stopping; try again in a moment";
     case -ENOMEM:
@@ -133,6 +132,23 @@ static const char *error_sentence(int error)
 static void refuse_error(struct verb_job *job, int error)
 {
     refuse(job, error, error_sentence(error));
+}
+
+/* Which ones are meant, as far as that helps. */
+static void refuse_ambiguous(struct verb_job *job)
+{
+    char ids[MATCHES_TOLD + 1][API_ID_LENGTH + 1], message[512];
+    size_t count = 0;
+    if (store_find_ids(job->verbs->engine->store, job->scope, job->prefix, MATCHES_TOLD + 1, ids,
+                       &count) < 0)
+        count = 0;
+    int len = snprintf(message, sizeof message, "several tasks begin like that; give more of the id");
+    for (size_t i = 0; i < count && i < MATCHES_TOLD; i++)
+        len += snprintf(message + len, sizeof message - (size_t)len, "%s %s", i > 0 ? "," : ":",
+                        ids[i]);
+    if (count > MATCHES_TOLD)
+        snprintf(message + len, sizeof message - (size_t)len, " and others");
+    refuse(job, -EMLINK, message);
 }
 
 /* Its state does not take the verb. */
@@ -637,7 +653,9 @@ static void do_job(struct verb_job *job)
         }
         r = find(job); /* again: the verb before has come true by now */
     }
-    if (r < 0)
+    if (r == -EMLINK)
+        refuse_ambiguous(job);
+    else if (r < 0)
         refuse_error(job, r);
     else if (job->kind == VERB_FIND)
         answer(job);

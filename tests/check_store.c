@@ -1123,6 +1123,17 @@ START_TEST(finds_by_prefix)
         ck_assert_msg(result == cases[i].result, "%s: %d", cases[i].prefix, result);
         ck_assert_int_eq(row, cases[i].row);
     }
+    char ids[2][API_ID_LENGTH + 1];
+    size_t count;
+    ck_assert_int_eq(store_find_ids(store, STORE_EVERYBODY, "ABCd", 2, ids, &count), 0);
+    ck_assert_uint_eq(count, 2);
+    ck_assert_str_eq(ids[0], a.id);
+    ck_assert_str_eq(ids[1], b.id);
+    ck_assert_int_eq(store_find_ids(store, STORE_EVERYBODY, "abcd", 1, ids, &count), 0);
+    ck_assert_uint_eq(count, 1);
+    ck_assert_int_eq(store_find_ids(store, BOB, "abcd", 2, ids, &count), 0);
+    ck_assert_uint_eq(count, 0);
+    ck_assert_int_eq(store_find_ids(store, BOB, "abc", 2, ids, &count), -EINVAL);
     _cleanup_(task_release) struct task twice = make_task(ALICE, "/d", "z");
     memcpy(twice.id, a.id, sizeof(a.id));
     ck_assert_int_eq(add_now(&twice), -EEXIST);

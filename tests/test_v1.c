@@ -92,6 +92,11 @@ START_TEST(lists_are_filtered_and_paged)
     v1_wait(&service, b, "FAILED", SOON);
     const char *c = add_named(origin, "/gate/g?size=1000", "c", NULL);
     v1_wait(&service, c, "DOWNLOADING", SOON);
+    int64_t end = harness_now() + SOON;
+    while (!v1_get(&service, c, "http_status")) /* known as soon as it has come */
+        ck_assert_int_lt(harness_now(), end);
+    expect(c, "http_status", "200");
+    expect(c, "status", "DOWNLOADING");
     const char *d = add_named(other, "/bytes/100/d?token=secret", "d", NULL);
     const char *e = add_named(other, "/bytes/100/e", "e", "\"priority\": 5");
     add_named(origin, "/bytes/100/f", "f", "\"paused\": true");
@@ -190,6 +195,33 @@ START_TEST(many_are_added_or_none)
     add_many(url_list(54, "http://h/many"), 201);
     add_many("{\"url\": \"http://h/x\"}", 429);
     ck_assert_int_eq(read_count(&service, "ENQUEUED"), 60);
+}
+END_TEST
+
+/* Of 2,000 ids some begin with the same four characters. */
+START_TEST(what_a_prefix_may_mean_is_told)
+{
+    service_start(&service, NULL);
+    struct buf json;
+    buf_init(&json, 1 << 20);
+    for (int i = 0; i < 2000; i++)
+        buf_printf(&json, "%s{\"url\": \"%s\", \"paused\": true}", i ? ", " : "{\"tasks\": [",
+                   origin_url(origin, "/bytes/1/x"));
+    buf_add_string(&json, "]}");
+    char *ids = strdup(members(call_v1("POST", "/v1/tasks", json.data, 201), "id"));
+    buf_release(&json);
+    const char *one = NULL, *twin = NULL;
+    for (const char *next = ids; !twin; next = strchr(one, ' ') + 1) {
+        one = next;
+        ck_assert_msg(strchr(one, ' '), "no two ids begin alike");
+        char beginning[] = " 0123";
+        memcpy(beginning + 1, one, 4);
+        twin = strstr(one, beginning);
+    }
+    const char *body = call_v1("GET", textf("/v1/tasks/%.4s", one), NULL, 409);
+    ck_assert_ptr_nonnull(strstr(body, textf("%.36s", one)));
+    ck_assert_ptr_nonnull(strstr(body, textf("%.36s", twin + 1)));
+    free(ids);
 }
 END_TEST
 
@@ -478,6 +510,7 @@ int main(void)
     tcase_set_timeout(tcase, 120);
     tcase_add_test(tcase, lists_are_filtered_and_paged);
     tcase_add_test(tcase, many_are_added_or_none);
+    tcase_add_test(tcase, what_a_prefix_may_mean_is_told);
     tcase_add_test(tcase, many_skip_what_is_there);
     tcase_add_test(tcase, many_survive_a_kill);
     tcase_add_test(tcase, what_waits_is_changed);

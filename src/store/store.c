@@ -648,6 +648,18 @@ int store_find(struct store *store, uid_t uid, const char *prefix, struct task *
     return result;
 }
 
+int store_find_ids(struct store *store, uid_t uid, const char *prefix, size_t max,
+                   char (*ret_ids)[API_ID_LENGTH + 1], size_t *ret_count)
+{
+    char normalised[API_ID_LENGTH + 1];
+    if (!normalise_prefix(prefix, normalised))
+        return -EINVAL;
+    pthread_mutex_lock(&store->reader_lock);
+    int result = database_find_ids(store->reader, uid, normalised, max, ret_ids, ret_count);
+    pthread_mutex_unlock(&store->reader_lock);
+    return result;
+}
+
 int store_dest_taken(struct store *store, const char *directory, const char *name)
 {
     pthread_mutex_lock(&store->reader_lock);

@@ -105,6 +105,9 @@ int store_fetch(struct store *store, int64_t row, struct task *ret_task);
 /* By id or a prefix of it (of at least API_ID_PREFIX_MIN characters, case of letters ignored), among
  * the tasks of `uid` or of everybody. 0; -ENOENT; -EMLINK when several match. */
 int store_find(struct store *store, uid_t uid, const char *prefix, struct task *ret_task);
+/* The ids of those that begin like this, at most `max`, in their order. -EINVAL: no prefix. */
+int store_find_ids(struct store *store, uid_t uid, const char *prefix, size_t max,
+                   char (*ret_ids)[API_ID_LENGTH + 1], size_t *ret_count);
 /* 1 when an unfinished task, admitted, has this dest; 0; or a negative errno. */
 int store_dest_taken(struct store *store, const char *directory, const char *name);
 /* The same for many names. 0 or a negative errno. */

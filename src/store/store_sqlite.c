@@ -246,6 +246,7 @@ enum statement {
     FETCH,
     FETCH_SECRETS,
     FIND,
+    FIND_IDS,
     DEST_TAKEN,
     FIND_DEST,
     LIST_UNFINISHED,
@@ -311,6 +312,8 @@ static const char *const statement_texts[STATEMENTS] = {
     /* 'g' comes after every character of an id */
     [FIND] = "SELECT " TASK_COLUMNS " FROM tasks WHERE id >= ?1 AND id < ?1 || 'g'"
              " AND (?2 < 0 OR uid = ?2) LIMIT 2",
+    [FIND_IDS] = "SELECT id FROM tasks WHERE id >= ?1 AND id < ?1 || 'g'"
+                 " AND (?2 < 0 OR uid = ?2) ORDER BY id LIMIT ?3",
     [DEST_TAKEN] = "SELECT 1" FROM_DEST,
     [FIND_DEST] = "SELECT " TASK_COLUMNS FROM_DEST,
     [LIST_STRAYS] = "SELECT " LISTED " FROM tasks INDEXED BY tasks_strays WHERE row > ?1 AND " STRAY
@@ -1201,6 +1204,24 @@ int database_find(struct database *database, uid_t uid, const char *prefix, stru
     bind_text(statement, 1, prefix);
     bind_scope(statement, 2, uid);
     return read_only_task(database, statement, ret_task);
+}
+
+int database_find_ids(struct database *database, uid_t uid, const char *prefix, size_t max,
+                      char (*ret_ids)[API_ID_LENGTH + 1], size_t *ret_count)
+{
+    sqlite3_stmt *statement = database->statements[FIND_IDS];
+    bind_text(statement, 1, prefix);
+    bind_scope(statement, 2, uid);
+    bind_int(statement, 3, (int64_t)max);
+    size_t count = 0;
+    int result;
+    while ((result = step(database, statement)) > 0 && count < max) {
+        const char *id = (const char *)sqlite3_column_text(statement, 0);
+        snprintf(ret_ids[count++], API_ID_LENGTH + 1, "%s", id ? id : "");
+    }
+    if (result == 0)
+        *ret_count = count;
+    return finish(statement, result);
 }
 
 int database_dest_taken(struct database *database, const char *directory, const char *name)

@@ -62,6 +62,9 @@ int database_end_pause(struct database *database, uid_t uid);
 int database_fetch(struct database *database, int64_t row, struct task *ret_task);
 /* `prefix` in lower case. -ENOENT; -EMLINK. */
 int database_find(struct database *database, uid_t uid, const char *prefix, struct task *ret_task);
+/* As store_find_ids, `prefix` in lower case. */
+int database_find_ids(struct database *database, uid_t uid, const char *prefix, size_t max,
+                      char (*ret_ids)[API_ID_LENGTH + 1], size_t *ret_count);
 /* 1, 0 or an error. */
 int database_dest_taken(struct database *database, const char *directory, const char *name);
 /* In one look: 0 or an error. */
