@@ -357,12 +357,11 @@ static void remove_part(struct attempt *attempt)
 {
     struct task *task = &attempt->task;
     task->drop_part = task->has_part; /* unless it can be just now */
+    task->written = task->durable = 0; /* be it there or not, nothing in it counts any more */
     if (!task->has_part || !attempt->part || !attempt->tools->channel)
         return;
-    if (files_unlink(attempt->tools->channel, task->directory, attempt->part, FILER_TIMEOUT) == 0) {
+    if (files_unlink(attempt->tools->channel, task->directory, attempt->part, FILER_TIMEOUT) == 0)
         task->has_part = task->drop_part = false;
-        task->written = task->durable = 0;
-    }
 }
 
 /* If it could not be just now. */

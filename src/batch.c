@@ -510,7 +510,7 @@ static int settle_names(struct batch *batch, struct files_channel **channel)
     _cleanup_free_ struct batch_entry **open = calloc(batch->count, sizeof *open);
     size_t count = 0;
     int r = open ? list_open(batch, open, &count) : -ENOMEM;
-    while (r == 0 && count > 0 && !is_late(batch))
+    while (r == 0 && count > 0 && *channel && !is_late(batch)) /* one place may have cost it */
         r = settle_round(batch, open, &count, *channel);
     if (r == -ETIMEDOUT)
         admission_hold_user(batch->engine, batch->tasks[0].uid, channel);

@@ -53,7 +53,7 @@ struct manager {
     struct lists *lists;
     struct many *many;
     struct overviews *overviews;
-    struct timer *timer;
+    struct timer *_Atomic timer; /* NULL until the last run was taken up */
     _Atomic int64_t prune_at; /* boot time */
     struct knobs *knobs;
 };
@@ -498,7 +498,10 @@ static int recover(void *data, const struct store_listed *listed)
         return queue_book(engine->queue, task.uid, 1, SIZE_MAX);
     }
     int r = 0;
-    bool begun = may_have_begun(recovery, task.uid, task.priority) || task.state == TASK_DOWNLOADING;
+    /* What waits for its start is recorded when it begins, and stands before nobody. */
+    bool waits = task.wait == TASK_WAIT_START || task.wait == TASK_WAIT_AFTER;
+    bool begun = task.state == TASK_DOWNLOADING ||
+                 (!waits && may_have_begun(recovery, task.uid, task.priority));
     if (begun || task.host == 0)
         r = recover_in_hand(recovery, &task, begun);
     if (r < 0)
@@ -682,7 +685,9 @@ static int create_parts(struct manager *manager, const struct settings *settings
 static void kick_timer(void *data)
 {
     struct manager *manager = data;
-    timer_kick(manager->timer);
+    struct timer *timer = atomic_load(&manager->timer);
+    if (timer) /* lanes are at work before there is one */
+        timer_kick(timer);
 }
 
 static void run_attempt(void *data, struct worker_tools *tools, const struct queue_task *task)
@@ -752,8 +757,13 @@ int manager_create(const struct settings *settings, const char *boot_id, struct 
         r = create_rooms(manager);
     if (r == 0)
         r = recover_all(manager);
+    struct timer *timer = NULL;
     if (r == 0) /* after the pauses: it has to know of them */
-        r = timer_start(on_time, manager, &manager->timer);
+        r = timer_start(on_time, manager, &timer);
+    if (r == 0) {
+        atomic_store(&manager->timer, timer);
+        timer_kick(timer); /* who came before could not */
+    }
     if (r < 0) {
         manager_stop(manager);
         manager_destroy(manager);
@@ -823,8 +833,9 @@ int manager_stop(struct manager *manager)
         store_sync(engine->store);
         return r;
     }
-    store_close(TAKE_PTR(engine->store));
-    timer_stop(TAKE_PTR(manager->timer));
+    store_close(engine->store); /* its callbacks may still read it */
+    engine->store = NULL;
+    timer_stop(atomic_exchange(&manager->timer, NULL));
     return 0;
 }
 

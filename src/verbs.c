@@ -129,9 +129,10 @@ static const char *error_sentence(int error)
     }
 }
 
+/* That the store is busy is not that the task is. */
 static void refuse_error(struct verb_job *job, int error)
 {
-    refuse(job, error, error_sentence(error));
+    refuse(job, error == -EBUSY ? -EIO : error, error_sentence(error));
 }
 
 /* Which ones are meant, as far as that helps. */
@@ -414,6 +415,16 @@ static void tell_limits(struct verb_job *job, bool on_lane)
         answer(job);
 }
 
+/* What could not be stored has not happened: it waits as the store has it, else the next start and this
+ * one would tell different things. */
+static void put_back_unchanged(struct verb_job *job)
+{
+    struct engine *engine = job->verbs->engine;
+    _cleanup_(task_release) struct task before = {0};
+    bool known = store_fetch(engine->store, job->task.row, &before) == 0;
+    engine_enqueue(engine, known ? &before : &job->task, true);
+}
+
 /* A store_done. */
 static void on_altered(void *data, int result)
 {
@@ -423,12 +434,14 @@ static void on_altered(void *data, int result)
     if (result == 0 && (job->change->moved || task_state_ended(job->task.state) ||
                         job->task.state == TASK_PAUSED))
         engine_tell(engine, &job->task);
-    if (job->change->moved)
-        engine_enqueue(engine, &job->task, result < 0 || job->kind == VERB_FIRST);
     if (result < 0) {
+        if (job->change->moved)
+            put_back_unchanged(job);
         refuse_error(job, result);
         return;
     }
+    if (job->change->moved)
+        engine_enqueue(engine, &job->task, job->kind == VERB_FIRST);
     log_info("task=%s user=%s changed", job->task.id, job->task.user);
     job->change->stored = true;
     tell_limits(job, false);

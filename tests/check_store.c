@@ -1848,6 +1848,26 @@ START_TEST(survives_kill)
 }
 END_TEST
 
+START_TEST(a_refused_update_loses_no_lazy_one)
+{
+    struct task a = make_task(ALICE, "/d", "a"), b = make_task(ALICE, "/d", "b");
+    ck_assert_int_eq(add_now(&a), 0);
+    ck_assert_int_eq(add_now(&b), 0);
+    b.bytes_done = 123;
+    ck_assert_int_eq(store_update_lazily(store, &b), 0);
+    struct task moved;
+    ck_assert_int_eq(task_copy(&b, &moved), 0);
+    set_text(&moved.name, "a");
+    struct waiter waiter = WAITER(1);
+    ck_assert_int_eq(store_update(store, &moved, on_done, &waiter), 0);
+    ck_assert_int_eq(wait_for(&waiter), -EEXIST);
+    assert_stored(&b);
+    task_release(&moved);
+    task_release(&b);
+    task_release(&a);
+}
+END_TEST
+
 /* --- against a model --- */
 
 enum {
@@ -2345,6 +2365,7 @@ static Suite *suite(void)
     tcase_add_test(opened, closing_finishes_what_callbacks_queue);
     tcase_add_test(opened, only_one_thread_gets_a_dest);
     tcase_add_test(opened, commits_in_groups);
+    tcase_add_test(opened, a_refused_update_loses_no_lazy_one);
     tcase_add_test(opened, does_what_the_model_does);
     suite_add_tcase(store_suite, opened);
 

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "harness.h"
@@ -196,6 +197,36 @@ START_TEST(bytes_of_two_are_not_the_seconds_fault)
 }
 END_TEST
 
+/* The part file cannot be removed: what is in it is given up all the same. */
+START_TEST(bytes_that_cannot_be_removed_are_given_up)
+{
+    const char *one = textf("/f?size=%d&do=reset&at=%d&times=1&then=reset-early", SIZE, HALF);
+    const char *two = textf("/f?size=%d", SIZE);
+    const char *more = textf("%s, %s, \"retries\": 1, \"name\": \"f\"",
+                             mirrors(at(second, two), NULL), checksum_of(two, 0));
+    service_stop(&service);
+    service_start(&service, "--retry-wait", "10s", NULL);
+    const char *id = v1_add(&service, at(first, one), NULL, more);
+    v1_wait_reason(&service, id, "retry", SOON);
+    v1_verb(&service, id, "hold", 200);
+    const char *dest = v1_get(&service, id, "dest"), *directory = v1_get(&service, id, "directory");
+    int fd = open(textf("%s.%.8s.part", dest, id), O_WRONLY | O_CLOEXEC);
+    ck_assert_int_ge(fd, 0);
+    ck_assert_int_eq(pwrite(fd, "bad", 3, 10), 3);
+    close(fd);
+    service_stop(&service);
+    service_start(&service, "--retry-wait", "50ms", NULL);
+    ck_assert_int_eq(chmod(directory, 0555), 0);
+    v1_verb(&service, id, "release", 200);
+    usleep(3000000);
+    struct hostile_count count = count_of(second, two);
+    ck_assert_int_eq(chmod(directory, 0755), 0);
+    ck_assert_uint_le(count.requests, 2);
+    v1_wait(&service, id, "FAILED", SOON);
+    expect(id, "error.code", "permission"); /* to give it its name */
+}
+END_TEST
+
 /* --- for whom --- */
 
 /* Takes requests on a port of its own, and answers 404. */
@@ -284,6 +315,7 @@ int main(void)
     tcase_add_test(tcase, it_fails_when_all_did);
     tcase_add_loop_test(tcase, bytes_are_kept_if_they_can_be, 0, sizeof halves / sizeof *halves);
     tcase_add_test(tcase, bytes_of_two_are_not_the_seconds_fault);
+    tcase_add_test(tcase, bytes_that_cannot_be_removed_are_given_up);
     tcase_add_test(tcase, secrets_stay_with_the_first_server);
     tcase_add_test(tcase, patience_is_the_mirrors);
     suite_add_tcase(suite, tcase);

@@ -30,6 +30,8 @@ struct op {
     int result;
     int refusal; /* what `done` gets although the commit went well */
 
+    struct op *overtaken; /* update: the lazy one before it, which stands if this one is refused */
+
     struct task task; /* add, update */
     int64_t *ret_row; /* add */
     struct task **tasks; /* add_many; `count` of them, the caller's */
@@ -79,6 +81,8 @@ struct store {
 
 static void op_destroy(struct op *op)
 {
+    if (op->overtaken)
+        op_destroy(op->overtaken);
     task_release(&op->task);
     free(op->rows);
     free(op->tasks);
@@ -348,6 +352,8 @@ static void queue_update(struct store *store, struct op *op, bool lazy)
     } else {
         append_locked(store, op);
     }
+    if (!lazy)
+        op->overtaken = TAKE_PTR(overtaken);
     if (lazy && first)
         store->lazy_deadline = deadline;
     if (!lazy || first) /* the first lazy one sets the writer's clock going */
@@ -419,7 +425,11 @@ int store_add_many(struct store *store, struct task *const *tasks, size_t count,
 
 static int run_update(struct database *database, struct op *op)
 {
-    return database_update(database, &op->task);
+    int result = database_update(database, &op->task);
+    if (result != -EEXIST || !op->overtaken)
+        return result;
+    int before = database_update(database, &op->overtaken->task);
+    return before < 0 && !failed_alone(before) ? before : result;
 }
 
 int store_update(struct store *store, const struct task *task, store_done done, void *data)
