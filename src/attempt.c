@@ -281,10 +281,12 @@ static bool has_to_yield(struct attempt *attempt)
     measure(attempt, now);
     if (attempt->task.written == attempt->task.bytes_total) /* it is being checked */
         return false;
+    int64_t own = active_rate_limit(attempt->entry);
+    int64_t share = ratelimit_get(&attempt->engine->limit) / queue_slots(attempt->engine->queue);
     const struct yielding yielding = {
         .ran = now - attempt->started_at,
         .rate = attempt->rate,
-        .share = ratelimit_get(&attempt->engine->limit) / queue_slots(attempt->engine->queue),
+        .share = own > 0 && (share == 0 || own < share) ? own : share,
         .lost = costs_of_a_break(attempt),
         .before = attempt->given_back,
     };

@@ -226,10 +226,14 @@ static void do_job(struct decisions *decisions, struct dependants_job *job)
 /* What could not be stored or read is tried again, all at once. */
 static void come_again(struct dependants *dependants)
 {
-    struct dependants_job *job =
-        atomic_exchange(&dependants->looks_at_all, true) ? NULL : calloc(1, sizeof *job);
-    if (!job)
+    if (atomic_exchange(&dependants->looks_at_all, true))
         return;
+    struct dependants_job *job = calloc(1, sizeof *job);
+    if (!job) {
+        atomic_store(&dependants->looks_at_all, false);
+        log_error("tasks that wait for others may wait too long: %s", strerror(ENOMEM));
+        return;
+    }
     job->kind = LOOK_AT_ALL;
     lanes_defer(dependants->lanes, LANE, &job->job, TRY_AGAIN);
 }

@@ -4,14 +4,17 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "common/cleanup.h"
 #include "common/log.h"
+#include "common/units.h"
 #include "filter.h"
 #include "lanes.h"
 
 #define IDLE    10000 /* ms until the thread of one who asks no more is ended */
 #define AT_ONCE 250   /* tasks */
+#define PATIENCE 8000 /* ms for those: more than one file operation may take that somebody waits for */
 
 #define STATE(name) (1U << TASK_##name)
 
@@ -52,6 +55,7 @@ struct round {
     pthread_mutex_t lock;
     pthread_cond_t answered;
     /* protected by lock */
+    bool left; /* nobody waits any more: the last answer to come frees it */
     size_t outstanding;
     size_t count;
     int error; /* but for tasks that do not take the verb, or are gone */
@@ -66,6 +70,17 @@ static void round_free(struct round *round)
     free(round);
 }
 
+/* What is outstanding still has to find it. */
+static void leave(struct round *round)
+{
+    pthread_mutex_lock(&round->lock);
+    round->left = true;
+    bool last = round->outstanding == 0;
+    pthread_mutex_unlock(&round->lock);
+    if (last)
+        round_free(round);
+}
+
 static void answer(struct round *round, int error)
 {
     struct manager_reply reply = {.error = error, .count = round->count};
@@ -75,13 +90,16 @@ static void answer(struct round *round, int error)
         reply.message = "the service is out of memory, and has done a part; try again later";
     else if (error == -ENOSPC)
         reply.message = "the service's disk is full; a part was done; make room there first";
+    else if (error == -ETIMEDOUT)
+        reply.message = "a file system does not answer, and a part was done; what was asked of tasks "
+                        "there is done once it does; ask again for the rest";
     else if (error < 0)
         reply.message =
             "the service could not use its store, and has done a part; its log says why";
     if (error < 0 && error != -ESHUTDOWN)
         log_error("a verb for many tasks has done a part: %s", strerror(-error));
     round->done(round->data, &reply);
-    round_free(round);
+    leave(round);
 }
 
 /* A manager_done of one task. */
@@ -94,9 +112,13 @@ static void on_one(void *data, const struct manager_reply *reply)
     round->count += reply->error == 0;
     if (reply->error < 0 && !skipped && round->error == 0)
         round->error = reply->error;
-    if (--round->outstanding == 0)
+    bool last = --round->outstanding == 0;
+    bool left = round->left;
+    if (last)
         pthread_cond_signal(&round->answered);
     pthread_mutex_unlock(&round->lock);
+    if (last && left)
+        round_free(round);
 }
 
 static void ask(struct round *round, const char *id)
@@ -107,13 +129,16 @@ static void ask(struct round *round, const char *id)
     verbs_ask(round->many->verbs, round->kind->verb, round->scope, id, on_one, round);
 }
 
-/* Until all that were asked have answered; the first failure. */
+/* Until all that were asked have answered; the first failure. -ETIMEDOUT: one user's file system holds
+ * up the others no longer. */
 static int wait_for_answers(struct round *round)
 {
+    struct timespec deadline = units_monotonic_in(PATIENCE);
+    int r = 0;
     pthread_mutex_lock(&round->lock);
-    while (round->outstanding > 0)
-        pthread_cond_wait(&round->answered, &round->lock);
-    int error = round->error;
+    while (round->outstanding > 0 && r == 0)
+        r = pthread_cond_timedwait(&round->answered, &round->lock, &deadline);
+    int error = round->outstanding > 0 ? -ETIMEDOUT : round->error;
     pthread_mutex_unlock(&round->lock);
     return error;
 }
@@ -209,7 +234,11 @@ void many_do(struct many *many, enum manager_verb verb, const struct manager_fil
     round->done = done;
     round->data = data;
     pthread_mutex_init(&round->lock, NULL);
-    pthread_cond_init(&round->answered, NULL);
+    pthread_condattr_t attributes;
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&round->answered, &attributes);
+    pthread_condattr_destroy(&attributes);
     int r = choose(round, filter, ids, id_count);
     if (r == 0)
         r = lanes_put(many->lanes, filter->reader, &round->job);

@@ -989,6 +989,24 @@ static void on_told(void *data, int result)
     on_done(&((struct told *)data)->waiter, result);
 }
 
+START_TEST(what_another_waits_for_is_not_pruned)
+{
+    struct task other, dependant = make_task(ALICE, "/d", "b");
+    add_ended(&other, "a", TASK_FINISHED, 10);
+    dependant.state = TASK_PAUSED;
+    set_text(&dependant.after, other.id);
+    ck_assert_int_eq(add_now(&dependant), 0);
+    ck_assert_int_eq(prune_now(INT64_MAX, 0, 1000), 0);
+    ck_assert(is_there(other.row));
+    set_text(&dependant.after, NULL);
+    ck_assert_int_eq(update_now(&dependant), 0);
+    ck_assert_int_eq(prune_now(INT64_MAX, 0, 1000), 0);
+    ck_assert(!is_there(other.row));
+    task_release(&other);
+    task_release(&dependant);
+}
+END_TEST
+
 static struct told prune_telling(int64_t before, uint64_t keep, unsigned max)
 {
     struct told told = {.waiter = WAITER(1)};
@@ -2352,6 +2370,7 @@ static Suite *suite(void)
     tcase_add_test(opened, clears_what_is_enqueued);
     tcase_add_test(opened, forgets_what_has_ended);
     tcase_add_test(opened, prunes_by_age_and_number);
+    tcase_add_test(opened, what_another_waits_for_is_not_pruned);
     tcase_add_test(opened, pruning_tells_of_parts);
     tcase_add_test(opened, pruning_tells_of_each_part_in_turn);
     tcase_add_test(opened, finds_by_prefix);

@@ -112,6 +112,17 @@ static bool waits_for_storage(void *data)
     return reason && strcmp(reason, "storage") == 0;
 }
 
+static bool has_bytes(void *data)
+{
+    const char *bytes = member(&alice, data, "bytes_done");
+    return bytes && strtoll(bytes, NULL, 10) > 0;
+}
+
+static bool is_gone(void *data)
+{
+    return v1(&alice, "GET", textf("/v1/tasks/%s", (const char *)data), NULL, NULL) == 404;
+}
+
 /* In a process of this user, with their groups; false ends the test. */
 static bool succeeds_as(const struct identity *who, bool (*act)(const char *path), const char *path)
 {
@@ -640,6 +651,36 @@ START_TEST(a_stopped_filer_is_told_and_waited_for)
 }
 END_TEST
 
+/* What is asked of many is done for those whose file systems answer. */
+START_TEST(a_stopped_filer_does_not_hold_up_what_is_asked_of_many)
+{
+    _cleanup_view_ struct task_view running = {0}, hers = {0}, his = {0};
+    pid_t filers[8];
+    add(&alice, "/status/404/hers", NULL, &hers);
+    wait_state(&service, &alice, hers.id, "FAILED", SOON);
+    add(&alice, "/gate/many?size=1000", NULL, &running);
+    wait_state(&service, &alice, running.id, "DOWNLOADING", SOON);
+    wait_until(has_bytes, running.id, SOON, "its first bytes are there");
+    ck_assert_uint_eq(service_filers(&service, ALICE_UID, filers, 8), 1);
+    ck_assert_int_eq(kill(filers[0], SIGSTOP), 0);
+    origin_open_gate(origin, "many");
+    wait_state(&service, &alice, running.id, "FINISHING", SOON);
+    add(&bob, "/status/404/his", NULL, &his);
+    wait_state(&service, &bob, his.id, "FAILED", SOON);
+
+    int64_t begin = harness_now();
+    ck_assert_int_eq(v1(&root, "POST", "/v1/tasks/forget",
+                        "{\"status\": \"FAILED\", \"scope\": \"all\"}", NULL),
+                     503);
+    ck_assert_int_lt(harness_now() - begin, 15000);
+    ck_assert_int_eq(v1(&bob, "GET", textf("/v1/tasks/%s", his.id), NULL, NULL), 404);
+    ck_assert_int_eq(v1(&alice, "GET", textf("/v1/tasks/%s", hers.id), NULL, NULL), 200);
+    ck_assert_int_eq(kill(filers[0], SIGCONT), 0);
+    wait_state(&service, &alice, running.id, "FINISHED", SOON);
+    wait_until(is_gone, hers.id, SOON, "hers is forgotten");
+}
+END_TEST
+
 /* --- what a reload changes --- */
 
 START_TEST(a_reload_decides_who_is_served)
@@ -812,6 +853,7 @@ int main(void)
     tcase_add_test(tcase, links_swapped_while_tasks_finish);
     tcase_add_test(tcase, filers_killed_again_and_again);
     tcase_add_test(tcase, a_stopped_filer_is_told_and_waited_for);
+    tcase_add_test(tcase, a_stopped_filer_does_not_hold_up_what_is_asked_of_many);
     tcase_add_test(tcase, a_reload_decides_who_is_served);
     tcase_add_test(tcase, a_bad_reload_changes_nothing);
     tcase_add_test(tcase, the_monitor_knows_whom_it_serves);

@@ -75,7 +75,8 @@ int store_clear(struct store *store, const int64_t *rows, size_t count, int64_t 
  * ended. */
 int store_forget(struct store *store, int64_t row, store_done done, void *data);
 /* Removes ended tasks that ended before `before` (ms since the epoch), and those beyond the newest
- * `keep` ended ones (UINT64_MAX: all), at most `max` of them, the oldest first. Those that may have
+ * `keep` ended ones (UINT64_MAX: all), at most `max` of them, the oldest first; not what an unfinished
+ * one waits for (after). Those that may have
  * left a part file stay, and `part` is told of them (a thousand each time, in turn): to be forgotten
  * once it is gone. What it costs does not grow with what stays for good. */
 int store_prune(struct store *store, int64_t before, uint64_t keep, unsigned max, store_part part,

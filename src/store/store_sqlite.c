@@ -303,6 +303,9 @@ static const char *const statement_texts[STATEMENTS] = {
                    " ORDER BY ended_at, row LIMIT 1 OFFSET ?1",
     [PRUNE] = "DELETE FROM tasks WHERE row IN (SELECT row FROM tasks INDEXED BY tasks_ended"
               " WHERE " ENDED " AND NOT has_part AND (ended_at, row) < (?1, ?2)"
+              /* what another one waits for, and has not heard of yet, stays */
+              " AND NOT EXISTS (SELECT 1 FROM tasks AS dependant INDEXED BY tasks_after"
+              " WHERE after_id = tasks.id AND " UNFINISHED ")"
               " ORDER BY ended_at, row LIMIT ?3)",
     [LIST_LEFT_OVER] = "SELECT row FROM tasks INDEXED BY tasks_left_over WHERE " LEFT_OVER
                        " AND row > ?3 AND (ended_at, row) < (?1, ?2) ORDER BY row LIMIT ?4",
