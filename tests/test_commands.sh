@@ -177,7 +177,13 @@ check "list --json" 0 '{"id":"*"name":"good2"*}' ''
 
 printf '127.0.0.1\tFALSE\t/\tFALSE\t0\tsession\tsecret\n#HttpOnly_127.0.0.1\tFALSE\t/bytes\tFALSE\t0\ta\tb\n' >"$T/jar"
 a add "$O/bytes/10/cookie" --load-cookies "$T/jar" --wait -q
-check "cookies go along" 0 '' ''
+check "a download with cookies" 0 '' ''
+a add "$O/bytes/10/cookie" --load-cookies "$T/jar" --in 1h -q # its secrets stay until it is FINISHED
+if cat "$T/state"/autodl.db* | grep -qa 'Cookie: a=b; session=secret'; then
+    ok "cookies go along"
+else
+    not_ok "cookies go along"
+fi
 
 # --- help ---
 

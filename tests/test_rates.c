@@ -29,11 +29,28 @@ static void tear_down(void)
     origin_stop(origin);
 }
 
+static unsigned reloads(void)
+{
+    unsigned count = 0;
+    char *log = file_read(service.log);
+    for (const char *c = log; (c = strstr(c, "reloaded")); c++)
+        count++;
+    free(log);
+    return count;
+}
+
+static bool has_reloaded(void *data)
+{
+    const unsigned *before = data;
+    return reloads() > *before;
+}
+
 static void reload(const char *settings)
 {
+    unsigned before = reloads();
     file_write(service.config, settings);
     ck_assert_int_eq(kill(service.monitor, SIGHUP), 0);
-    service_wait_log(&service, "reloaded", SOON);
+    wait_until(has_reloaded, &before, SOON, "the settings are read again");
 }
 
 static const char *add(unsigned size)
