@@ -379,6 +379,30 @@ static enum api_exit add_v1(const struct command_call *call, int urls, const cha
 
 /* --- add --- */
 
+/* What is meant for one server (and may be out of ~/.netrc, for that) does not go to another. */
+static bool is_same_server(const char *one, const char *other)
+{
+    struct url_parts a = url_split(one), b = url_split(other);
+    size_t a_len = (size_t)(a.path - a.host), b_len = (size_t)(b.path - b.host); /* ports too */
+
+    return a.scheme_len == b.scheme_len && strncasecmp(a.scheme, b.scheme, a.scheme_len) == 0 &&
+           a_len == b_len && strncasecmp(a.host, b.host, a_len) == 0;
+}
+
+static enum api_exit check_origin(const struct command_call *call, int urls)
+{
+    if (!given_value(&call->given, "origin-user"))
+        return API_EXIT_DONE;
+    if (given_value(&call->given, "input-file"))
+        return output_fail(API_EXIT_USAGE, "--origin-user is for one server; in a list write "
+                                           "http-user= and http-passwd= under each URL");
+    for (int i = 1; i < urls; i++)
+        if (!is_same_server(call->argv[0], call->argv[i]))
+            return output_fail(API_EXIT_USAGE, "--origin-user is for one server; \"%s\" is at another",
+                               call->argv[i]);
+    return API_EXIT_DONE;
+}
+
 /* How many of the arguments are URLs; the last one may be PATH. */
 static enum api_exit count_urls(const struct command_call *call, int *ret_urls)
 {
@@ -405,7 +429,7 @@ static enum api_exit count_urls(const struct command_call *call, int *ret_urls)
             return status;
     }
     *ret_urls = urls;
-    return API_EXIT_DONE;
+    return check_origin(call, urls);
 }
 
 enum api_exit cmd_add(const struct command_call *call)

@@ -25,6 +25,10 @@ static const char *get_text(struct json_object *object, const char *key)
     return json_object_get_string(value);
 }
 
+/* As far as JSON's numbers are the same everywhere (RFC 8259, section 6): whatever a service says,
+ * they can be multiplied by a hundred or a thousand. */
+#define NUMBER_MAX (INT64_C(1) << 53)
+
 static int64_t get_number(struct json_object *object, const char *key)
 {
     struct json_object *value;
@@ -32,7 +36,18 @@ static int64_t get_number(struct json_object *object, const char *key)
     if (!json_object_object_get_ex(object, key, &value) ||
         !json_object_is_type(value, json_type_int))
         return -1;
-    return json_object_get_int64(value);
+    int64_t number = json_object_get_int64(value);
+    return number > NUMBER_MAX ? NUMBER_MAX : number < -NUMBER_MAX ? -NUMBER_MAX : number;
+}
+
+/* Seconds. */
+static double get_duration(struct json_object *object)
+{
+    struct json_object *value = NULL;
+
+    json_object_object_get_ex(object, "duration", &value);
+    double duration = json_object_get_double(value);
+    return duration >= 0 && duration < (double)NUMBER_MAX / 1000 ? duration : 0; /* nor NaN */
 }
 
 static int64_t get_time(struct json_object *object, const char *key)
@@ -45,14 +60,13 @@ static int64_t get_time(struct json_object *object, const char *key)
 
 bool view_read(struct json_object *object, struct view *ret_view)
 {
-    struct json_object *waiting = NULL, *error = NULL, *duration = NULL;
+    struct json_object *waiting = NULL, *error = NULL;
     const char *id = get_text(object, "id"), *status = get_text(object, "status");
 
     if (!id || !status)
         return false;
     json_object_object_get_ex(object, "waiting_for", &waiting);
     json_object_object_get_ex(object, "error", &error);
-    json_object_object_get_ex(object, "duration", &duration);
     *ret_view = (struct view){
         .id = id,
         .status = status,
@@ -81,7 +95,7 @@ bool view_read(struct json_object *object, struct view *ret_view)
         .started = get_time(object, "started_at"),
         .ended = get_time(object, "finished_at"),
         .not_before = get_time(object, "not_before"),
-        .duration = json_object_get_double(duration),
+        .duration = get_duration(object),
     };
     return true;
 }

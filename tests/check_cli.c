@@ -1,5 +1,6 @@
 /* Parts of the client that are pure: events in any pieces, widths, cookies, times, short ids. */
 #include <check.h>
+#include <json-c/json.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -12,6 +13,7 @@
 #include "../cli/sse.h"
 #include "../cli/view.h"
 #include "../cli/width.h"
+#include "common/cleanup.h"
 #include "common/units.h"
 #include "tap.h"
 
@@ -255,6 +257,26 @@ START_TEST(short_ids_are_no_durations)
 }
 END_TEST
 
+START_TEST(numbers_that_no_service_has)
+{
+    _cleanup_(buf_release) struct buf buf;
+    struct view view;
+    struct json_object *task = json_tokener_parse(
+        "{\"id\": \"5b0c9a1e-0000-4000-8000-000000000000\", \"status\": \"DOWNLOADING\","
+        " \"bytes_done\": 9223372036854775807, \"bytes_total\": 1, \"duration\": 1e300,"
+        " \"bytes_per_second\": -9223372036854775807, \"eta_seconds\": 9223372036854775807}");
+    ck_assert(view_read(task, &view));
+    ck_assert_int_eq(view.bytes_done, INT64_C(1) << 53);
+    ck_assert_int_eq(view.eta, INT64_C(1) << 53);
+    ck_assert_int_eq(view.rate, -(INT64_C(1) << 53));
+    ck_assert(view.duration == 0);
+    buf_init(&buf, 1000);
+    view_add_state(&buf, &view);
+    ck_assert_int_eq(buf.error, 0);
+    json_object_put(task);
+}
+END_TEST
+
 #define LOOP(test, table) tcase_add_loop_test(tcase, test, 0, sizeof(table) / sizeof(table[0]))
 
 int main(void)
@@ -271,6 +293,7 @@ int main(void)
     tcase_add_test(tcase, times_that_are_none);
     tcase_add_test(tcase, numbers_for_people);
     tcase_add_test(tcase, short_ids_are_no_durations);
+    tcase_add_test(tcase, numbers_that_no_service_has);
     suite_add_tcase(suite, tcase);
     return tap_main(suite);
 }

@@ -19,6 +19,13 @@ wrong() { # description, what is said, arguments...
 # --- wrong usage: 2, and nothing is sent ---
 
 wrong "list --limit" '--limit takes a number of tasks, not "x"' list --limit x
+printf '%s\n' "$O/a" >"$T/origin-list"
+wrong "add --origin-user -i" '--origin-user is for one server; in a list *' \
+    add --origin-user me -i "$T/origin-list"
+wrong "add --origin-user for two" '--origin-user is for one server; "http://localhost/b" is at another' \
+    add --origin-user me http://127.0.0.1/a http://localhost/b
+wrong "add --origin-user by two schemes" '--origin-user is for one server; *' \
+    add --origin-user me https://127.0.0.1/a http://127.0.0.1/b
 wrong "list --state" '--state takes waiting, *, not "lost"' list --state lost
 wrong "list --since" '--since takes a time such as 18:00, yesterday, *not "soon"' list --since soon
 wrong "list takes no arguments" 'usage: autodl list' list x

@@ -13,6 +13,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 
+#include "common/buf.h"
 #include "harness.h"
 #include "origin.h"
 #include "v1.h"
@@ -316,6 +317,70 @@ START_TEST(bodies_in_hand_are_bounded)
 }
 END_TEST
 
+/* --- more answers than are read --- */
+
+#define LISTS 45 /* of 8 MB: more than a user's share of what the service holds */
+
+static void add_with_long_urls(void)
+{
+    for (int batch = 0; batch < 10; batch++) {
+        struct buf json;
+        buf_init(&json, 1 << 20);
+        for (int i = 0; i < 100; i++)
+            buf_printf(&json, "%s{\"url\": \"http://127.0.0.1/%08000d\", \"paused\": true}",
+                       i ? ", " : "{\"tasks\": [", i);
+        buf_add_string(&json, "]}");
+        ck_assert_int_eq(json.error, 0);
+        ck_assert_int_eq(v1_call(&service, "POST", "/v1/tasks", json.data, NULL), 201);
+        buf_release(&json);
+    }
+}
+
+static int ask_for_a_list(void)
+{
+    static const char request[] = "GET /v1/tasks?limit=1000 HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    int fd = connect_by(false);
+    ck_assert_int_gt(send(fd, request, sizeof request - 1, MSG_NOSIGNAL), 0);
+    return fd;
+}
+
+/* By the first line; the rest is not read. */
+static bool a_list_is_answered(void *data)
+{
+    char line[sizeof "HTTP/1.1 200"] = "";
+    int fd = ask_for_a_list(), status = 0;
+    struct pollfd item = {.fd = fd, .events = POLLIN};
+    (void)data;
+    ck_assert_int_eq(poll(&item, 1, SOON), 1);
+    ck_assert_int_eq(recv(fd, line, sizeof line - 1, MSG_WAITALL), sizeof line - 1);
+    close(fd);
+    ck_assert_int_eq(sscanf(line, "HTTP/1.1 %d", &status), 1);
+    ck_assert_msg(status == 200 || status == 503, "%s", line);
+    return status == 200;
+}
+
+static bool a_list_is_refused(void *data)
+{
+    return !a_list_is_answered(data);
+}
+
+START_TEST(answers_that_nobody_reads_are_bounded)
+{
+    static int fds[LISTS];
+    service_start(&service, NULL);
+    add_with_long_urls();
+    ck_assert(a_list_is_answered(NULL));
+    for (unsigned i = 0; i < LISTS; i++)
+        fds[i] = ask_for_a_list();
+    wait_until(a_list_is_refused, NULL, SOON, "no more lists are held");
+    ck_assert_int_lt(service_memory(&service), 450 << 10);
+    good_request(true, "POST", "/pause?seconds=5"); /* with a small answer */
+    for (unsigned i = 0; i < LISTS; i++)
+        close(fds[i]);
+    wait_until(a_list_is_answered, NULL, SOON, "there is room again");
+}
+END_TEST
+
 /* --- more tasks than may wait --- */
 
 static void expect_add(int status)
@@ -376,6 +441,7 @@ int main(void)
     tcase_add_test(tcase, more_connections_than_a_small_limit_allows);
     tcase_add_test(tcase, more_connections_than_there_may_be);
     tcase_add_test(tcase, bodies_in_hand_are_bounded);
+    tcase_add_test(tcase, answers_that_nobody_reads_are_bounded);
     tcase_add_test(tcase, only_so_many_tasks_wait);
     suite_add_tcase(suite, tcase);
     return harness_main(suite);

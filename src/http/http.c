@@ -31,6 +31,8 @@
 
 #define PARAMETERS_MAX  128        /* more may not fit, which the library does not always answer */
 #define BODIES_MAX      (64 << 20) /* bytes, of all requests in hand */
+#define ANSWERS_MAX     (512 << 20) /* bytes, of all large ones that are going out */
+#define ANSWER_SMALL    (16 << 10)  /* bytes: as many of these as there are connections */
 #define DROPPED_MAX     (1 << 20)  /* bytes of a body of unknown length, before giving up */
 #define LAST_ANSWERS_MS 2000       /* for what is answered to get out, when stopping */
 #define RAW_ANSWER_MAX  4096
@@ -44,6 +46,7 @@ struct http {
     struct drain *drain;
     struct connections *connections;
     struct bodies *bodies;
+    struct bodies *answers; /* that grew larger than what was asked: lists */
     struct streams *streams;
 
     /* the thread that creates, reloads and destroys only */
@@ -139,6 +142,7 @@ struct http_request {
     pthread_mutex_t lock;
     bool suspended;
     bool woken;
+    size_t charged; /* bytes of http->answers */
     bool abandoned; /* answered 503 in place of whoever has it: their answer comes too late */
     struct answer answer;
 };
@@ -182,6 +186,7 @@ static void request_unref(struct http_request *request)
     if (atomic_fetch_sub(&request->references, 1) != 1)
         return;
     bodies_give_back(request->http->bodies, request->caller.uid, request->taken);
+    bodies_give_back(request->http->answers, request->caller.uid, request->charged);
     free(request->uri);
     free(request->path);
     free(request->segment);
@@ -358,10 +363,30 @@ static void wake_locked(struct http_request *request)
 
 /* --- answering --- */
 
-static void give_answer(struct http_request *request, const struct answer *answer)
+/* Who asks for lists and does not read them could fill the memory. (An answer to a body is paid for
+ * by that: it is kept as long.) */
+static size_t charge(struct http_request *request, struct answer *answer)
+{
+    size_t len = answer->status == 200 && answer->body ? strlen(answer->body) : 0;
+    if (len <= ANSWER_SMALL)
+        return 0;
+    if (bodies_take(request->http->answers, request->caller.uid, len))
+        return len;
+    free(answer->body);
+    answer->status = 503;
+    answer->type = NULL;
+    answer->body = refusal_body("unavailable", "as many answers to you are on their way as the "
+                                               "service holds; read those first, or ask for less");
+    return 0;
+}
+
+static void give_answer(struct http_request *request, const struct answer *given)
 {
     bool promise = request->promise;
+    struct answer charged = *given, *answer = &charged;
+    size_t bytes = charge(request, answer);
     pthread_mutex_lock(&request->lock);
+    request->charged += bytes;
     assert(!request->answer.status || request->abandoned);
     if (request->abandoned) {
         free(answer->body);
@@ -948,6 +973,8 @@ static int start_guards(struct http *http)
     if (!error)
         error = bodies_create(BODIES_MAX, &http->bodies);
     if (!error)
+        error = bodies_create(ANSWERS_MAX, &http->answers);
+    if (!error)
         error = streams_create(&http->streams);
     return error ? error : drain_create(&http->drain);
 }
@@ -1101,6 +1128,7 @@ void http_destroy(struct http *http)
     streams_destroy(http->streams);
     connections_destroy(http->connections);
     bodies_destroy(http->bodies);
+    bodies_destroy(http->answers);
     head_names_destroy(http->names);
     pthread_cond_destroy(&http->changed);
     pthread_mutex_destroy(&http->lock);

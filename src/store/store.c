@@ -62,8 +62,11 @@ struct store {
     pthread_mutex_t reader_lock;
     struct database *reader;
 
-    /* protected by lister_lock: long looks hold nobody's short ones up */
+    /* protected by lister_lock: long looks hold nobody's short ones up. One looks after the other, in
+     * the order of asking: a mutex alone would go to the same one again and again. */
     pthread_mutex_t lister_lock;
+    pthread_cond_t lister_turn;
+    uint64_t lister_asked, lister_served;
     char *path;
     struct database *lister; /* connected when first needed */
 
@@ -247,6 +250,7 @@ static void init_locks(struct store *store)
     pthread_mutex_init(&store->lock, NULL);
     pthread_mutex_init(&store->reader_lock, NULL);
     pthread_mutex_init(&store->lister_lock, NULL);
+    pthread_cond_init(&store->lister_turn, NULL);
 }
 
 static int open_database(struct store *store, const char *directory, char message[static 256])
@@ -306,6 +310,7 @@ void store_close(struct store *store)
     database_close(store->reader);
     database_close(store->writer);
     free(store->path);
+    pthread_cond_destroy(&store->lister_turn);
     pthread_mutex_destroy(&store->lister_lock);
     pthread_mutex_destroy(&store->reader_lock);
     pthread_mutex_destroy(&store->lock);
@@ -759,21 +764,26 @@ int store_pauses(struct store *store, struct store_pause **ret_pauses, size_t *r
 
 /* --- lists --- */
 
-/* 0: locked, and connected. */
+static int unlock_lister(struct store *store, int result)
+{
+    pthread_mutex_lock(&store->lister_lock);
+    store->lister_served++;
+    pthread_cond_broadcast(&store->lister_turn);
+    pthread_mutex_unlock(&store->lister_lock);
+    return result;
+}
+
+/* 0: it is ours, and connected. */
 static int lock_lister(struct store *store)
 {
     char message[256];
     pthread_mutex_lock(&store->lister_lock);
-    int result = store->lister ? 0 : database_open(store->path, &store->lister, message);
-    if (result < 0)
-        pthread_mutex_unlock(&store->lister_lock);
-    return result;
-}
-
-static int unlock_lister(struct store *store, int result)
-{
+    uint64_t turn = store->lister_asked++;
+    while (store->lister_served != turn)
+        pthread_cond_wait(&store->lister_turn, &store->lister_lock);
     pthread_mutex_unlock(&store->lister_lock);
-    return result;
+    int result = store->lister ? 0 : database_open(store->path, &store->lister, message);
+    return result < 0 ? unlock_lister(store, result) : 0;
 }
 
 int store_list(struct store *store, const struct store_filter *filter, int64_t *before, size_t max,

@@ -257,6 +257,7 @@ enum statement {
     LIST_ON_THEIR_WAY,
     LIST_AT_REST,
     NEXT_ROW,
+    NEXT_ROW_OF_USER,
     COUNT_AT_REST,
     UID_OF_USER,
     LIST_PAUSES,
@@ -331,6 +332,8 @@ static const char *const statement_texts[STATEMENTS] = {
     [LIST_ON_THEIR_WAY] = LIST("INDEXED BY tasks_unfinished", " AND " UNFINISHED),
     [LIST_AT_REST] = LIST("INDEXED BY tasks_rest", " AND state = ?11 AND " AT_REST),
     [NEXT_ROW] = "SELECT max(row) FROM tasks WHERE row < ?1",
+    [NEXT_ROW_OF_USER] = "SELECT max(row) FROM tasks INDEXED BY tasks_user"
+                         " WHERE uid = ?2 AND row < ?1",
     [COUNT_AT_REST] = "SELECT state, count(*) FROM tasks INDEXED BY tasks_rest WHERE " AT_REST
                       " AND uid = ?1 GROUP BY state",
     /* from uid to uid, as many steps as there are users; the name is that of their newest task */
@@ -1372,10 +1375,14 @@ int database_list_pauses(struct database *database, struct store_pause **ret_pau
 
 #define SPAN ((int64_t)1 << 14) /* rows that one list looks at */
 
-static int next_row(struct database *database, int64_t before, int64_t *ret_row)
+/* Rows of others are jumped over: how many there are is of no matter to a user. */
+static int next_row(struct database *database, uid_t uid, int64_t before, int64_t *ret_row)
 {
-    sqlite3_stmt *statement = database->statements[NEXT_ROW];
+    bool of_user = uid != STORE_EVERYBODY;
+    sqlite3_stmt *statement = database->statements[of_user ? NEXT_ROW_OF_USER : NEXT_ROW];
     bind_int(statement, 1, before);
+    if (of_user)
+        bind_int(statement, 2, uid);
     int result = step(database, statement);
     if (result > 0)
         *ret_row = sqlite3_column_int64(statement, 0); /* NULL, which is 0: there is none */
@@ -1439,7 +1446,7 @@ int database_list(struct database *database, const struct store_filter *filter, 
 {
     int64_t from = 0;
     size_t count = 0;
-    int result = next_row(database, *before, &from);
+    int result = next_row(database, filter->uid, *before, &from);
     int64_t down_to = from > SPAN ? from - SPAN + 1 : 1;
     if (result == 0 && from > 0)
         result =
