@@ -23,7 +23,7 @@ if [ "$(id -u)" = 0 ]; then
     me=nobody
     chown -R 65534:65534 "$T/run" "$T/home" "$T/state"
 fi
-export HOME="$T/home" XDG_RUNTIME_DIR="$T/run" LC_ALL=C.UTF-8 TERM=xterm TZ=UTC
+export HOME="$T/home" XDG_RUNTIME_DIR="$T/run" SHELL=/bin/sh LC_ALL=C.UTF-8 TERM=xterm TZ=UTC
 unset NO_COLOR COLUMNS LINES AUTODL_HOST AUTODL_PORT AUTODL_SOCKET AUTODL_OUTPUT AUTODL_SSH
 cp "${AUTODL_BUILD:?}/autodl" "$AUTODL_BUILD/autodl-service" "$AUTODL_BUILD/tests/origin" "$T/"
 

@@ -13,9 +13,10 @@ start_service --max-tasks-num 4 --retry-wait 1h && start_origin || {
     cat "$T/log" >&2
     exit 99
 }
+terminals=0
 tm() {
     # shellcheck disable=SC2086 # words
-    $as tmux -S "$T/run/tmux" -f /dev/null "$@" 9>&-
+    $as tmux -S "$T/run/tmux$terminals" -f /dev/null "$@" 9>&-
 }
 finish_screens() {
     tm kill-server 2>/dev/null
@@ -23,8 +24,10 @@ finish_screens() {
 }
 trap finish_screens EXIT
 
+# Each is of a server of its own: one that is ending may still take a new session along.
 open_terminal() { # columns, rows
     tm kill-server 2>/dev/null
+    terminals=$((terminals + 1))
     tm new-session -d -s s -x "$1" -y "$2" -c "$T/home" "env PATH=$T:\$PATH PS1='> ' sh"
     within 100 screen_has '^>'
 }
@@ -61,7 +64,7 @@ run_in "autodl list"
 seen=$(screen | sed -E -e '/^>/d' -e 's/^(ID|5b0c9a1e) +/\1 /')
 rows=$(tm capture-pane -p -t s | sed -e '/^>/d' -e '/^ *$/d' | wc -l)
 if printf '%s\n' "$seen" | grep -Eq '^ID STATE +SIZE  NAME +NOTE$' &&
-    printf '%s\n' "$seen" | grep -Eq '^5b0c9a1e finished +1.9M  a-very-l.*…[-0-9a-z.]*.tar.xz$' &&
+    printf '%s\n' "$seen" | grep -Eq '^5b0c9a1e finished +1.9M  a-very-.*…[-0-9a-z.]*.tar.xz$' &&
     printf '%s\n' "$seen" | grep -Eq '^5b0c9a1e finished +1.0K  .*t.*.zip$' &&
     printf '%s\n' "$seen" | grep -Eq '^5b0c9a1e waiting +日本語.*…[^ ]*iso +to start.*…$' &&
     [ "$rows" = 4 ]; then
