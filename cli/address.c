@@ -24,9 +24,40 @@ void address_release(struct address *address)
     free(address->url);
     free(address->name);
     free(address->tried);
+    free(address->port);
+    ssh_place_release(&address->ssh);
     free(address->cacert);
     free(address->pin);
     *address = (struct address){0};
+}
+
+int address_copy(const struct address *address, struct address *ret_copy)
+{
+    struct address copy = {.is_https = address->is_https};
+    const struct {
+        const char *from;
+        char **to;
+    } texts[] = {
+        {address->socket,   &copy.socket  },
+        {address->host,     &copy.host    },
+        {address->url,      &copy.url     },
+        {address->name,     &copy.name    },
+        {address->tried,    &copy.tried   },
+        {address->port,     &copy.port    },
+        {address->cacert,   &copy.cacert  },
+        {address->pin,      &copy.pin     },
+        {address->ssh.host, &copy.ssh.host},
+        {address->ssh.user, &copy.ssh.user},
+        {address->ssh.port, &copy.ssh.port},
+    };
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        if (texts[i].from && !(*texts[i].to = strdup(texts[i].from))) {
+            address_release(&copy);
+            return -ENOMEM;
+        }
+    }
+    *ret_copy = copy;
+    return 0;
 }
 
 static enum api_exit no_memory(void)
@@ -48,21 +79,6 @@ static bool skip_prefix(const char **text, const char *prefix)
         return false;
     *text += len;
     return true;
-}
-
-/* For ssh:// hosts, which a later version speaks to by itself. */
-static enum api_exit not_yet(const char *source, const char *text)
-{
-    const char *target = text;
-
-    skip_prefix(&target, "ssh://");
-    size_t len = strcspn(target, ":/");
-    if (target[len] == ':') /* ssh(1) itself takes the form with a port */
-        target = text, len = strlen(text);
-    return output_fail(API_EXIT_USAGE,
-                       "%s %s comes with a later version; until then: ssh -N -L %s:localhost:%s "
-                       "%.*s, then autodl -h localhost ...",
-                       source, text, API_PORT, API_PORT, (int)len, target);
 }
 
 /* The parts of HOST, HOST:PORT, V6, [V6] or [V6]:PORT, brackets taken away. */
@@ -97,12 +113,43 @@ static bool split_host(const char *text, char **ret_host, char **ret_port)
 struct place {         /* what -h says; owned strings, freed by its user */
     char *host, *port; /* port NULL: not said */
     bool is_https;
+    struct ssh_place ssh; /* with a host: host and port are not set */
 };
 
 static void place_release(struct place *place)
 {
     free(place->host);
     free(place->port);
+    ssh_place_release(&place->ssh);
+}
+
+/* ssh://[USER@]HOST[:PORT], the port being that of ssh, as ssh(1) itself takes it. */
+static enum api_exit parse_ssh(const char *source, const char *text, struct ssh_place *ret_place)
+{
+    const char *rest = text + strlen("ssh://");
+    const char *at = strrchr(rest, '@');
+    size_t len = strlen(rest);
+    _cleanup_free_ char *host = NULL;
+    _cleanup_(ssh_place_release) struct ssh_place place = {0};
+
+    if (at) {
+        place.user = strndup(rest, (size_t)(at - rest));
+        rest = at + 1;
+        len = strlen(rest);
+    }
+    host = strndup(rest, len > 0 && rest[len - 1] == '/' ? len - 1 : len);
+    if (!host || (at && !place.user))
+        return no_memory();
+    if (place.user && strchr(place.user, ':'))
+        return output_fail(API_EXIT_USAGE, "%s ssh://... takes no password: ssh asks for it itself",
+                           source);
+    if (!split_host(host, &place.host, &place.port) || *place.host == '-' ||
+        (place.user && (*place.user == '-' || *place.user == '\0')))
+        return output_fail(API_EXIT_USAGE, "%s takes ssh://[USER@]HOST[:PORT], not \"%s\"", source,
+                           text);
+    *ret_place = place;
+    place = (struct ssh_place){0};
+    return API_EXIT_DONE;
 }
 
 static enum api_exit parse_host(const char *source, const char *text, struct place *ret_place)
@@ -111,7 +158,7 @@ static enum api_exit parse_host(const char *source, const char *text, struct pla
     const char *rest = text;
 
     if (strncasecmp(text, "ssh://", 6) == 0)
-        return not_yet(source, text);
+        return parse_ssh(source, text, &ret_place->ssh);
     if (strchr(text, '@')) /* a password may stand before it: it is not repeated */
         return output_fail(API_EXIT_USAGE,
                            "%s takes no user and no password: the user goes to -u, the password "
@@ -126,9 +173,10 @@ static enum api_exit parse_host(const char *source, const char *text, struct pla
         rest = trimmed;
     }
     if (strstr(rest, "://") || !split_host(rest, &ret_place->host, &ret_place->port))
-        return output_fail(API_EXIT_USAGE,
-                           "%s takes HOST, HOST:PORT, [IPV6]:PORT or https://HOST:PORT, not \"%s\"",
-                           source, text);
+        return output_fail(
+            API_EXIT_USAGE,
+            "%s takes HOST, HOST:PORT, [IPV6]:PORT, https://HOST:PORT or ssh://HOST, not \"%s\"",
+            source, text);
     return ret_place->host ? API_EXIT_DONE : no_memory();
 }
 
@@ -146,12 +194,33 @@ static enum api_exit set_tcp(const char *host, const char *port, bool is_https,
                  host, (unsigned)number) < 0)
         address.url = NULL;
     address.host = strdup(host);
+    address.port = strdup(port);
     if (address.url) /* plain HTTP goes without saying */
         address.name = strdup(address.url + (is_https ? 0 : strlen("http://")));
-    if (!address.name || !address.host) {
+    if (!address.name || !address.host || !address.port) {
         address_release(&address);
         return no_memory();
     }
+    *ret_address = address;
+    return API_EXIT_DONE;
+}
+
+/* The service at localhost over there; takes the place. */
+static enum api_exit set_ssh(struct ssh_place *place, const char *port, struct address *ret_address)
+{
+    struct address address;
+    enum api_exit status = set_tcp("localhost", port, false, &address);
+
+    if (status != API_EXIT_DONE)
+        return status;
+    free(address.name);
+    if (asprintf(&address.name, "ssh://%s", place->host) < 0) {
+        address.name = NULL;
+        address_release(&address);
+        return no_memory();
+    }
+    address.ssh = *place;
+    *place = (struct ssh_place){0};
     *ret_address = address;
     return API_EXIT_DONE;
 }
@@ -186,6 +255,8 @@ static enum api_exit find_tcp(const char *host, const char *port, struct address
         return output_fail(API_EXIT_USAGE, "-h names a port already; leave out -p");
     if (!port)
         port = place.port ? place.port : environment("AUTODL_PORT");
+    if (place.ssh.host)
+        return set_ssh(&place.ssh, port ? port : API_PORT, ret_address);
     return set_tcp(place.host, port ? port : API_PORT, place.is_https, ret_address);
 }
 

@@ -13,14 +13,20 @@
 #include "common/cleanup.h"
 #include "output.h"
 
-#define CONNECT_TIMEOUT 5  /* seconds */
-#define ANSWER_TIMEOUT  30 /* an add waits 5 s for the user's file system, and then for a commit */
+#define CONNECT_TIMEOUT 5   /* seconds */
+#define ANSWER_TIMEOUT  30  /* an add waits 5 s for the user's file system, and then for a commit */
+#define SSH_TIMEOUT     120 /* with it ssh may ask for a password */
 #define BODY_MAX        ((size_t)8 << 20)
 #define HEAD_MAX        ((size_t)64 << 10)
 
 struct client {
     struct address address;
+    struct login login;
+    struct ssh *ssh; /* or NULL */
     CURL *curl;
+    struct curl_slist *json_headers;
+    const struct client_listener *listener; /* or NULL */
+    bool is_enough;                         /* it said so */
     struct buf url;
     struct buf body;
     size_t head_len;
@@ -32,9 +38,26 @@ struct client {
 
 #define SET(option, value) failed = failed ? failed : curl_easy_setopt(curl, option, value)
 
+static bool is_heard(const struct client *client)
+{
+    long status = 0;
+
+    if (!client->listener)
+        return false;
+    curl_easy_getinfo(client->curl, CURLINFO_RESPONSE_CODE, &status);
+    return status == 200;
+}
+
 static size_t on_body(char *data, size_t size, size_t count, void *pointer)
 {
     struct client *client = pointer;
+
+    if (is_heard(client)) {
+        const struct client_listener *listener = client->listener;
+        client->is_enough =
+            client->is_enough || !listener->on_data(listener->data, data, size * count);
+        return client->is_enough ? 0 : size * count;
+    }
     return buf_add(&client->body, data, size * count) == 0 ? size * count : 0;
 }
 
@@ -59,6 +82,41 @@ static size_t on_header(char *data, size_t size, size_t count, void *pointer)
     return len;
 }
 
+static int on_progress(void *pointer, curl_off_t a, curl_off_t b, curl_off_t c, curl_off_t d)
+{
+    struct client *client = pointer;
+    const struct client_listener *listener = client->listener;
+
+    (void)a, (void)b, (void)c, (void)d;
+    client->is_enough = client->is_enough || (listener && !listener->on_tick(listener->data));
+    return client->is_enough;
+}
+
+/* --- through ssh --- */
+
+static curl_socket_t on_open_socket(void *pointer, curlsocktype purpose, struct curl_sockaddr *to)
+{
+    struct client *client = pointer;
+
+    (void)purpose;
+    if (ssh_start(client->ssh) < 0)
+        return CURL_SOCKET_BAD;
+    return socket(to->family, to->socktype | SOCK_CLOEXEC, to->protocol);
+}
+
+/* --- options --- */
+
+static CURLcode set_ssh(struct client *client)
+{
+    CURL *curl = client->curl;
+    CURLcode failed = CURLE_OK;
+
+    SET(CURLOPT_UNIX_SOCKET_PATH, ssh_path(client->ssh));
+    SET(CURLOPT_OPENSOCKETFUNCTION, on_open_socket);
+    SET(CURLOPT_OPENSOCKETDATA, client);
+    return failed;
+}
+
 /* A pin stands for both, the chain of issuers and the name; curl checks it in any case. */
 static CURLcode set_trust(CURL *curl, const struct address *address)
 {
@@ -77,9 +135,10 @@ static CURLcode set_trust(CURL *curl, const struct address *address)
     return failed;
 }
 
-static int set_options(struct client *client, const struct login *login)
+static int set_options(struct client *client)
 {
     const struct address *address = &client->address;
+    const struct login *login = &client->login;
     CURL *curl = client->curl;
     CURLcode failed = CURLE_OK;
 
@@ -92,7 +151,6 @@ static int set_options(struct client *client, const struct login *login)
     SET(CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
     SET(CURLOPT_FOLLOWLOCATION, 0L);
     SET(CURLOPT_CONNECTTIMEOUT, (long)CONNECT_TIMEOUT);
-    SET(CURLOPT_TIMEOUT, (long)ANSWER_TIMEOUT);
     SET(CURLOPT_USERAGENT, "autodl/" PACKAGE_VERSION);
     SET(CURLOPT_ERRORBUFFER, client->reason);
     SET(CURLOPT_WRITEFUNCTION, on_body);
@@ -101,6 +159,8 @@ static int set_options(struct client *client, const struct login *login)
     SET(CURLOPT_HEADERDATA, client);
     if (address->socket)
         SET(CURLOPT_UNIX_SOCKET_PATH, address->socket);
+    if (address->ssh.host)
+        failed = failed ? failed : set_ssh(client);
     if (address->is_https)
         failed = failed ? failed : set_trust(curl, address);
     if (login->user) {
@@ -109,6 +169,14 @@ static int set_options(struct client *client, const struct login *login)
         SET(CURLOPT_PASSWORD, address->is_https && login->password ? login->password : "");
     }
     return failed ? -ENOMEM : 0;
+}
+
+static int copy_login(const struct login *login, struct login *ret_login)
+{
+    ret_login->user = login->user ? strdup(login->user) : NULL;
+    ret_login->password = login->password ? strdup(login->password) : NULL;
+    return (login->user && !ret_login->user) || (login->password && !ret_login->password) ? -ENOMEM
+                                                                                          : 0;
 }
 
 struct client *client_create(struct address *address, const struct login *login)
@@ -122,11 +190,27 @@ struct client *client_create(struct address *address, const struct login *login)
     client->address = *address;
     *address = (struct address){0};
     client->curl = curl_easy_init();
-    if (!client->curl || set_options(client, login) < 0) {
+    client->json_headers = curl_slist_append(NULL, "Content-Type: application/json");
+    int r = client->address.ssh.host
+                ? ssh_create(&client->address.ssh, client->address.port, &client->ssh)
+                : 0;
+    if (r < 0)
+        output_note("no way to ssh can be made: %s", strerror(-r));
+    if (!client->curl || !client->json_headers || r < 0 || copy_login(login, &client->login) < 0 ||
+        set_options(client) < 0) {
         client_destroy(client);
         return NULL;
     }
     return client;
+}
+
+struct client *client_twin(const struct client *client)
+{
+    struct address address;
+
+    if (address_copy(&client->address, &address) < 0)
+        return NULL;
+    return client_create(&address, &client->login);
 }
 
 void client_destroy(struct client *client)
@@ -134,10 +218,13 @@ void client_destroy(struct client *client)
     if (!client)
         return;
     curl_easy_cleanup(client->curl);
+    curl_slist_free_all(client->json_headers);
+    ssh_destroy(client->ssh);
     json_object_put(client->json);
     buf_release(&client->url);
     buf_release(&client->body);
     address_release(&client->address);
+    login_release(&client->login);
     free(client->server);
     free(client->error);
     free(client);
@@ -146,6 +233,11 @@ void client_destroy(struct client *client)
 bool client_is_unix(const struct client *client)
 {
     return client->address.socket != NULL;
+}
+
+bool client_names_user(const struct client *client)
+{
+    return client->address.socket || client->address.ssh.host;
 }
 
 const char *client_name(const struct client *client)
@@ -159,6 +251,8 @@ const char *client_channel(const struct client *client)
 
     if (address->socket)
         return "unix socket";
+    if (address->ssh.host)
+        return "ssh";
     if (!address->is_https)
         return "plain HTTP";
     if (address->pin)
@@ -166,15 +260,21 @@ const char *client_channel(const struct client *client)
     return "TLS, certificate checked";
 }
 
-int client_add_field(struct buf *form, const char *key, const char *value)
+int client_add_escaped(struct buf *buf, const char *text)
 {
-    char *escaped = curl_easy_escape(NULL, value, (int)strlen(value));
+    char *escaped = curl_easy_escape(NULL, text, (int)strlen(text));
 
     if (!escaped)
-        return form->error = -ENOMEM;
-    buf_printf(form, "%s%s=%s", form->len ? "&" : "", key, escaped);
+        return buf->error = -ENOMEM;
+    buf_add_string(buf, escaped);
     curl_free(escaped);
-    return form->error;
+    return buf->error;
+}
+
+int client_add_field(struct buf *form, const char *key, const char *value)
+{
+    buf_printf(form, "%s%s=", form->len ? "&" : "", key);
+    return client_add_escaped(form, value);
 }
 
 static void forget_answer(struct client *client)
@@ -300,13 +400,27 @@ static bool explain_tls(struct client *client, CURLcode code)
     return true;
 }
 
+/* ssh has said itself what it found; whatever curl saw follows from that. */
+static bool explain_ssh(struct client *client)
+{
+    const struct address *address = &client->address;
+
+    if (!client->ssh || !ssh_failed(client->ssh))
+        return false;
+    set_error(client,
+              "no way through ssh to the service at localhost:%s of %s; if ssh got there: "
+              "systemctl start autodl-service there; if not, try: ssh %s",
+              address->port, address->ssh.host, address->ssh.host);
+    return true;
+}
+
 /* Says in a sentence why curl has no answer for us. */
 static void explain(struct client *client, CURLcode code)
 {
     const char *name = client->address.name;
     long sent = 0;
 
-    if (explain_tls(client, code))
+    if (explain_tls(client, code) || explain_ssh(client))
         return;
     curl_easy_getinfo(client->curl, CURLINFO_REQUEST_SIZE, &sent);
     if (code == CURLE_COULDNT_RESOLVE_HOST)
@@ -391,7 +505,7 @@ static bool perform(struct client *client)
 {
     CURLcode code = curl_easy_perform(client->curl);
 
-    if (code != CURLE_OK) {
+    if (code != CURLE_OK && !client->is_enough) {
         explain(client, code);
     } else if (client->address.is_doubtful) {
         output_note("nobody answers at %s; this is from %s, where anybody on this machine may "
@@ -399,48 +513,89 @@ static bool perform(struct client *client)
                     API_SYSTEM_SOCKET, client->address.name);
         client->address.is_doubtful = false;
     }
-    return code == CURLE_OK;
+    return code == CURLE_OK || client->is_enough;
 }
 
-static int prepare(struct client *client, const struct client_request *request)
+/* What is sent: nothing (GET and the like), a form, or JSON. */
+static CURLcode prepare_body(struct client *client, const struct client_request *request)
 {
     CURL *curl = client->curl;
+    CURLcode failed = CURLE_OK;
+    const char *body = request->json ? request->json : request->form;
+
+    SET(CURLOPT_HTTPHEADER, request->json ? client->json_headers : NULL);
+    SET(CURLOPT_CUSTOMREQUEST, NULL);
+    if (body) {
+        SET(CURLOPT_POST, 1L);
+        SET(CURLOPT_POSTFIELDSIZE, (long)strlen(body));
+        SET(CURLOPT_COPYPOSTFIELDS, body);
+    } else {
+        SET(CURLOPT_HTTPGET, 1L);
+    }
+    if (request->method)
+        SET(CURLOPT_CUSTOMREQUEST, request->method);
+    return failed;
+}
+
+static int prepare(struct client *client, const struct client_request *request, int64_t timeout)
+{
+    CURL *curl = client->curl;
+    CURLcode failed = CURLE_OK;
 
     buf_clear(&client->url);
     buf_printf(&client->url, "%s%s%s%s", client->address.url, request->path,
                request->query ? "?" : "", request->query ? request->query : "");
-    if (client->url.error || curl_easy_setopt(curl, CURLOPT_URL, client->url.data))
+    if (client->url.error)
         return -ENOMEM;
-    if (!request->form)
-        return curl_easy_setopt(curl, CURLOPT_HTTPGET, 1L) ? -ENOMEM : 0;
-    return curl_easy_setopt(curl, CURLOPT_POST, 1L) ||
-                   curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE, (long)strlen(request->form)) ||
-                   curl_easy_setopt(curl, CURLOPT_COPYPOSTFIELDS, request->form)
-               ? -ENOMEM
-               : 0;
+    SET(CURLOPT_URL, client->url.data);
+    SET(CURLOPT_TIMEOUT_MS, (long)timeout);
+    SET(CURLOPT_NOPROGRESS, client->listener ? 0L : 1L);
+    SET(CURLOPT_XFERINFOFUNCTION, on_progress);
+    SET(CURLOPT_XFERINFODATA, client);
+    failed = failed ? failed : prepare_body(client, request);
+    return failed ? -ENOMEM : 0;
 }
 
-void client_send(struct client *client, const struct client_request *request,
-                 struct client_answer *ret_answer)
+static void exchange(struct client *client, const struct client_request *request, int64_t timeout,
+                     struct client_answer *ret_answer)
 {
     long status = 0;
 
     forget_answer(client);
-    bool prepared = prepare(client, request) == 0;
+    bool prepared = prepare(client, request, timeout) == 0;
     if (prepared && perform(client)) {
         curl_easy_getinfo(client->curl, CURLINFO_RESPONSE_CODE, &status);
-        judge(client, request, (int)status);
+        if (!client->listener || status != 200)
+            judge(client, request, (int)status);
     }
-    if (status == 0 && !client->error)
+    if (status == 0 && !client->error && !client->is_enough)
         client->error = strdup("out of memory");
     *ret_answer = (struct client_answer){
         .status = (int)status,
         .server = client->server,
         .body = client->body.data ? client->body.data : "",
         .len = client->body.len,
+        .json = client->json,
         .message = message_of(client),
         .error = client->error,
     };
+}
+
+void client_send(struct client *client, const struct client_request *request,
+                 struct client_answer *ret_answer)
+{
+    exchange(client, request, 1000 * (client->ssh ? SSH_TIMEOUT : ANSWER_TIMEOUT), ret_answer);
+}
+
+void client_listen(struct client *client, const struct client_request *request,
+                   const struct client_listener *listener, int64_t timeout,
+                   struct client_answer *ret_answer)
+{
+    client->listener = listener;
+    client->is_enough = false;
+    exchange(client, request, timeout, ret_answer);
+    client->listener = NULL;
+    client->is_enough = false;
 }
 
 bool client_probe(struct client *client, struct client_answer *ret_answer)

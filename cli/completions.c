@@ -21,16 +21,25 @@ static const struct {
 
 /* --- bash(1), Programmable Completion --- */
 
-static void print_option_names(bool with_argument, const char *between)
+/* Common ones, or (with a command) those that it takes beside them; or (`all`) every one. */
+static bool is_meant(const struct option_row *row, const struct command *command, bool all)
+{
+    if (all) /* a name that two have is meant once */
+        return row->common || strcmp(row->name, "host") != 0;
+    return command ? !row->common && cmd_takes(command, row->name) : row->common;
+}
+
+static void print_option_names(const struct command *command, bool with_argument,
+                               const char *between)
 {
     const char *before = "";
     for (const struct option_row *row = options; row->name; row++) {
-        if (with_argument && !row->argument)
+        if (!is_meant(row, command, with_argument) || (with_argument && !row->argument))
             continue;
         output_print("%s--%s", before, row->name);
         before = between;
-        if (row->letter)
-            output_print("%s-%c", before, row->letter);
+        for (const char *letter = row->letters; *letter; letter++)
+            output_print("%s-%c", before, *letter);
     }
 }
 
@@ -53,11 +62,11 @@ static void print_bash_arguments(void)
 {
     char names[64];
     for (const struct option_row *row = options; row->name; row++) {
-        if (row->letter)
-            snprintf(names, sizeof names, "--%s | -%c", row->name, row->letter);
-        else
-            snprintf(names, sizeof names, "--%s", row->name);
-        print_bash_case(names, row->argument ? row->completes : NULL);
+        int len = snprintf(names, sizeof names, "--%s", row->name);
+        for (const char *letter = row->letters; *letter; letter++)
+            len += snprintf(names + len, sizeof names - (size_t)len, " | -%c", *letter);
+        if (is_meant(row, NULL, true))
+            print_bash_case(names, row->argument ? row->completes : NULL);
     }
     for (const struct command *command = commands; command->name; command++) {
         if (command->alias)
@@ -68,6 +77,18 @@ static void print_bash_arguments(void)
     }
 }
 
+/* Those that a command takes beside the common ones. */
+static void print_bash_options(void)
+{
+    for (const struct command *command = commands; command->name; command++) {
+        if (!*command->options)
+            continue;
+        output_print("    %s) options+=' ", command->name);
+        print_option_names(command, false, " ");
+        output_print("' ;;\n");
+    }
+}
+
 /* $subject is the option whose value is completed, else the command, else what stands for it. */
 static void print_bash(void)
 {
@@ -75,12 +96,12 @@ static void print_bash(void)
         "# bash completion for autodl; made by: autodl completions bash\n"
         "_autodl() {\n"
         "    local current=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]}\n"
-        "    local subject= found= i commands options\n"
+        "    local subject= command= found= i commands options\n"
         "    commands='");
     for (const struct command *command = commands; command->name; command++)
         output_print("%s%s", command == commands ? "" : " ", command->name);
     output_print("'\n    options='");
-    print_option_names(false, " ");
+    print_option_names(NULL, false, " ");
     output_print("'\n"
                  "    COMPREPLY=()\n"
                  "    if [[ $current == = ]]; then\n"
@@ -91,19 +112,22 @@ static void print_bash(void)
                  "    for ((i = 1; i < COMP_CWORD; i++)); do\n"
                  "        case ${COMP_WORDS[i]} in\n"
                  "        ");
-    print_option_names(true, " | ");
+    print_option_names(NULL, true, " | ");
     output_print(")\n"
                  "            [[ ${COMP_WORDS[++i]} != = ]] || ((++i)) ;;\n"
                  "        -*) ;;\n"
-                 "        *) subject=${COMP_WORDS[i]} && break ;;\n"
+                 "        *) subject=${COMP_WORDS[i]} command=$subject && break ;;\n"
                  "        esac\n"
                  "    done\n"
                  "    case $before in\n"
                  "    ");
-    print_option_names(true, " | ");
+    print_option_names(NULL, true, " | ");
     output_print(") subject=$before ;;\n"
                  "    *) [[ $current != -* ]] || subject=options ;;\n"
                  "    esac\n"
+                 "    case $command in\n");
+    print_bash_options();
+    output_print("    esac\n"
                  "    case $subject in\n"
                  "    '') found=$(compgen -W \"$commands\" -- \"$current\") ;;\n"
                  "    options) found=$(compgen -W \"$options\" -- \"$current\") ;;\n");
@@ -137,13 +161,30 @@ static void print_zsh_action(const char *completes)
         output_print("(%s)", completes);
 }
 
+/* Names of the option other than this one, so that it is offered once. */
+static void print_zsh_others(const struct option_row *row)
+{
+    for (const char *letter = row->letters; *letter; letter++)
+        output_print("-%c ", *letter);
+    output_print("--%s", row->name);
+}
+
 static void print_zsh_option(const struct option_row *row)
 {
-    if (row->letter)
-        output_print("        '(-%c --%s)'{-%c%s,--%s%s}'[", row->letter, row->name, row->letter,
-                     row->argument ? "+" : "", row->name, row->argument ? "=" : "");
-    else
-        output_print("        '--%s%s[", row->name, row->argument ? "=" : "");
+    bool is_repeated = strcmp(row->name, "header") == 0 || strcmp(row->name, "mirror") == 0;
+    output_print("        '");
+    if (is_repeated)
+        output_print("*");
+    if (*row->letters) {
+        output_print("(");
+        print_zsh_others(row);
+        output_print(")'{");
+        for (const char *letter = row->letters; *letter; letter++)
+            output_print("-%c%s,", *letter, row->argument ? "+" : "");
+        output_print("--%s%s}'[", row->name, row->argument ? "=" : "");
+    } else {
+        output_print("--%s%s[", row->name, row->argument ? "=" : "");
+    }
     print_zsh_text(row->help);
     output_print("]");
     if (row->argument) {
@@ -169,7 +210,8 @@ static void print_zsh(void)
     output_print(")\n"
                  "_arguments -S -C \\\n");
     for (const struct option_row *row = options; row->name; row++)
-        print_zsh_option(row);
+        if (is_meant(row, NULL, true))
+            print_zsh_option(row);
     output_print("        '1:command:->command' '*:argument:->argument' && return\n"
                  "case $state in\n"
                  "command) _describe command commands ;;\n"

@@ -16,16 +16,25 @@ const struct command *help_find(const char *name)
     return NULL;
 }
 
-static void print_options(void)
+/* "-d, -P, --dir DIR" */
+static void print_option(const struct option_row *row)
 {
-    char left[COLUMN];
+    char left[64] = "";
+    size_t len = 0;
 
-    for (const struct option_row *row = options; row->name; row++) {
-        snprintf(left, sizeof(left), "%c%c%s--%s%s%s", row->letter ? '-' : ' ',
-                 row->letter ? row->letter : ' ', row->letter ? ", " : "  ", row->name,
-                 row->argument ? " " : "", row->argument ? row->argument : "");
-        output_print("  %-*s%s\n", COLUMN - 2, left, row->help);
-    }
+    for (const char *letter = row->letters; *letter; letter++)
+        len += (size_t)snprintf(left + len, sizeof left - len, "-%c, ", *letter);
+    snprintf(left + len, sizeof left - len, "%s--%s%s%s", len ? "" : "    ", row->name,
+             row->argument ? " " : "", row->argument ? row->argument : "");
+    output_print("  %-*s %s\n", COLUMN - 3, left, row->help);
+}
+
+/* Those that every command takes (NULL), or that this one takes beside them. */
+static void print_options(const struct command *command)
+{
+    for (const struct option_row *row = options; row->name; row++)
+        if (command ? !row->common && cmd_takes(command, row->name) : row->common)
+            print_option(row);
 }
 
 static void print_overview(void)
@@ -43,7 +52,7 @@ static void print_overview(void)
                      command->alias ? ")" : "");
     }
     output_print("\nOptions, before or after the command:\n");
-    print_options();
+    print_options(NULL);
     output_print("\nPut URLs in quotes, since & and ? mean something to the shell:\n"
                  "  autodl add 'https://example.org/get?file=a.iso&mirror=2' '~/isos'\n\n"
                  "More: autodl help COMMAND, man autodl\n");
@@ -56,7 +65,13 @@ static void print_command(const struct command *command)
     if (command->alias)
         output_print("       autodl [OPTIONS] %s%s%s\n", command->alias,
                      *command->arguments ? " " : "", command->arguments);
-    output_print("\n%s\nOptions for every command: autodl --help\n", command->help);
+    output_print("\n%s\n", command->help);
+    if (*command->options) {
+        output_print("Options:\n");
+        print_options(command);
+        output_print("\n");
+    }
+    output_print("Options for every command: autodl --help\n");
 }
 
 enum api_exit help_print(const char *topic)

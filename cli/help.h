@@ -3,16 +3,6 @@
 
 #include "cmd.h"
 
-struct option_row {
-    const char *name; /* long */
-    char letter; /* short, or '\0' */
-    const char *argument; /* or NULL */
-    const char *help;
-    const char *completes; /* what its argument is, see completions.h; or NULL */
-};
-
-extern const struct option_row options[]; /* ended by a NULL name */
-
 /* Name or alias; NULL: there is none. */
 const struct command *help_find(const char *name);
 /* Help on a topic, or all of it (NULL). */

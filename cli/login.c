@@ -72,8 +72,7 @@ static enum api_exit take_line(char *line, ssize_t len, char interrupt, char **r
     return *ret_password ? API_EXIT_DONE : no_memory();
 }
 
-static enum api_exit ask(int terminal, const struct address *address, const char *user,
-                         char **ret_password)
+static enum api_exit ask(int terminal, const char *place, const char *user, char **ret_password)
 {
     char line[PASSWORD_MAX + 2] = "";
     struct termios before;
@@ -82,7 +81,7 @@ static enum api_exit ask(int terminal, const struct address *address, const char
     if (hide_input(terminal, &before, &interrupt) < 0)
         return output_fail(API_EXIT_DENIED, "the terminal does not hide passwords: %s",
                            strerror(errno));
-    dprintf(terminal, "Password of %s at %s: ", user, address->name);
+    dprintf(terminal, "Password of %s at %s: ", user, place);
     ssize_t len = read(terminal, line, sizeof(line) - 1);
     tcsetattr(terminal, TCSAFLUSH, &before);
     enum api_exit status = take_line(line, len, interrupt, ret_password);
@@ -122,11 +121,32 @@ static enum api_exit find_password(const struct address *address, const char *us
         return output_fail(API_EXIT_DENIED, "%s cannot be read: %s", path, strerror(-r));
     _cleanup_close_ int terminal = open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY);
     if (terminal >= 0)
-        return ask(terminal, address, user, ret_password);
+        return ask(terminal, address->name, user, ret_password);
     return output_fail(API_EXIT_DENIED,
                        "no password of %s for %s: set AUTODL_PASSWORD, add \"machine %s login %s "
                        "password ...\" to %s, or run autodl on a terminal",
                        user, address->name, address->host, user, path);
+}
+
+enum api_exit login_find_origin(const char *host, const char *user, char **ret_password)
+{
+    _cleanup_free_ char *path = netrc_path();
+
+    if (!path)
+        return no_memory();
+    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0); /* no core holds the password */
+    int r = *host ? netrc_find(path, host, user, ret_password) : -ENOENT;
+    if (r == 0)
+        return API_EXIT_DONE;
+    if (r != -ENOENT)
+        return output_fail(API_EXIT_DENIED, "%s cannot be read: %s", path, strerror(-r));
+    _cleanup_close_ int terminal = open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY);
+    if (terminal >= 0)
+        return ask(terminal, *host ? host : "the origin", user, ret_password);
+    return output_fail(API_EXIT_DENIED,
+                       "no password of %s for %s: add \"machine %s login %s password ...\" to %s, "
+                       "or run autodl on a terminal",
+                       user, *host ? host : "the origin", *host ? host : "HOST", user, path);
 }
 
 enum api_exit login_find(const struct address *address, const char *user, struct login *ret_login)
@@ -137,7 +157,16 @@ enum api_exit login_find(const struct address *address, const char *user, struct
         return output_fail(API_EXIT_DENIED,
                            "root is known to the service on its own machine's unix socket alone; "
                            "use -u USER");
-    if (user || !address->socket) {
+    if (!user && address->ssh.host)
+        user = address->ssh.user;
+    if (!user && address->ssh.host) {
+        int r = ssh_find_user(&address->ssh, &login.user);
+        if (r < 0)
+            return output_fail(API_EXIT_UNREACHABLE,
+                               "ssh does not say whom it logs in as at %s (%s); name the user: "
+                               "ssh://USER@%s",
+                               address->ssh.host, strerror(-r), address->ssh.host);
+    } else if (user || !address->socket) {
         login.user = user ? strdup(user) : own_name();
         if (!login.user)
             return no_memory();

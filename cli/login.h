@@ -16,4 +16,7 @@ struct login {
 /* `user`: whom to act for; NULL: over TCP the process's own user. On failure the reason was said,
  * and nothing is to be released. */
 enum api_exit login_find(const struct address *address, const char *user, struct login *ret_login);
+/* The password of `user` at the origin `host`, for the service to log in with: from netrc(5), or a
+ * prompt. The caller wipes and frees it. */
+enum api_exit login_find_origin(const char *host, const char *user, char **ret_password);
 void login_release(struct login *login); /* wipes the password */

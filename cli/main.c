@@ -1,7 +1,6 @@
 #include <config.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdio.h>
@@ -14,99 +13,168 @@
 #include "completions.h"
 #include "help.h"
 #include "login.h"
+#include "options.h"
 #include "output.h"
+
+#define FILTERS "state host match all"
 
 /* clang-format off */
 const struct command commands[] = {
     {"add", NULL, "URL... [PATH]", "download URLs into the directory PATH",
-     "Asks the service to download each URL and prints its task: where the file will be, and\n"
-     "the task's id. With two arguments, a second one without :// is PATH, a directory on the\n"
-     "service's machine, made if missing; without it files go to your default directory,\n"
+     "Asks the service to download each URL and prints its task: its id, what it waits for, the\n"
+     "file and its directory. With two arguments, a second one without :// is PATH, a directory\n"
+     "on the service's machine, made if missing; without it files go to your default directory,\n"
      "~/autodl-storage. A relative PATH counts from the current directory, if the service is\n"
-     "on this machine. Put URLs in quotes, and '~/...' too where the service is elsewhere.\n",
-     1, INT_MAX, false, cmd_add, false, COMPLETES_DIRECTORIES},
+     "on this machine. Put URLs in quotes, and '~/...' too where the service is elsewhere.\n"
+     "-i reads a list: a URL a line, or aria2's input format.\n",
+     0, INT_MAX,
+     "input-file dir out wait quiet checksum header priority at in after limit mirror if-exists "
+     "tries label origin-user load-cookies",
+     cmd_add, false, COMPLETES_DIRECTORIES},
+    {"list", NULL, "", "what runs, waits, and ended lately",
+     "Lists your downloads, newest first: the unfinished ones and those that ended in the last\n"
+     "24 hours; with --state, --since or --until, those. One that waits says what for.\n"
+     "TIME is 14:02, yesterday, 2030-01-31, '2030-01-31 14:02', or how long ago: 2h.\n",
+     0, 0, FILTERS " since until limit", cmd_list, false, NULL},
+    {"show", NULL, "ID...", "all there is to know of a download",
+     "Prints all there is to know of downloads. ID is what autodl add and list print, or its\n"
+     "first characters, at least four; - reads ids from standard input.\n",
+     1, INT_MAX, "", cmd_show, false, NULL},
+    {"watch", NULL, "[ID...]", "follow downloads as they run",
+     "Shows downloads as they run, until they have ended: those named, or all of yours. The\n"
+     "interrupt key (Ctrl-C) ends the watching; the downloads go on.\n"
+     "Ends with 1 if one failed, was cleared or cancelled; 7 if all that failed had no room, 8 if\n"
+     "their checksums were wrong.\n",
+     0, INT_MAX, "", cmd_watch, false, NULL},
+    {"wait", NULL, "[ID...]", "wait until downloads have ended, in a script",
+     "Waits until the downloads have ended: those named, or all of yours that are unfinished\n"
+     "now. Prints nothing unless one failed. Ends as watch does, and with 6 after --timeout.\n",
+     0, INT_MAX, "timeout", cmd_wait, false, NULL},
+    {"hold", NULL, "[ID...]", "hold downloads: they keep what they have",
+     "Holds downloads that wait or run, until autodl release. They keep what they have.\n",
+     0, INT_MAX, FILTERS, cmd_hold, false, NULL},
+    {"release", NULL, "[ID...]", "let held downloads go on",
+     "Lets downloads that are held go on.\n",
+     0, INT_MAX, FILTERS, cmd_release, false, NULL},
+    {"cancel", NULL, "[ID...]", "give downloads up",
+     "Ends downloads that wait, run or are held, and removes what they have; --keep keeps it.\n",
+     0, INT_MAX, FILTERS " keep", cmd_cancel, false, NULL},
+    {"retry", NULL, "[ID...]", "try failed or cancelled downloads again",
+     "Puts downloads that failed, were cancelled or cleared back into the queue. They go on from\n"
+     "what they have.\n",
+     0, INT_MAX, FILTERS, cmd_retry, false, NULL},
+    {"rm", NULL, "[ID...]", "forget ended downloads; files stay",
+     "Forgets downloads that have ended. Their files stay, but with --delete-file.\n",
+     0, INT_MAX, FILTERS " delete-file", cmd_rm, false, NULL},
+    {"first", NULL, "ID...", "put waiting downloads in front of the others",
+     "Puts downloads that wait in front of all others of their priority.\n",
+     1, INT_MAX, "", cmd_first, false, NULL},
+    {"set", NULL, "ID KEY=VALUE...", "change a download",
+     "Changes a download. KEY is priority (-100 to 100, higher is earlier), rate_limit (such as\n"
+     "2M, a second, or off), not_before (a time), max_ranges (connections), or url.\n",
+     2, INT_MAX, "", cmd_set, false, NULL},
+    {"retarget", NULL, "ID URL", "give a download another URL, keeping what it has",
+     "Lets a download go on from another URL, keeping what it has if the file is the same.\n",
+     2, 2, "", cmd_retarget, false, NULL},
+    {"limit", NULL, "[RATE|off]", "limit how fast the service downloads",
+     "Limits all downloads together to RATE bytes a second (500K, 2M, 1G), for ever, until a\n"
+     "time (18:00) or for a duration (2h). Without RATE: prints the limit. For operators.\n",
+     0, 1, "until for", cmd_limit, false, NULL},
+    {"settings", NULL, "[KEY=VALUE...]", "print or change the service's settings",
+     "Prints the settings that can change while the service runs, or changes them until it is\n"
+     "started again: max_tasks_num, rate_limit, max_per_host. Changing is for operators.\n",
+     0, INT_MAX, "", cmd_settings, false, "max_tasks_num= rate_limit= max_per_host="},
     {"status", NULL, "TASK_ID", "how one task is doing",
-     "Prints a task: its URL, file and state, and how many seconds it has taken so far.\n"
-     "TASK_ID is what autodl add printed, or its first characters, at least four.\n",
-     1, 1, false, cmd_status, false, NULL},
+     "Prints a task in a line: how far it is, its file and state, and how many seconds it has\n"
+     "taken so far. TASK_ID is what autodl add printed, or its first characters, at least four.\n",
+     1, 1, "", cmd_status, false, NULL},
     {"clear", NULL, "[--all]", "drop the tasks that wait",
      "Drops your waiting tasks; their state becomes CLEARED. Running downloads go on.\n"
      "--all: everybody's (for operators).\n",
-     0, 0, true, cmd_clear, false, NULL},
+     0, 0, "all", cmd_clear, false, NULL},
     {"pause", NULL, "[SECONDS] [--all]", "start no more downloads for now",
      "Starts none of your downloads until autodl resume, or for SECONDS. Running ones go on to\n"
      "their end. SECONDS may have a unit: 90s, 15m, 2h, 1d.\n"
      "--all: none of anybody's (for operators).\n",
-     0, 1, true, cmd_pause, false, NULL},
+     0, 1, "all", cmd_pause, false, NULL},
     {"resume", NULL, "[--all]", "end a pause",
      "Ends your pause, so that waiting downloads start.\n"
      "--all: everybody's pause (for operators).\n",
-     0, 0, true, cmd_resume, false, NULL},
+     0, 0, "all", cmd_resume, false, NULL},
     {"stats", NULL, "", "how many tasks are in which state",
-     "Prints how many tasks are in which state, and the HTTP responses of the last 10 minutes.\n",
-     0, 0, false, cmd_stats, false, NULL},
+     "Prints how many tasks are in which state, how fast they came in the last 10 minutes, and\n"
+     "the room on disks. In a pipe: the tasks, and the HTTP responses of those minutes.\n",
+     0, 0, "", cmd_stats, false, NULL},
     {"update_tasks_num", "update-tasks-num", "[N]", "run up to N downloads at once",
      "Lets up to N downloads run at once, 1 to 1000; without N: 10. A higher number works at\n"
      "once, a lower one as running downloads end. For operators.\n",
-     0, 1, false, cmd_update_tasks_num, false, NULL},
+     0, 1, "", cmd_update_tasks_num, false, NULL},
     {"help", NULL, "[COMMAND]", "this help, or that of a command",
      "Prints what there is, or how COMMAND is used.\n",
-     0, 1, false, cmd_help, true, COMPLETES_COMMANDS},
+     0, 1, "", cmd_help, true, COMPLETES_COMMANDS},
     {"completions", NULL, "SHELL", "a completion script for bash or zsh",
      "Prints what makes the shell complete autodl's commands and options. Packages install it;\n"
      "by hand: eval \"$(autodl completions bash)\", or for zsh put the output into a file _autodl\n"
      "in a directory of $fpath.\n",
-     1, 1, false, cmd_completions, true, "bash zsh"},
+     1, 1, "", cmd_completions, true, "bash zsh"},
     {0},
 };
 
 const struct option_row options[] = {
-    {"host", 'h', "HOST", "the service's host: HOST, HOST:PORT or https://HOST:PORT", COMPLETES_HOSTS},
-    {"port", 'p', "PORT", "its port, if not 6736", NULL},
-    {"user", 'u', "NAME", "act as this user", COMPLETES_USERS},
-    {"socket", '\0', "PATH", "the service's unix socket", COMPLETES_FILES},
-    {"cacert", '\0', "FILE", "over https: trust this certificate, not the system's",
-     COMPLETES_FILES},
-    {"pin", '\0', "PIN", "over https: trust the key with this pin, sha256//...", NULL},
-    {"json", '\0', NULL, "print JSON; a refusal prints only its message", NULL},
-    {"text", '\0', NULL, "print text; a refusal prints only its message", NULL},
-    {"output", '\0', "FORM", "json, text, or auto: see man autodl", "auto json text"},
-    {"all", '\0', NULL, "clear, pause, resume: everybody's tasks", NULL},
-    {"version", 'V', NULL, "print the version, and which service answers", NULL},
-    {"help", '\0', NULL, "print help (-h is the host)", NULL},
+    {"host", "h", "HOST", "the service's host: HOST, HOST:PORT, https://HOST:PORT or ssh://HOST",
+     COMPLETES_HOSTS, true},
+    {"port", "p", "PORT", "its port, if not 6736", NULL, true},
+    {"user", "u", "NAME", "act as this user", COMPLETES_USERS, true},
+    {"socket", "", "PATH", "the service's unix socket", COMPLETES_FILES, true},
+    {"cacert", "", "FILE", "over https: trust this certificate, not the system's",
+     COMPLETES_FILES, true},
+    {"pin", "", "PIN", "over https: trust the key with this pin, sha256//...", NULL, true},
+    {"json", "", NULL, "print JSON, a task a line; a refusal prints only its message", NULL, true},
+    {"text", "", NULL, "print text; a refusal prints only its message", NULL, true},
+    {"output", "", "FORM", "json, text, or auto: see man autodl", "auto json text", true},
+    {"version", "V", NULL, "print the version, and which service answers", NULL, true},
+    {"help", "", NULL, "print help (-h is the host)", NULL, true},
+
+    {"input-file", "i", "FILE", "a list of URLs, plain or aria2's; - is standard input",
+     COMPLETES_FILES, false},
+    {"dir", "dP", "DIR", "the directory, as PATH", COMPLETES_DIRECTORIES, false},
+    {"out", "oO", "NAME", "the file's name", NULL, false},
+    {"wait", "", NULL, "follow it until it has ended, as autodl watch", NULL, false},
+    {"quiet", "q", NULL, "print nothing but errors", NULL, false},
+    {"checksum", "", "SUM", "what the file must have: sha-256=HEX, sha-512=, sha-1=, md5=", NULL,
+     false},
+    {"header", "", "LINE", "send this header, 'Name: value'; @FILE: the lines of a file",
+     COMPLETES_FILES, false},
+    {"priority", "", "N", "-100 to 100; higher starts earlier", NULL, false},
+    {"at", "", "TIME", "start at: 22:00, 'tomorrow 6:00', 2030-01-31", NULL, false},
+    {"in", "", "DURATION", "start in: 90s, 15m, 2h, 1d", NULL, false},
+    {"after", "", "ID", "start once that download is FINISHED", NULL, false},
+    {"limit", "", "N", "add: at most so many bytes a second, 500K, 2M; list: so many downloads",
+     NULL, false},
+    {"mirror", "", "URL", "where the same file is too; again for more", NULL, false},
+    {"if-exists", "", "WHAT", "rename (as always), skip or overwrite", "rename skip overwrite",
+     false},
+    {"tries", "", "N", "try so many times", NULL, false},
+    {"label", "", "TEXT", "a word of yours that is kept with it", NULL, false},
+    {"origin-user", "", "NAME", "log in there; the password is from ~/.netrc or asked for", NULL,
+     false},
+    {"load-cookies", "", "FILE", "send the cookies of that file (Netscape's format)",
+     COMPLETES_FILES, false},
+
+    {"state", "", "STATE", "those in this state: waiting, running, finished, failed, ...",
+     "waiting running held finished failed cancelled cleared", false},
+    {"host", "", "HOST", "those from this host (the service's is -h then)", COMPLETES_HOSTS, false},
+    {"match", "", "TEXT", "those with this in URL or name", NULL, false},
+    {"since", "", "TIME", "those added since", NULL, false},
+    {"until", "", "TIME", "list: those added until; limit: until when it holds", NULL, false},
+    {"all", "", NULL, "everybody's, for operators; for verbs also: all of yours", NULL, false},
+    {"keep", "", NULL, "keep what was downloaded so far", NULL, false},
+    {"delete-file", "", NULL, "delete the file too", NULL, false},
+    {"timeout", "", "DURATION", "give up waiting after: 90s, 15m, 2h, 1d", NULL, false},
+    {"for", "", "DURATION", "how long it holds: 90s, 15m, 2h, 1d", NULL, false},
     {0},
 };
 /* clang-format on */
-
-struct invocation {
-    struct address_options service;
-    const char *user;
-    enum output_form form;
-    bool all, version, help;
-    int argc; /* the command and its arguments */
-    char **argv;
-};
-
-#define OPTIONS (sizeof(options) / sizeof(options[0]))
-
-/* getopt_long's two descriptions of the table above; a long option's value is its row + 256. */
-static void describe_options(struct option ret_long[static OPTIONS], char ret_short[static 32])
-{
-    size_t len = 0;
-
-    ret_short[len++] = ':';
-    for (size_t i = 0; i < OPTIONS; i++) {
-        const struct option_row *row = &options[i];
-        ret_long[i] = (struct option){.name = row->name,
-                                      .has_arg = row->argument != NULL,
-                                      .val = row->name ? (int)i + 256 : 0};
-        if (row->letter)
-            ret_short[len++] = row->letter;
-        if (row->letter && row->argument)
-            ret_short[len++] = ':';
-    }
-    ret_short[len] = '\0';
-}
 
 static enum api_exit take_form(const char *source, const char *text, enum output_form *ret_form)
 {
@@ -115,78 +183,22 @@ static enum api_exit take_form(const char *source, const char *text, enum output
     return API_EXIT_DONE;
 }
 
-static enum api_exit take_option(struct invocation *invocation, const char *name, const char *value)
+/* How to print: by the last option that says so, else by AUTODL_OUTPUT. */
+static enum api_exit find_form(const struct given *given, enum output_form *ret_form)
 {
-    if (strcmp(name, "host") == 0)
-        invocation->service.host = value;
-    else if (strcmp(name, "port") == 0)
-        invocation->service.port = value;
-    else if (strcmp(name, "user") == 0)
-        invocation->user = value;
-    else if (strcmp(name, "socket") == 0)
-        invocation->service.socket = value;
-    else if (strcmp(name, "cacert") == 0)
-        invocation->service.cacert = value;
-    else if (strcmp(name, "pin") == 0)
-        invocation->service.pin = value;
-    else if (strcmp(name, "json") == 0 || strcmp(name, "text") == 0)
-        return take_form(name, name, &invocation->form);
-    else if (strcmp(name, "output") == 0)
-        return take_form("--output", value, &invocation->form);
-    else if (strcmp(name, "all") == 0)
-        invocation->all = true;
-    else if (strcmp(name, "version") == 0)
-        invocation->version = true;
-    else
-        invocation->help = true;
-    return API_EXIT_DONE;
-}
-
-/* `found` is what getopt_long returned: '?' or ':'. */
-static enum api_exit refuse_option(int found, const char *last)
-{
-    if (found == ':' && optopt == 'h')
-        return output_fail(API_EXIT_USAGE, "-h takes a host; for help: autodl --help");
-    if (found == ':')
-        return output_fail(API_EXIT_USAGE, "%s takes a value; see autodl --help", last);
-    if (optopt >= 256)
-        return output_fail(API_EXIT_USAGE, "--%s takes no value", options[optopt - 256].name);
-    if (optopt)
-        return output_fail(API_EXIT_USAGE, "there is no option -%c; see autodl --help", optopt);
-    return output_fail(API_EXIT_USAGE, "there is no option %s; see autodl --help", last);
-}
-
-static const char *row_name(int found)
-{
-    if (found >= 256)
-        return options[found - 256].name;
-    for (const struct option_row *row = options;; row++)
-        if (row->letter == found)
-            return row->name;
-}
-
-static enum api_exit parse(int argc, char **argv, struct invocation *invocation)
-{
-    struct option long_options[OPTIONS];
-    char short_options[32];
-    const char *form = getenv("AUTODL_OUTPUT");
+    const char *variable = getenv("AUTODL_OUTPUT");
     enum api_exit status = API_EXIT_DONE;
-    int found;
 
-    if (form && *form)
-        status = take_form("AUTODL_OUTPUT", form, &invocation->form);
-    describe_options(long_options, short_options);
-    unsetenv("POSIXLY_CORRECT"); /* options may stand after the command */
-    while (status == API_EXIT_DONE &&
-           (found = getopt_long(argc, argv, short_options, long_options, NULL)) != -1)
-        status = found == '?' || found == ':' ? refuse_option(found, argv[optind - 1])
-                                              : take_option(invocation, row_name(found), optarg);
-    invocation->argc = argc - optind;
-    invocation->argv = argv + optind;
-    const char *user = invocation->user;
-    if (status == API_EXIT_DONE && user && (*user == '\0' || strchr(user, ':')))
-        return output_fail(API_EXIT_USAGE, "-u takes a user's name, without a colon, not \"%s\"",
-                           user);
+    if (variable && *variable)
+        status = take_form("AUTODL_OUTPUT", variable, ret_form);
+    for (size_t i = 0; status == API_EXIT_DONE && i < given->count; i++) {
+        const struct given_option *option = &given->list[i];
+        const char *name = option->row->name;
+        if (strcmp(name, "json") == 0 || strcmp(name, "text") == 0)
+            status = take_form(name, name, ret_form);
+        else if (strcmp(name, "output") == 0)
+            status = take_form("--output", option->value, ret_form);
+    }
     return status;
 }
 
@@ -196,32 +208,39 @@ static void destroy_client(struct client **client)
 }
 
 /* `names_user`: the service is told who asks. */
-static enum api_exit connect_client(const struct invocation *invocation, bool names_user,
+static enum api_exit connect_client(const struct given *given, bool names_user,
                                     struct client **ret_client)
 {
     _cleanup_(login_release) struct login login = {0};
+    struct address_options wanted = {
+        .host = given_common(given, "host"),
+        .port = given_common(given, "port"),
+        .socket = given_common(given, "socket"),
+        .cacert = given_common(given, "cacert"),
+        .pin = given_common(given, "pin"),
+    };
     struct address address;
-    enum api_exit status = address_find(&invocation->service, &address);
+    enum api_exit status = address_find(&wanted, &address);
 
     if (status != API_EXIT_DONE)
         return status;
     if (names_user)
-        status = login_find(&address, invocation->user, &login);
+        status = login_find(&address, given_common(given, "user"), &login);
     if (status != API_EXIT_DONE) {
         address_release(&address);
         return status;
     }
     *ret_client = client_create(&address, &login);
-    return *ret_client ? API_EXIT_DONE : output_fail(API_EXIT_REFUSED, "out of memory");
+    return *ret_client ? API_EXIT_DONE : cmd_no_memory();
 }
 
-static enum api_exit print_version(const struct invocation *invocation)
+static enum api_exit print_version(const struct given *given)
 {
     _cleanup_(destroy_client) struct client *client = NULL;
     struct client_answer answer;
 
     /* Any answer will do, so that no password is needed. */
-    enum api_exit status = connect_client(invocation, false, &client);
+    enum api_exit status = connect_client(given, false, &client);
     if (status != API_EXIT_DONE)
         return status;
     client_send(client, &(struct client_request){.path = "/stats"}, &answer);
@@ -229,34 +248,45 @@ static enum api_exit print_version(const struct invocation *invocation)
     if (answer.error)
         output_print("service: none; %s\n", answer.error);
     else
-        output_print("service: %s at %s (%s)\n",
-                     answer.server ? answer.server : "without a name", client_name(client),
-                     client_channel(client));
+        output_print("service: %s at %s (%s)\n", answer.server ? answer.server : "without a name",
+                     client_name(client), client_channel(client));
     return API_EXIT_DONE;
 }
 
-static enum api_exit run(const struct invocation *invocation)
+/* Options that are not this command's. */
+static enum api_exit check_options(const struct command_call *call)
 {
-    const struct command *command = help_find(invocation->argv[0]);
-    struct command_call call = {NULL, invocation->user, invocation->all, invocation->argc - 1,
-                                invocation->argv + 1};
+    const char *user = given_common(&call->given, "user");
+
+    for (size_t i = 0; i < call->given.count; i++) {
+        const struct option_row *row = call->given.list[i].row;
+        if (!row->common && !cmd_takes(call->command, row->name))
+            return output_fail(API_EXIT_USAGE, "%s takes no --%s", call->command->name, row->name);
+    }
+    if (user && (*user == '\0' || strchr(user, ':')))
+        return output_fail(API_EXIT_USAGE, "-u takes a user's name, without a colon, not \"%s\"",
+                           user);
+    return API_EXIT_DONE;
+}
+
+static enum api_exit run(struct command_call *call)
+{
+    const struct command *command = call->command;
     _cleanup_(destroy_client) struct client *client = NULL;
 
-    if (!command)
-        return output_fail(API_EXIT_USAGE, "there is no command \"%s\"; see autodl --help",
-                           invocation->argv[0]);
-    if (call.argc < command->min || call.argc > command->max)
-        return output_fail(API_EXIT_USAGE, "usage: autodl %s%s%s", command->name,
-                           *command->arguments ? " " : "", command->arguments);
-    if (call.all && !command->takes_all)
-        return output_fail(API_EXIT_USAGE, "%s takes no --all", command->name);
-    if (command->alone)
-        return command->run(&call);
-    enum api_exit status = connect_client(invocation, true, &client);
+    enum api_exit status = check_options(call);
     if (status != API_EXIT_DONE)
         return status;
-    call.client = client;
-    return command->run(&call);
+    if (call->argc < command->min || call->argc > command->max)
+        return output_fail(API_EXIT_USAGE, "usage: autodl %s%s%s", command->name,
+                           *command->arguments ? " " : "", command->arguments);
+    if (command->alone)
+        return command->run(call);
+    status = connect_client(&call->given, true, &client);
+    if (status != API_EXIT_DONE)
+        return status;
+    call->client = client;
+    return command->run(call);
 }
 
 /* A closed standard stream must not become a socket that is then written to: what takes its place
@@ -268,24 +298,36 @@ static void guard_standard_streams(void)
             open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
 }
 
+static enum api_exit run_words(const struct given *given, char **words, int count)
+{
+    if (given_common(given, "version"))
+        return print_version(given);
+    if (given_common(given, "help") || (count == 0 && given->count == 0))
+        return help_print(count ? words[0] : NULL);
+    if (count == 0)
+        return output_fail(API_EXIT_USAGE, "which command? autodl --help lists them");
+    struct command_call call = {
+        .command = help_find(words[0]), .given = *given, .argc = count - 1, .argv = words + 1};
+    if (!call.command)
+        return output_fail(API_EXIT_USAGE, "there is no command \"%s\"; see autodl --help",
+                           words[0]);
+    return run(&call);
+}
+
 int main(int argc, char **argv)
 {
-    struct invocation invocation = {0};
+    _cleanup_(given_release) struct given given = {0};
+    _cleanup_free_ char **words = NULL;
+    enum output_form form = OUTPUT_AUTO;
+    int count = 0;
 
     guard_standard_streams();
     signal(SIGPIPE, SIG_IGN); /* a reader that went away is an error like any other */
-    opterr = 0;
-    enum api_exit status = parse(argc, argv, &invocation);
-    output_init(invocation.form);
+    enum api_exit status = options_parse(argc, argv, &given, &words, &count);
+    if (status == API_EXIT_DONE)
+        status = find_form(&given, &form);
     if (status != API_EXIT_DONE)
         return status;
-    if (invocation.version)
-        status = print_version(&invocation);
-    else if (invocation.help || argc == 1)
-        status = help_print(invocation.argc ? invocation.argv[0] : NULL);
-    else if (invocation.argc == 0)
-        status = output_fail(API_EXIT_USAGE, "which command? autodl --help lists them");
-    else
-        status = run(&invocation);
-    return output_finish(status);
+    output_init(form);
+    return output_finish(run_words(&given, words, count));
 }

@@ -1,20 +1,26 @@
 #include "output.h"
 
 #include <errno.h>
+#include <json-c/json.h>
+#include <langinfo.h>
+#include <locale.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 
 #include "common/buf.h"
 #include "common/cleanup.h"
 #include "common/json.h"
+#include "common/units.h"
 #include "common/visible.h"
 
 #define VISIBLE_MAX ((size_t)64 << 20) /* an answer is at most 8 MiB, a byte grows to four */
 
 static enum output_form form;
 static bool to_terminal;
+static bool in_colour;
 static int write_error; /* errno of the first failed write */
 
 int output_parse_form(const char *text, enum output_form *ret_form)
@@ -31,8 +37,48 @@ int output_parse_form(const char *text, enum output_form *ret_form)
 
 void output_init(enum output_form wanted)
 {
+    const char *no_colour = getenv("NO_COLOR");
+    const char *terminal = getenv("TERM");
+
     form = wanted;
     to_terminal = isatty(STDOUT_FILENO);
+    in_colour =
+        to_terminal && !(no_colour && *no_colour) && terminal && strcmp(terminal, "dumb") != 0;
+    setlocale(LC_CTYPE, "");
+    if (strcmp(nl_langinfo(CODESET), "UTF-8") != 0)
+        setlocale(LC_CTYPE, "C.UTF-8"); /* what comes is UTF-8, and has to be measured */
+}
+
+bool output_is_json(bool is_classic)
+{
+    return form == OUTPUT_JSON || (form == OUTPUT_AUTO && is_classic && !to_terminal);
+}
+
+bool output_to_terminal(void)
+{
+    return to_terminal && form != OUTPUT_JSON;
+}
+
+/* A number from the environment, or 0. */
+static unsigned environment_size(const char *name)
+{
+    const char *value = getenv(name);
+    uint64_t number = 0;
+
+    if (value && units_parse_uint(value, 1, 10000, &number) < 0)
+        number = 0;
+    return (unsigned)number;
+}
+
+void output_size(unsigned *ret_columns, unsigned *ret_rows)
+{
+    struct winsize size = {0};
+    unsigned columns = environment_size("COLUMNS"), rows = environment_size("LINES");
+
+    if (to_terminal && ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) < 0)
+        size = (struct winsize){0};
+    *ret_columns = columns ? columns : size.ws_col ? size.ws_col : 80;
+    *ret_rows = rows ? rows : size.ws_row ? size.ws_row : 24;
 }
 
 bool output_is_classic(void)
@@ -40,26 +86,11 @@ bool output_is_classic(void)
     return form == OUTPUT_AUTO && !to_terminal;
 }
 
-/* Decodes one character of UTF-8 and returns its length; 0: not UTF-8. */
-static size_t decode(const char *data, size_t len, uint32_t *ret_character)
-{
-    for (size_t n = 1; n <= 4 && n <= len; n++) {
-        if (!json_is_utf8(data, n))
-            continue;
-        uint32_t character = (unsigned char)data[0] & (n == 1 ? 0x7f : 0x7f >> n);
-        for (size_t i = 1; i < n; i++)
-            character = character << 6 | ((unsigned char)data[i] & 0x3f);
-        *ret_character = character;
-        return n;
-    }
-    return 0;
-}
-
 static void add_visible(struct buf *buf, const char *data, size_t len)
 {
     for (size_t i = 0; i < len;) {
         uint32_t character = 0;
-        size_t n = decode(data + i, len - i, &character);
+        size_t n = json_utf8_char(data + i, len - i, &character);
         if (n == 0 || (n == 1 && visible_is_control(character)))
             buf_printf(buf, "\\x%02x", (unsigned char)data[i]);
         else if (visible_is_control(character) || visible_is_layout(character))
@@ -97,6 +128,68 @@ void output_body(const char *data, size_t len)
         put(data, len);
     }
     put("\n", 1);
+}
+
+/* All but printable ASCII as \uXXXX, which only strings hold. */
+static void add_ascii(struct buf *buf, const char *text)
+{
+    for (size_t left = strlen(text), n; left > 0; left -= n, text += n) {
+        uint32_t code = 0;
+        n = json_utf8_char(text, left, &code);
+        n = n ? n : 1;
+        if (n == 1 && *text != 0x7f)
+            buf_add_char(buf, *text);
+        else if (code <= 0xffff)
+            buf_printf(buf, "\\u%04x", (unsigned)code);
+        else
+            buf_printf(buf, "\\u%04x\\u%04x", 0xd800 + (unsigned)((code - 0x10000) >> 10),
+                       0xdc00 + (unsigned)((code - 0x10000) & 0x3ff));
+    }
+}
+
+void output_json(struct json_object *object)
+{
+    _cleanup_(buf_release) struct buf ascii;
+    const char *text = json_object_to_json_string_ext(object, JSON_C_TO_STRING_PLAIN |
+                                                                  JSON_C_TO_STRING_NOSLASHESCAPE);
+
+    buf_init(&ascii, VISIBLE_MAX);
+    if (to_terminal) {
+        add_ascii(&ascii, text);
+        put_buf(&ascii);
+    } else {
+        put(text, strlen(text));
+    }
+    put("\n", 1);
+}
+
+void output_paint(enum output_paint paint)
+{
+    static const char *const codes[] = {
+        [PAINT_NONE] = "\033[0m",  [PAINT_BOLD] = "\033[1m",   [PAINT_DIM] = "\033[2m",
+        [PAINT_RED] = "\033[31m",  [PAINT_GREEN] = "\033[32m", [PAINT_YELLOW] = "\033[33m",
+        [PAINT_BLUE] = "\033[36m",
+    };
+    if (in_colour)
+        put(codes[paint], strlen(codes[paint]));
+}
+
+void output_rewind(unsigned rows)
+{
+    char text[32];
+
+    if (!to_terminal)
+        return;
+    if (rows > 0)
+        snprintf(text, sizeof text, "\r\033[%uA\033[J", rows);
+    else
+        snprintf(text, sizeof text, "\r\033[J");
+    put(text, strlen(text));
+}
+
+void output_add_visible(struct buf *buf, const char *text)
+{
+    add_visible(buf, text, strlen(text));
 }
 
 void output_print(const char *format, ...)

@@ -9,6 +9,9 @@
 #include <stddef.h>
 
 #include "common/api.h"
+#include "common/buf.h"
+
+struct json_object;
 
 enum output_form {
     OUTPUT_AUTO, /* off a terminal the classic form: each answer's body, to the byte */
@@ -19,11 +22,35 @@ enum output_form {
 /* "auto", "json" or "text"; -EINVAL otherwise. */
 int output_parse_form(const char *text, enum output_form *ret_form);
 void output_init(enum output_form form);
+/* Whether tasks and answers of version 1 are printed as JSON; `is_classic`: by a command of 2017,
+ * which print JSON in a pipe. */
+bool output_is_json(bool is_classic);
+/* Whether a person looks on: tables fit it, lines are coloured (output_paint) and redrawn. */
+bool output_to_terminal(void);
+/* Its columns and rows now; off a terminal 80 and 24. */
+void output_size(unsigned *ret_columns, unsigned *ret_rows);
 /* Whether a refusal's body is printed too, as scripts of the 2017 system expect. */
 bool output_is_classic(void);
 
 /* The body of an answer and a newline. */
 void output_body(const char *data, size_t len);
+/* An object on one line; on a terminal all of it in ASCII. */
+void output_json(struct json_object *object);
+/* What to print with; nothing changes off a terminal or with NO_COLOR. */
+enum output_paint {
+    PAINT_NONE,
+    PAINT_BOLD,
+    PAINT_DIM,
+    PAINT_RED,
+    PAINT_GREEN,
+    PAINT_YELLOW,
+    PAINT_BLUE
+};
+void output_paint(enum output_paint paint);
+/* Moves on a terminal: `rows` up to the start of a line, and all from there on is erased. */
+void output_rewind(unsigned rows);
+/* What is made visible: as output_print prints it. */
+void output_add_visible(struct buf *buf, const char *text);
 /* Our own lines, with what they quote made visible. */
 void output_print(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* Hands over what was written so far. False: it cannot be written, so stop. */

@@ -18,7 +18,7 @@ struct active_entry {
     _Atomic int64_t bytes_done, bytes_per_second, bytes_total, durable;
     atomic_bool broken;
     _Atomic uint64_t version;
-    _Atomic int64_t rate_limit;
+    struct ratelimit limit;
     atomic_int max_ranges, priority;
 
     /* protected by lock */
@@ -80,6 +80,7 @@ int active_enter(struct active *active, const struct task *task, enum task_state
     memcpy(entry->id, task->id, sizeof entry->id);
     entry->url = url;
     entry->state = state;
+    ratelimit_init(&entry->limit, 0);
     active_set_total(entry, task->bytes_total);
     active_new_version(entry);
     pthread_mutex_lock(&active->lock);
@@ -103,6 +104,7 @@ void active_leave(struct active *active, struct active_entry *entry)
         entry->next->link = entry->link;
     assert(!entry->waiters);
     pthread_mutex_unlock(&active->lock);
+    ratelimit_release(&entry->limit);
     free(entry->url);
     free(entry);
 }
@@ -137,7 +139,7 @@ int64_t active_durable(const struct active_entry *entry)
 
 int64_t active_rate_limit(const struct active_entry *entry)
 {
-    return atomic_load(&entry->rate_limit);
+    return ratelimit_get(&entry->limit);
 }
 
 int active_max_ranges(const struct active_entry *entry)
@@ -152,7 +154,7 @@ int active_priority(const struct active_entry *entry)
 
 static void set_limits(struct active_entry *entry, const struct task *task)
 {
-    atomic_store(&entry->rate_limit, task->rate_limit);
+    ratelimit_set(&entry->limit, task->rate_limit);
     atomic_store(&entry->max_ranges, task->max_ranges);
     atomic_store(&entry->priority, task->priority);
 }
@@ -204,6 +206,11 @@ void active_set_durable(struct active *active, int64_t row, uint64_t version, in
             atomic_store(&entry->durable, bytes);
     }
     pthread_mutex_unlock(&active->lock);
+}
+
+struct ratelimit *active_limit(struct active_entry *entry)
+{
+    return &entry->limit;
 }
 
 void active_each(struct active *active, manager_see see, void *data)

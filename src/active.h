@@ -10,6 +10,7 @@
 
 #include "core/task.h"
 #include "manager.h"
+#include "transfer/ratelimit.h"
 
 struct active; /* all of them */
 struct active_entry; /* one; belongs to who has the task in hand */
@@ -59,6 +60,8 @@ int active_priority(const struct active_entry *entry);
 /* Which version of the file its bytes are of; a new one when the bytes are given up. */
 uint64_t active_version(const struct active_entry *entry);
 void active_new_version(struct active_entry *entry);
+/* What keeps to active_rate_limit; good as long as the entry is. */
+struct ratelimit *active_limit(struct active_entry *entry);
 /* Bytes that were written did not reach the disk. */
 bool active_is_broken(const struct active_entry *entry);
 

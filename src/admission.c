@@ -583,8 +583,6 @@ int admission_fill(struct engine *engine, const struct manager_add *add, struct 
     task->priority = add->priority;
     task->rate_limit = add->rate_limit;
     task->max_ranges = add->max_ranges;
-    task->not_before = add->not_before;
-    task->wait = add->not_before ? TASK_WAIT_START : TASK_WAIT_NONE;
     task->name = first_name(add, options);
     int r = task->name ? 0 : -ENOMEM;
     if (r == 0)
@@ -608,6 +606,7 @@ int admission_fill(struct engine *engine, const struct manager_add *add, struct 
         r = copy_text(add->mirrors, &task->mirrors);
     if (r == 0)
         r = copy_text(add->after, &task->after);
+    engine_set_start(task, add->not_before);
     engine_options_unref(engine, options);
     return r;
 }

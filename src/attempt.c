@@ -5,14 +5,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
 #include "common/log.h"
 #include "common/units.h"
+#include "failure.h"
+#include "mirrors.h"
+#include "put_back.h"
 #include "transfer/naming.h"
+#include "yielding.h"
 
 /* ms a worker waits for the user's file system before it turns to other users */
 #define FILER_TIMEOUT 1000
@@ -41,9 +44,15 @@ struct attempt {
     struct files_stat file;   /* ... and what it was when it was opened */
     struct disk_claim *claim;
     bool disk_full; /* found as it goes */
+    bool yields;    /* its slot, to another user */
+    uint8_t given_back;
+    int64_t went_on_from;
+    bool no_ranges; /* the server said so: it cannot go on from the middle */
     struct transfer_outcome outcome;
 
-    int64_t recorded_at; /* boot times */
+    int64_t started_at; /* boot times */
+    int64_t asked_at;   /* whether to yield */
+    int64_t recorded_at;
     int64_t synced_at;
     int64_t measured_at;
     int64_t measured; /* bytes, when the rate was measured last */
@@ -52,6 +61,22 @@ struct attempt {
     int64_t synced;   /* bytes that a sync was asked for, or are on disk */
     int64_t flushed;  /* bytes that the disk was set to work on */
 };
+
+/* What is there and can be believed. */
+static struct resume_known known_bytes(const struct attempt *attempt)
+{
+    const struct task *task = &attempt->task;
+    bool this_boot = task->boot_id && attempt->engine->boot_id[0] &&
+                     strcmp(task->boot_id, attempt->engine->boot_id) == 0;
+    int64_t have = this_boot && task->written > task->durable ? task->written : task->durable;
+    return (struct resume_known){
+        .have = task->has_part ? have : 0,
+        .total = task->bytes_total,
+        .etag = task->etag,
+        .last_modified = task->last_modified,
+        .checked = task->checksum && task->mirror > 0 && !task->etag,
+    };
+}
 
 /* --- what the transfer asks for --- */
 
@@ -145,13 +170,15 @@ static void on_version(void *data, const struct download_head *head, int64_t tot
 {
     struct attempt *attempt = data;
     struct task *task = &attempt->task;
+    attempt->no_ranges = head->no_ranges;
+    attempt->went_on_from = start;
     replace(&task->etag, head->etag);
     replace(&task->last_modified, head->last_modified);
     task->bytes_total = total;
     active_set_total(attempt->entry, total);
     task->written = attempt->counted = start;
     if (why) {
-        engine_set_error(task, "changed", why);
+        mirrors_set_error(task, "changed", why);
         log_info("task=%s user=%s starts from zero: %s", task->id, task->user, why);
     }
     if (start == 0) {
@@ -235,50 +262,61 @@ static void on_response(void *data, int status)
     stats_response(attempt->engine->stats, status, units_now_boottime());
 }
 
+/* Bytes that would be fetched again after a break. */
+static int64_t costs_of_a_break(const struct attempt *attempt)
+{
+    struct resume_known known = known_bytes(attempt);
+    known.have = attempt->task.written;
+    return known.have - (attempt->no_ranges ? 0 : resume_plan(&known, false).start);
+}
+
+/* A slow origin keeps its slot only as long as nobody else needs it. */
+static bool has_to_yield(struct attempt *attempt)
+{
+    int64_t now = units_now_boottime();
+    if (attempt->yields || now - attempt->asked_at < MEASURE_EVERY)
+        return attempt->yields;
+    attempt->asked_at = now;
+    measure(attempt, now);
+    if (attempt->task.written == attempt->task.bytes_total) /* it is being checked */
+        return false;
+    const struct yielding yielding = {
+        .ran = now - attempt->started_at,
+        .rate = attempt->rate,
+        .share = ratelimit_get(&attempt->engine->limit) / queue_slots(attempt->engine->queue),
+        .lost = costs_of_a_break(attempt),
+        .before = attempt->given_back,
+    };
+    attempt->yields =
+        yielding_may(&yielding) && queue_wants_slot(attempt->engine->queue, attempt->task.uid);
+    return attempt->yields;
+}
+
 static bool is_cancelled(void *data)
 {
     struct attempt *attempt = data;
-    return attempt->disk_full || atomic_load(&attempt->tools->lost) ||
+    return attempt->disk_full || has_to_yield(attempt) || atomic_load(&attempt->tools->lost) ||
            atomic_load(&attempt->engine->stopping) ||
            active_wished(attempt->entry) != ACTIVE_NO_WISH;
 }
 
 /* --- how it ends: it waits again --- */
 
-struct put_back {
-    struct engine *engine;
-    struct queue_task task;
-    int64_t at;
-    enum queue_reason reason;
-};
-
-/* A store_done. Not before: whoever takes it next reads it from the store. */
-static void on_put_back_stored(void *data, int result)
+static void wait_again(struct attempt *attempt, int64_t at, enum queue_reason reason)
 {
-    struct put_back *back = data;
-    if (result < 0)
-        log_error("uid=%u a task that waits again cannot be stored: %s", back->task.uid,
-                  strerror(-result));
-    engine_put_back(back->engine, &back->task, back->at, back->reason);
-    free(back);
+    put_back(attempt->engine, TAKE_PTR(attempt->entry), &attempt->task,
+             &(struct put_back_place){.at = at, .reason = reason}, attempt->given_back);
 }
 
-static void put_back(struct attempt *attempt, int64_t at, enum queue_reason reason)
+/* Somebody else needs the slot more: behind the user's others of that priority. */
+static void give_slot_back(struct attempt *attempt)
 {
-    struct engine *engine = attempt->engine;
     struct task *task = &attempt->task;
-    task->drop_part = false;
-    task->priority = active_priority(attempt->entry); /* people may have changed it meanwhile */
-    engine_move(engine, attempt->entry, task, TASK_PUT_BACK);
-    active_leave(engine->active, TAKE_PTR(attempt->entry));
-    struct queue_task queued = engine_queued(engine, task);
-    struct put_back *back = malloc(sizeof *back);
-    if (back)
-        *back = (struct put_back){engine, queued, at, reason};
-    if (!back || store_update(engine->store, task, on_put_back_stored, back) < 0) {
-        free(back);
-        engine_put_back(engine, &queued, at, reason);
-    }
+    uint8_t times = attempt->given_back < UINT8_MAX ? attempt->given_back + 1 : UINT8_MAX;
+    log_info("task=%s user=%s gives its slot to another user: its origin is slow", task->id,
+             task->user);
+    put_back(attempt->engine, TAKE_PTR(attempt->entry), task,
+             &(struct put_back_place){.reason = QUEUE_SLOT, .last = true}, times);
 }
 
 static void put_aside(struct attempt *attempt, int64_t wait, enum task_wait why,
@@ -286,7 +324,7 @@ static void put_aside(struct attempt *attempt, int64_t wait, enum task_wait why,
 {
     attempt->task.wait = why;
     attempt->task.not_before = units_now_realtime() + wait;
-    put_back(attempt, units_now_boottime() + wait, reason);
+    wait_again(attempt, units_now_boottime() + wait, reason);
 }
 
 /* The user's file system does not answer: the others go first until it does. */
@@ -296,7 +334,7 @@ static void hold_user(struct attempt *attempt)
                 attempt->task.id, attempt->task.user);
     queue_hold(attempt->engine->queue, attempt->task.uid, QUEUE_HOLD_STORAGE, true);
     files_close(TAKE_PTR(attempt->tools->channel));
-    put_back(attempt, 0, QUEUE_STORAGE);
+    wait_again(attempt, 0, QUEUE_STORAGE);
 }
 
 static void wait_for_disk(struct attempt *attempt, int error)
@@ -382,32 +420,29 @@ static void fail_on_files(struct attempt *attempt, int error)
 /* The network's or the server's fault. */
 static void fail_or_retry(struct attempt *attempt)
 {
+    struct engine *engine = attempt->engine;
     struct task *task = &attempt->task;
     const struct download_result *result = &attempt->outcome.download;
-    struct retry_policy policy = attempt->options->retry;
-    uint64_t random = 0;
-    if (getrandom(&random, sizeof random, 0) < 0)
-        random = (uint64_t)units_now_boottime();
-    if (task->retries >= 0)
-        policy.retries = task->retries;
-    task->failures = attempt->outcome.progress ? 0 : task->failures + 1;
-    struct retry_history history = {task->failures, task->written};
-    struct retry_decision decision = retry_decide(result, &policy, &history, random);
-    if (!decision.again) {
-        if (strcmp(result->error_code, "checksum") == 0 ||
-            strcmp(result->error_code, "too_large") == 0)
-            remove_part(attempt);
-        fail(attempt, result->error_code, result->error_message);
+    uint64_t host = engine_queued(engine, task).host;
+    struct failure failure = failure_judge(engine, &attempt->options->retry, task,
+                                           &attempt->outcome, attempt->went_on_from);
+    if (failure.drop_part)
+        remove_part(attempt);
+    if (failure.verdict == FAILURE_FINAL) {
+        _cleanup_free_ char *message = task->error_message ? strdup(task->error_message) : NULL;
+        fail(attempt, result->error_code, message ? message : result->error_message);
         return;
     }
-    log_info("task=%s user=%s tries again in %lld ms: %s: %s", task->id, task->user,
-             (long long)decision.wait, result->error_code, result->error_message);
-    engine_set_error(task, result->error_code, result->error_message);
-    if (decision.host) /* without memory this task alone waits */
-        queue_hold_host(attempt->engine->queue, engine_queued(attempt->engine, task).host,
-                        units_now_boottime() + decision.wait);
-    put_aside(attempt, decision.wait, decision.host ? TASK_WAIT_HOST : TASK_WAIT_RETRY,
-              decision.host ? QUEUE_HOST : QUEUE_RETRY);
+    log_info("task=%s user=%s tries %s in %lld ms: %s: %s", task->id, task->user,
+             failure.verdict == FAILURE_ELSEWHERE ? "the next mirror" : "again",
+             (long long)failure.wait, result->error_code, result->error_message);
+    if (failure.host) /* without memory this task alone waits */
+        queue_hold_host(engine->queue, host, units_now_boottime() + failure.wait);
+    if (failure.verdict == FAILURE_AGAIN)
+        put_aside(attempt, failure.wait, failure.host ? TASK_WAIT_HOST : TASK_WAIT_RETRY,
+                  failure.host ? QUEUE_HOST : QUEUE_RETRY);
+    else
+        wait_again(attempt, 0, QUEUE_SLOT);
 }
 
 /* Held or cancelled, as people wished, who are answered after the commit. What cannot be stored has
@@ -427,7 +462,7 @@ static void grant(struct attempt *attempt, enum active_wish wish, struct active_
         task->state = TASK_DOWNLOADING;
         task->ended_at = 0;
         engine_answer(waiters, task, r);
-        put_back(attempt, 0, QUEUE_SLOT);
+        wait_again(attempt, 0, QUEUE_SLOT);
         return;
     }
     log_info("task=%s user=%s %s", task->id, task->user, task_state_name(task->state));
@@ -457,8 +492,10 @@ static void conclude_failure(struct attempt *attempt, int result)
     case -ESHUTDOWN:
         if (attempt->disk_full && !atomic_load(&attempt->engine->stopping))
             wait_for_disk(attempt, -ENOSPC);
+        else if (attempt->yields && !atomic_load(&attempt->engine->stopping))
+            give_slot_back(attempt);
         else
-            put_back(attempt, 0, QUEUE_SLOT);
+            wait_again(attempt, 0, QUEUE_SLOT);
         break;
     case -ETIMEDOUT:
         hold_user(attempt);
@@ -560,21 +597,6 @@ static int prepare(struct attempt *attempt)
     return attempt->part ? look_for_room(attempt) : -ENOMEM;
 }
 
-/* What is there and can be believed. */
-static struct resume_known known_bytes(const struct attempt *attempt)
-{
-    const struct task *task = &attempt->task;
-    bool this_boot = task->boot_id && attempt->engine->boot_id[0] &&
-                     strcmp(task->boot_id, attempt->engine->boot_id) == 0;
-    int64_t have = this_boot && task->written > task->durable ? task->written : task->durable;
-    return (struct resume_known){
-        .have = task->has_part ? have : 0,
-        .total = task->bytes_total,
-        .etag = task->etag,
-        .last_modified = task->last_modified,
-    };
-}
-
 static int transfer(struct attempt *attempt)
 {
     const struct engine_options *options = attempt->options;
@@ -586,11 +608,17 @@ static int transfer(struct attempt *attempt)
     known.etag = etag;
     known.last_modified = last_modified;
 
+    _cleanup_free_ char *url = mirrors_url(task);
+    bool is_first_server = mirrors_is_first_server(task);
+    if (!url)
+        return -ENOMEM;
+
     struct transfer_job job = {
-        .url = task->url,
+        .url = url,
         .known = known,
         .checksum = task->checksum,
         .max_size = options->max_file_size,
+        .limits = {active_limit(attempt->entry), &attempt->engine->limit},
     };
     const struct address_policy policy = {
         .denied = options->denied,
@@ -607,9 +635,9 @@ static int transfer(struct attempt *attempt)
         .connect_timeout = options->connect_timeout,
         .stall_timeout = options->stall_timeout,
         .was_global = task->was_global,
-        .headers = task->headers,
-        .username = task->username,
-        .password = task->password,
+        .headers = is_first_server ? task->headers : NULL,
+        .username = is_first_server ? task->username : NULL,
+        .password = is_first_server ? task->password : NULL,
     };
     struct transfer_ops ops = {
         .open = on_open,
@@ -631,6 +659,7 @@ static void start(struct attempt *attempt)
 {
     struct task *task = &attempt->task;
     int64_t now = units_now_boottime();
+    attempt->started_at = attempt->asked_at = now;
     attempt->recorded_at = attempt->synced_at = attempt->measured_at = now;
     attempt->rate = -1;
     struct resume_known known = known_bytes(attempt);
@@ -713,6 +742,7 @@ void attempt_run(struct attempt_rooms *rooms, struct worker_tools *tools,
         return;
     }
     attempt.options = engine_options_ref(engine);
+    attempt.given_back = queued->given_back;
     attempt.out_of_turn = queued->out_of_turn || attempt.task.wait == TASK_WAIT_START;
     int64_t early = earliness(&attempt.task);
     if (early > 0)

@@ -7,9 +7,12 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/cleanup.h"
 #include "common/log.h"
 #include "common/units.h"
+#include "dependants.h"
 #include "hosts.h"
+#include "mirrors.h"
 
 #define PUSH_TIMES 100
 #define PUSH_PAUSE 10000 /* us */
@@ -87,6 +90,7 @@ int engine_init(struct engine *engine, const struct settings *settings)
         return -ENOMEM;
     engine->started_at = units_now_realtime();
     engine->wall_ahead = engine->started_at - units_now_boottime();
+    ratelimit_init(&engine->limit, settings->rate_limit);
     pthread_mutex_init(&engine->lock, NULL);
     return 0;
 }
@@ -98,13 +102,13 @@ void engine_release(struct engine *engine)
     options_free(engine->options);
     engine->options = NULL;
     free(engine->listeners);
+    ratelimit_release(&engine->limit);
     pthread_mutex_destroy(&engine->lock);
 }
 
 void engine_set_rate_limit(struct engine *engine, int64_t bytes_per_second)
 {
-    (void)engine;
-    (void)bytes_per_second;
+    ratelimit_set(&engine->limit, bytes_per_second);
 }
 
 int engine_set_listeners(struct engine *engine, const struct address_endpoint *listeners,
@@ -209,6 +213,8 @@ void engine_moved(struct engine *engine, enum task_state from, const struct task
         queue_unbook(engine->queue, task->uid, 1);
     if (task_state_ended(to) && to != TASK_FINISHED)
         atomic_fetch_add(&engine->names_freed, 1);
+    if (task_state_ended(to))
+        dependants_ended(engine->dependants, task);
     engine_tell(engine, task);
 }
 
@@ -225,11 +231,23 @@ void engine_move(struct engine *engine, struct active_entry *entry, struct task 
     engine_moved(engine, from, task);
 }
 
+void engine_set_start(struct task *task, int64_t not_before)
+{
+    task->not_before = not_before;
+    task->wait = task->after ? TASK_WAIT_AFTER : not_before ? TASK_WAIT_START : TASK_WAIT_NONE;
+}
+
+static uint64_t find_host(const struct engine *engine, const struct task *task)
+{
+    _cleanup_free_ char *url = mirrors_url(task);
+    return hosts_number(engine->host_key, url ? url : task->url);
+}
+
 struct queue_task engine_queued(const struct engine *engine, const struct task *task)
 {
     return (struct queue_task){
         .row = task->row,
-        .host = task->host ? task->host : hosts_number(engine->host_key, task->url),
+        .host = task->host ? task->host : find_host(engine, task),
         .uid = task->uid,
         .priority = (int8_t)task->priority,
     };
@@ -249,8 +267,10 @@ static struct entrance entrance_at(const struct engine *engine, int64_t not_befo
     static const enum queue_reason reasons[TASK_WAITS] = {
         [TASK_WAIT_NONE] = QUEUE_RETRY,       [TASK_WAIT_RETRY] = QUEUE_RETRY,
         [TASK_WAIT_HOST] = QUEUE_HOST,        [TASK_WAIT_DISK] = QUEUE_DISK,
-        [TASK_WAIT_START] = QUEUE_START_TIME,
+        [TASK_WAIT_START] = QUEUE_START_TIME, [TASK_WAIT_AFTER] = QUEUE_AFTER,
     };
+    if (wait == TASK_WAIT_AFTER)
+        return (struct entrance){QUEUE_NEVER, QUEUE_AFTER, false};
     if (not_before <= units_now_realtime())
         return (struct entrance){.in_front = in_front};
     int64_t at = wait == TASK_WAIT_START ? not_before - engine->wall_ahead
@@ -301,12 +321,19 @@ void engine_enqueue(struct engine *engine, const struct task *task, bool in_fron
     struct queue_task queued = engine_queued(engine, task);
     struct entrance entrance = entrance_at(engine, task->not_before, task->wait, in_front);
     enter_with_patience(engine, &queued, &entrance);
+    if (task->wait == TASK_WAIT_AFTER)
+        dependants_look(engine->dependants, task);
 }
 
 void engine_put_back(struct engine *engine, const struct queue_task *task, int64_t at,
                      enum queue_reason reason)
 {
     enter_with_patience(engine, task, &(struct entrance){at, reason, at == 0});
+}
+
+void engine_put_last(struct engine *engine, const struct queue_task *task)
+{
+    enter_with_patience(engine, task, &(struct entrance){0});
 }
 
 void engine_set_error(struct task *task, const char *code, const char *message)

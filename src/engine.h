@@ -18,6 +18,7 @@
 #include "disk.h"
 #include "privsep/files.h"
 #include "store/store.h"
+#include "transfer/ratelimit.h"
 #include "transfer/retry.h"
 
 #define ENGINE_BOOT_ID_MAX 64
@@ -57,6 +58,7 @@ struct engine {
     int64_t started_at; /* ms since the epoch: tasks that ended before are not in the counters */
     struct address_endpoint *listeners; /* the service's own */
     size_t listener_count;
+    struct dependants *dependants;
     uint8_t host_key[STORE_HOST_KEY_SIZE]; /* hosts_number's */
     void (*kick)(void *data); /* there may be an earlier time to wake at */
     void *kick_data;
@@ -65,6 +67,7 @@ struct engine {
 
     _Atomic int64_t wall_ahead; /* ms by which the wall clock is ahead of the boot's, as start times in
                                  * the queue have it */
+    struct ratelimit limit;     /* of all downloads together */
     atomic_bool watched; /* somebody wants to know of changes */
     atomic_bool stopping; /* running downloads are left to the next start */
     atomic_uint names_freed; /* counts the times that a dest became free again */
@@ -108,6 +111,9 @@ void engine_tell_many(struct engine *engine, uid_t scope);
  * negative errno: that could not be stored, and so has not happened (logged). */
 int engine_fail(struct engine *engine, struct active_entry *entry, struct task *task,
                  const char *code, const char *message);
+/* It starts at `not_before` (ms since the epoch; 0: as soon as it can), and after what it waits for
+ * (task->after). */
+void engine_set_start(struct task *task, int64_t not_before);
 /* The task as the queue knows it. */
 struct queue_task engine_queued(const struct engine *engine, const struct task *task);
 /* Puts a task into the queue as the last run left it: to wait for its time, if that has not come. 0,
@@ -120,6 +126,8 @@ void engine_enqueue(struct engine *engine, const struct task *task, bool in_fron
 /* The same for a task at the head of its line, now; or beside it until `at` (boot time, not 0). */
 void engine_put_back(struct engine *engine, const struct queue_task *task, int64_t at,
                      enum queue_reason reason);
+/* The same for one that goes to the end of its line. */
+void engine_put_last(struct engine *engine, const struct queue_task *task);
 /* What went wrong last, as people see it; NULL, NULL: nothing. */
 void engine_set_error(struct task *task, const char *code, const char *message);
 /* Answers those who wished something of a task that is ending now, by what it became. */

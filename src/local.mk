@@ -5,9 +5,11 @@ src_libmanager_a_SOURCES = \
 	src/admission.c src/admission.h \
 	src/attempt.c src/attempt.h \
 	src/batch.c src/batch.h \
+	src/dependants.c src/dependants.h \
 	src/disk.c src/disk.h \
 	src/engine.c src/engine.h \
 	src/filter.c src/filter.h \
+	src/failure.c src/failure.h \
 	src/finisher.c src/finisher.h \
 	src/hosts.c src/hosts.h \
 	src/knobs.c src/knobs.h \
@@ -16,9 +18,12 @@ src_libmanager_a_SOURCES = \
 	src/manager.c src/manager.h \
 	src/many.c src/many.h \
 	src/overview.c src/overview.h \
+	src/mirrors.c src/mirrors.h \
+	src/put_back.c src/put_back.h \
 	src/timer.c src/timer.h \
 	src/verbs.c src/verbs.h \
-	src/worker.c src/worker.h
+	src/worker.c src/worker.h \
+	src/yielding.c src/yielding.h
 
 SERVICE_LIBS = \
 	src/http/libhttp.a \

@@ -17,6 +17,7 @@
 #include "common/cleanup.h"
 #include "common/log.h"
 #include "common/units.h"
+#include "dependants.h"
 #include "engine.h"
 #include "finisher.h"
 #include "knobs.h"
@@ -207,6 +208,7 @@ static void on_cleared(void *data, int result)
     if (result == 0) {
         stats_move(engine->stats, TASK_ENQUEUED, TASK_CLEARED, verb->count);
         atomic_fetch_add(&engine->names_freed, 1);
+        dependants_look_at_all(engine->dependants);
         engine_tell_many(engine, verb->scope);
     } else { /* they still wait, then, as they came */
         struct task task;
@@ -552,6 +554,8 @@ static int recover_all(struct manager *manager)
     if (r == 0)
         r = store_each_unfinished(manager->engine.store, recover, &recovery);
     if (r == 0)
+        dependants_look_at_all(manager->engine.dependants);
+    if (r == 0)
         r = store_each_stray(manager->engine.store, recover_stray, manager);
     while (recovery.users)
         free(take_first(&recovery));
@@ -702,7 +706,9 @@ static int create_workers(struct manager *manager)
 static int create_rooms(struct manager *manager)
 {
     struct engine *engine = &manager->engine;
-    int r = admission_create(engine, &manager->admission);
+    int r = dependants_create(engine, &engine->dependants);
+    if (r == 0)
+        r = admission_create(engine, &manager->admission);
     if (r == 0)
         r = batches_create(engine, manager->admission, &manager->batches);
     if (r == 0)
@@ -809,6 +815,8 @@ int manager_stop(struct manager *manager)
         many_stop(manager->many); /* whose verbs still run */
     if (manager->verbs)
         verbs_stop(manager->verbs);
+    if (engine->dependants)
+        dependants_stop(engine->dependants);
     if (manager->lists)
         lists_stop(manager->lists);
     if (r < 0) {
@@ -832,6 +840,7 @@ void manager_destroy(struct manager *manager)
     finisher_destroy(manager->finisher);
     batches_destroy(manager->batches);
     admission_destroy(manager->admission);
+    dependants_destroy(manager->engine.dependants);
     files_destroy(manager->engine.files);
     disk_destroy(manager->engine.disk);
     active_destroy(manager->engine.active);

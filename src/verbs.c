@@ -13,6 +13,7 @@
 #include "core/url.h"
 #include "hosts.h"
 #include "lanes.h"
+#include "mirrors.h"
 
 #define IDLE          60000 /* ms until the thread that looks tasks up is ended */
 #define FILER_TIMEOUT 5000  /* ms for a file operation that somebody waits for */
@@ -326,6 +327,13 @@ static void stop(struct verb_job *job)
 
 /* --- release and retry --- */
 
+/* What it waits for but for its own start. */
+static void forget_patience(struct task *task)
+{
+    bool has_start = task->wait == TASK_WAIT_START || task->wait == TASK_WAIT_AFTER;
+    engine_set_start(task, has_start ? task->not_before : 0);
+}
+
 static void release(struct verb_job *job)
 {
     struct task *task = &job->task;
@@ -333,10 +341,7 @@ static void release(struct verb_job *job)
         refuse_state(job, "only a PAUSED task can be released");
         return;
     }
-    if (task->wait != TASK_WAIT_START) {
-        task->wait = TASK_WAIT_NONE;
-        task->not_before = 0;
-    }
+    forget_patience(task);
     change(job, TASK_RELEASE);
 }
 
@@ -358,11 +363,11 @@ static void retry(void *data, struct files_channel *channel)
         return;
     }
     engine_set_error(task, NULL, NULL);
+    mirrors_rewind(job->verbs->engine, task);
     job->ended_at = task->ended_at;
     task->ended_at = 0;
     task->failures = 0;
-    task->wait = TASK_WAIT_NONE;
-    task->not_before = 0;
+    engine_set_start(task, 0);
     task->admitted = false; /* its dest may be taken meanwhile */
     task->drop_part = false;
     change(job, TASK_RETRY);
@@ -455,10 +460,7 @@ static int retarget(struct verb_job *job)
     task->mirror = 0;
     task->was_global = false;
     task->failures = 0;
-    if (task->wait != TASK_WAIT_START) { /* it has not been tried there */
-        task->wait = TASK_WAIT_NONE;
-        task->not_before = 0;
-    }
+    forget_patience(task); /* it has not been tried there */
     return 0;
 }
 
@@ -477,10 +479,8 @@ static int apply_change(struct verb_job *job)
         free(task->label);
         task->label = TAKE_PTR(change->label);
     }
-    if (wanted->fields & MANAGER_CHANGE_NOT_BEFORE) {
-        task->wait = TASK_WAIT_START;
-        task->not_before = wanted->not_before;
-    }
+    if (wanted->fields & MANAGER_CHANGE_NOT_BEFORE)
+        engine_set_start(task, wanted->not_before);
     change->what.place = wanted->fields & (MANAGER_CHANGE_NOT_BEFORE | MANAGER_CHANGE_URL);
     return wanted->fields & MANAGER_CHANGE_URL ? retarget(job) : 0;
 }
@@ -522,6 +522,8 @@ static bool try_alter(struct verb_job *job)
     if (!hint && job->kind == VERB_FIRST && task->wait == TASK_WAIT_START &&
         task->not_before > units_now_realtime())
         hint = "it waits for its start time; give it another not_before";
+    if (!hint && job->kind == VERB_FIRST && task->after)
+        hint = "it waits until another task is FINISHED";
     if (hint) {
         refuse_state(job, hint);
         return true;
@@ -540,8 +542,7 @@ static bool try_alter(struct verb_job *job)
     } else {
         int lead = queue_lead(engine->queue, task->uid, task->priority);
         task->priority = lead > task->priority ? lead : task->priority;
-        task->wait = TASK_WAIT_NONE;
-        task->not_before = 0;
+        engine_set_start(task, 0);
         change->what.place = true;
     }
     if (r < 0)

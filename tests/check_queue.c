@@ -750,6 +750,108 @@ START_TEST(start_times_follow_the_wall_clock)
 }
 END_TEST
 
+/* What waits for another task waits for no time, and otherwise like what does. */
+START_TEST(what_waits_for_another)
+{
+    struct queue_task task = {.row = 2, .host = 7, .uid = ALICE, .priority = -5}, got = {0};
+    ck_assert(!queue_has_after(queue));
+    ck_assert_int_eq(queue_push_later(queue, &task, QUEUE_NEVER, QUEUE_AFTER), 0);
+    push_later(ALICE, 1, 2000, QUEUE_RETRY);
+    why_is(2, QUEUE_AFTER, 0);
+    ck_assert_int_eq(queue_pause(queue, ALICE, 3000), 0);
+    why_is(2, QUEUE_PAUSED, 3000);
+    ck_assert_int_eq(queue_tick(queue), 2000);
+    now = INT64_MAX - 1;
+    ck_assert_int_eq(queue_tick(queue), 0);
+    pops(ALICE, 1);
+    why_is(2, QUEUE_AFTER, 0);
+    ck_assert_uint_eq(queue_length(queue, ALICE), 1);
+    ck_assert_int_eq(queue_book(queue, ALICE, 1, 1), -EDQUOT);
+    ck_assert(queue_has_after(queue));
+    ck_assert_int_eq(queue_take_after(queue, 1, &got), -ENOENT);
+    ck_assert_int_eq(queue_take_after(queue, 2, &got), 0);
+    ck_assert_int_eq(queue_take_after(queue, 2, &got), -ENOENT);
+    ck_assert_mem_eq(&got, &task, sizeof got);
+    ck_assert(!queue_has_after(queue));
+    waits_not(2);
+
+    push_later(ALICE, 3, QUEUE_NEVER, QUEUE_AFTER);
+    push_later(BOB, 4, QUEUE_NEVER, QUEUE_AFTER);
+    push_later(BOB, 5, QUEUE_NEVER, QUEUE_AFTER);
+    push(BOB, 6);
+    queue_shift_starts(queue, 5000);
+    ck_assert_int_eq(queue_take_after(queue, 6, &got), -ENOENT); /* it waits for a slot alone */
+    ck_assert_int_eq(queue_remove(queue, 3), 0);
+    ck_assert(queue_has_after(queue));
+    clears(BOB, (int64_t[]){4, 5, 6}, 3);
+    ck_assert(!queue_has_after(queue));
+}
+END_TEST
+
+START_TEST(a_slot_is_wanted_by_who_runs_fewer)
+{
+    queue_set_slots(queue, 4);
+    for (int64_t row = 1; row <= 6; row++)
+        push(ALICE, row);
+    for (int64_t row = 1; row <= 3; row++)
+        pops(ALICE, row);
+    push(BOB, 11);
+    ck_assert(!queue_wants_slot(queue, ALICE)); /* there is one */
+    pops(BOB, 11);
+    ck_assert(!queue_wants_slot(queue, ALICE)); /* her own wait, nobody else's */
+    push(CAROL, 21);
+    ck_assert(!queue_wants_slot(queue, BOB)); /* alice has more */
+    ck_assert(!queue_wants_slot(queue, 4711));
+    ck_assert_int_eq(queue_pause(queue, CAROL, 0), 0);
+    ck_assert(!queue_wants_slot(queue, ALICE)); /* hers could not start */
+    ck_assert(queue_resume(queue, CAROL));
+    ck_assert(queue_wants_slot(queue, ALICE));
+    ck_assert(!queue_wants_slot(queue, ALICE)); /* once is enough ... */
+    ck_assert_int_eq(queue_push(queue, task_of(ALICE, 1)), 0);
+    queue_release(queue, task_of(ALICE, 0));
+    pops(CAROL, 21);
+    push(CAROL, 22);
+    push(BOB, 12);
+    ck_assert(!queue_wants_slot(queue, ALICE)); /* 2 against 1: nobody would gain */
+    queue_release(queue, task_of(BOB, 0));
+    pops(BOB, 12);
+    push(4711, 31);
+    queue_set_slots(queue, 2);
+    ck_assert(queue_wants_slot(queue, ALICE)); /* more run than may: all the more */
+    queue_release(queue, task_of(ALICE, 0));
+    ck_assert(queue_wants_slot(queue, ALICE)); /* ... until it came: one each, and one has none */
+    queue_release(queue, task_of(ALICE, 0));
+    queue_release(queue, task_of(CAROL, 0));
+    ck_assert(!queue_wants_slot(queue, BOB));
+    pops(4711, 31);
+    queue_close(queue);
+    ck_assert(!queue_wants_slot(queue, BOB));
+}
+END_TEST
+
+START_TEST(a_slot_given_back_goes_to_the_other)
+{
+    struct queue_task task;
+    queue_set_slots(queue, 1);
+    push(ALICE, 1);
+    push(ALICE, 2);
+    ck_assert_int_eq(queue_pop(queue, 0, &task), 0);
+    ck_assert_uint_eq(task.given_back, 0);
+    push(BOB, 11);
+    ck_assert(queue_wants_slot(queue, ALICE));
+    task.given_back = 3;
+    ck_assert_int_eq(queue_push(queue, &task), 0);
+    queue_release(queue, &task);
+    pops(BOB, 11);
+    queue_release(queue, task_of(BOB, 0));
+    pops(ALICE, 2); /* behind the others */
+    queue_release(queue, task_of(ALICE, 0));
+    ck_assert_int_eq(queue_pop(queue, 0, &task), 0);
+    ck_assert_int_eq(task.row, 1);
+    ck_assert_uint_eq(task.given_back, 3);
+}
+END_TEST
+
 /* RAM per waiting task. */
 START_TEST(a_waiting_task_costs_little)
 {
@@ -759,9 +861,13 @@ START_TEST(a_waiting_task_costs_little)
     } cases[] = {
         {100,    64 },
         {100000, 200},
+        {10,     64 }, /* and each waits for another */
     };
-    for (size_t i = 0; i < 2; i++) {
-        for (int64_t row = 1; row <= 100000; row++)
+    for (size_t i = 0; i < 3; i++) {
+        bool endless = i == 2;
+        for (int64_t row = 1; row <= 100000 && endless; row++)
+            push_later((uid_t)(1000 + row % 10), row, QUEUE_NEVER, QUEUE_AFTER);
+        for (int64_t row = 1; row <= 100000 && !endless; row++)
             push_to((uid_t)(1000 + row % 10), row, (uint64_t)row % cases[i].hosts, 0);
         size_t bytes = queue_bytes(queue);
         printf("# %zu bytes a task at %d hosts\n", bytes / 100000, (int)cases[i].hosts);
@@ -1009,8 +1115,9 @@ static void try_push_later(int i, int64_t row)
 {
     if (model.user[i].length + model.user[i].laters == MODEL_LINE)
         return;
-    int64_t at = now + rand() % 120 - 5;
-    enum queue_reason reason = (enum queue_reason)(rand() % QUEUE_SLOT);
+    bool endless = rand() % 6 == 0;
+    int64_t at = endless ? QUEUE_NEVER : now + rand() % 120 - 5;
+    enum queue_reason reason = endless ? QUEUE_AFTER : (enum queue_reason)(rand() % QUEUE_AFTER);
     int last = model.user[i].laters++;
     model_know(i);
     model.user[i].later[last].row = row;
@@ -1075,6 +1182,29 @@ static void try_position(int i)
     ck_assert_uint_eq(queue_position(queue, row), position);
 }
 
+static void try_take_after(int i)
+{
+    int64_t row = any_row(i);
+    int later = model_find_later(i, row);
+    struct queue_task got = {0};
+    bool waits = later >= 0 && model.user[i].later[later].reason == QUEUE_AFTER;
+    ck_assert_int_eq(queue_take_after(queue, row, &got), waits ? 0 : -ENOENT);
+    if (!waits)
+        return;
+    ck_assert_mem_eq(&got, model_task(i, row), sizeof got);
+    model_drop_later(i, later);
+    model_forget(i);
+}
+
+static bool model_has_after(void)
+{
+    bool has = false;
+    for (int i = 0; i < MODEL_USERS; i++)
+        for (int j = 0; j < model.user[i].laters; j++)
+            has = has || model.user[i].later[j].reason == QUEUE_AFTER;
+    return has;
+}
+
 static void try_why(int i)
 {
     int64_t row = any_row(i), until = 0, got_until;
@@ -1093,6 +1223,7 @@ static void try_why(int i)
         until = own ? own_until : common_until;
     } else if (later >= 0 && !model.user[i].held) {
         until = model.user[i].later[later].at;
+        until = until == QUEUE_NEVER ? 0 : until;
         reason = model.user[i].later[later].reason;
     } else if (!model.user[i].held && !model_host_free(host_of(row))) {
         int64_t host_until = model.host[host_of(row)].until;
@@ -1169,7 +1300,8 @@ static void try_tick(void)
     for (int i = 0; i < MODEL_USERS; i++) {
         model_move_due(i);
         for (int j = 0; j < model.user[i].laters; j++)
-            if (next == 0 || model.user[i].later[j].at < next)
+            if (model.user[i].later[j].at != QUEUE_NEVER &&
+                (next == 0 || model.user[i].later[j].at < next))
                 next = model.user[i].later[j].at;
     }
     for (int i = 0; i < MODEL_HOSTS; i++)
@@ -1223,6 +1355,8 @@ static void try_anything(int64_t row)
         try_push(user, row);
     } else if (what < 28) {
         try_push_later(user, row);
+    } else if (what < 30) {
+        try_take_after(user);
     } else if (what < 32) {
         try_remove(user);
     } else if (what < 34) {
@@ -1355,6 +1489,7 @@ START_TEST(agrees_with_a_model)
         ck_assert_uint_eq(queue_length(queue, QUEUE_EVERYBODY), total);
         ck_assert_uint_eq(queue_length(queue, model_uid(0)),
                           (size_t)(model.user[0].length + model.user[0].laters));
+        ck_assert_int_eq(queue_has_after(queue), model_has_after());
     }
     printf("# %lld operations\n", (long long)op);
     fflush(stdout);
@@ -1607,6 +1742,9 @@ static Suite *suite(void)
     tcase_add_test(tcase, a_busy_host_is_passed_over);
     tcase_add_test(tcase, a_host_that_asked_for_patience_is_left_alone);
     tcase_add_test(tcase, start_times_follow_the_wall_clock);
+    tcase_add_test(tcase, what_waits_for_another);
+    tcase_add_test(tcase, a_slot_is_wanted_by_who_runs_fewer);
+    tcase_add_test(tcase, a_slot_given_back_goes_to_the_other);
     tcase_add_test(tcase, a_waiting_task_costs_little);
     tcase_add_test(tcase, agrees_with_a_model);
     tcase_add_test(tcase, every_row_comes_out_once);

@@ -114,31 +114,31 @@ static const struct {
     const char *if_range;
 } plans[] = {
   /* nothing to go on with */
-    {{0, MIB, TAG, DATE},                  false, 0,                          NULL},
-    {{1, MIB, TAG, DATE},                  false, 0,                          NULL},
-    {{RESUME_OVERLAP, MIB, TAG, DATE},     false, 0,                          NULL},
-    {{MIB, RESUME_OVERLAP, TAG, DATE},     false, 0,                          NULL},
-    {{MIB, 0, TAG, DATE},                  false, 0,                          NULL},
-    {{MIB / 2, -1, TAG, DATE},             false, 0,                          NULL},
-    {{MIB / 2, MIB, NULL, NULL},           false, 0,                          NULL},
-    {{MIB / 2, MIB, WEAK, NULL},           false, 0,                          NULL},
-    {{MIB / 2, MIB, "v1", ""},             false, 0,                          NULL},
-    {{MIB / 2, MIB, NULL, "bad\rdate"},    false, 0,                          NULL},
-    {{MIB / 2, MIB, NULL, "bad\xff"},      true,  0,                          NULL},
+    {{0, MIB, TAG, DATE, false},                  false, 0,                          NULL},
+    {{1, MIB, TAG, DATE, false},                  false, 0,                          NULL},
+    {{RESUME_OVERLAP, MIB, TAG, DATE, false},     false, 0,                          NULL},
+    {{MIB, RESUME_OVERLAP, TAG, DATE, false},     false, 0,                          NULL},
+    {{MIB, 0, TAG, DATE, false},                  false, 0,                          NULL},
+    {{MIB / 2, -1, TAG, DATE, false},             false, 0,                          NULL},
+    {{MIB / 2, MIB, NULL, NULL, false},           false, 0,                          NULL},
+    {{MIB / 2, MIB, WEAK, NULL, false},           false, 0,                          NULL},
+    {{MIB / 2, MIB, "v1", "", false},             false, 0,                          NULL},
+    {{MIB / 2, MIB, NULL, "bad\rdate", false},    false, 0,                          NULL},
+    {{MIB / 2, MIB, NULL, "bad\xff", false},      true,  0,                          NULL},
  /* where */
-    {{RESUME_OVERLAP + 1, MIB, TAG, DATE}, false, 1,                          TAG },
-    {{MIB / 2, MIB, TAG, DATE},            false, MIB / 2 - RESUME_OVERLAP,   TAG },
-    {{MIB, MIB, TAG, DATE},                false, MIB - RESUME_OVERLAP,       TAG },
-    {{2 * MIB, MIB, TAG, DATE},            false, MIB - RESUME_OVERLAP,       TAG },
-    {{INT64_MAX, INT64_MAX, TAG, DATE},    false, INT64_MAX - RESUME_OVERLAP, TAG },
+    {{RESUME_OVERLAP + 1, MIB, TAG, DATE, false}, false, 1,                          TAG },
+    {{MIB / 2, MIB, TAG, DATE, false},            false, MIB / 2 - RESUME_OVERLAP,   TAG },
+    {{MIB, MIB, TAG, DATE, false},                false, MIB - RESUME_OVERLAP,       TAG },
+    {{2 * MIB, MIB, TAG, DATE, false},            false, MIB - RESUME_OVERLAP,       TAG },
+    {{INT64_MAX, INT64_MAX, TAG, DATE, false},    false, INT64_MAX - RESUME_OVERLAP, TAG },
  /* by which validator */
-    {{MIB, MIB, TAG, NULL},                false, MIB - RESUME_OVERLAP,       TAG },
-    {{MIB, MIB, NULL, DATE},               false, MIB - RESUME_OVERLAP,       DATE},
-    {{MIB, MIB, WEAK, DATE},               false, MIB - RESUME_OVERLAP,       NULL},
-    {{MIB, MIB, "v1", DATE},               false, MIB - RESUME_OVERLAP,       NULL},
-    {{MIB, MIB, TAG, "bad\ndate"},         false, MIB - RESUME_OVERLAP,       TAG },
-    {{MIB, MIB, TAG, DATE},                true,  MIB - RESUME_OVERLAP,       NULL},
-    {{MIB, MIB, NULL, DATE},               true,  MIB - RESUME_OVERLAP,       NULL},
+    {{MIB, MIB, TAG, NULL, false},                false, MIB - RESUME_OVERLAP,       TAG },
+    {{MIB, MIB, NULL, DATE, false},               false, MIB - RESUME_OVERLAP,       DATE},
+    {{MIB, MIB, WEAK, DATE, false},               false, MIB - RESUME_OVERLAP,       NULL},
+    {{MIB, MIB, "v1", DATE, false},               false, MIB - RESUME_OVERLAP,       NULL},
+    {{MIB, MIB, TAG, "bad\ndate", false},         false, MIB - RESUME_OVERLAP,       TAG },
+    {{MIB, MIB, TAG, DATE, false},                true,  MIB - RESUME_OVERLAP,       NULL},
+    {{MIB, MIB, NULL, DATE, false},               true,  MIB - RESUME_OVERLAP,       NULL},
 };
 
 START_TEST(test_plan)
@@ -146,6 +146,35 @@ START_TEST(test_plan)
     struct resume_request request = resume_plan(&plans[_i].known, plans[_i].without);
     ck_assert_int_eq(request.start, plans[_i].start);
     ck_assert_pstr_eq(request.if_range, plans[_i].if_range);
+}
+END_TEST
+
+/* A checksum of the whole file is worth more than what a server says of it, but for its length. */
+START_TEST(test_checked)
+{
+    static const struct {
+        struct resume_head head;
+        enum resume_verdict verdict;
+    } heads[] = {
+        {{206, MIB / 2 + RESUME_OVERLAP, "bytes 458752-1048575/1048576", NULL, NULL, false, false},
+         RESUME_PART                                                                                            },
+        {{206, MIB / 2 + RESUME_OVERLAP, "bytes 458752-1048575/1048576", OTHER, LATER, false,
+          false},
+         RESUME_PART                                                                                            },
+        {{206, MIB / 2 + RESUME_OVERLAP + 1, "bytes 458752-1048576/1048577", OTHER, DATE, false,
+          false},
+         RESUME_CHANGED                                                                                         },
+        {{206, MIB / 2 + RESUME_OVERLAP, "bytes 458752-1048575/1048576", NULL, DATE, true, false},
+         RESUME_CHANGED                                                                                         },
+        {{200, MIB, NULL, OTHER, LATER, false, false},                                              RESUME_WHOLE},
+    };
+    char message[128];
+    struct resume_known known = {MIB / 2, MIB, NULL, _i % 2 ? DATE : NULL, true};
+    struct resume_request request = resume_plan(&known, false);
+    ck_assert_int_eq(request.start, MIB / 2 - RESUME_OVERLAP);
+    ck_assert_ptr_null(request.if_range);
+    for (size_t i = 0; i < sizeof heads / sizeof *heads; i++)
+        ck_assert_int_eq(resume_judge(&known, &request, &heads[i].head, message), heads[i].verdict);
 }
 END_TEST
 
@@ -293,7 +322,7 @@ static const struct judgement {
 START_TEST(test_judge)
 {
     const struct judgement *line = &judgements[_i];
-    struct resume_known known = {MIB / 2, MIB, line->etag, line->date};
+    struct resume_known known = {MIB / 2, MIB, line->etag, line->date, false};
     struct resume_request request = resume_plan(&known, line->without);
     char message[128] = "untouched";
 
@@ -310,7 +339,7 @@ END_TEST
 /* With nothing asked for but the file, a 200 is the file and a part is not. */
 START_TEST(test_plain)
 {
-    struct resume_known known = {MIB / 2, -1, TAG, DATE};
+    struct resume_known known = {MIB / 2, -1, TAG, DATE, false};
     struct resume_request request = resume_plan(&known, false);
     char message[128];
     struct resume_head head = {200, MIB, NULL, OTHER, LATER, false, false};
@@ -328,7 +357,7 @@ END_TEST
 
 START_TEST(test_messages)
 {
-    struct resume_known known = {MIB / 2, MIB, TAG, DATE};
+    struct resume_known known = {MIB / 2, MIB, TAG, DATE, false};
     struct resume_request request = resume_plan(&known, false);
     static const struct {
         struct resume_head head;
@@ -359,7 +388,7 @@ END_TEST
 /* The longest numbers fit, and none of them overflows. */
 START_TEST(test_longest)
 {
-    struct resume_known known = {INT64_MAX - 1, INT64_MAX - 1, TAG, DATE};
+    struct resume_known known = {INT64_MAX - 1, INT64_MAX - 1, TAG, DATE, false};
     struct resume_request request = resume_plan(&known, false);
     static const struct resume_head heads[] = {
         {206, -1,        "bytes 9223372036854710270-9223372036854775806/9223372036854775807", TAG,   DATE,
@@ -499,6 +528,7 @@ static Suite *suite(void)
     tcase_add_loop_test(tests, test_etag, 0, (int)(sizeof etags / sizeof *etags));
     tcase_add_loop_test(tests, test_content_range, 0, (int)(sizeof ranges / sizeof *ranges));
     tcase_add_loop_test(tests, test_plan, 0, (int)(sizeof plans / sizeof *plans));
+    tcase_add_loop_test(tests, test_checked, 0, 2);
     tcase_add_loop_test(tests, test_judge, 0, (int)(sizeof judgements / sizeof *judgements));
     tcase_add_test(tests, test_plain);
     tcase_add_test(tests, test_messages);

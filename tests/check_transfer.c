@@ -907,6 +907,74 @@ START_TEST(test_stalled)
 }
 END_TEST
 
+/* --- limits --- */
+
+static struct ratelimit narrow;
+
+static void *lift_the_limit(void *unused)
+{
+    (void)unused;
+    poll(NULL, 0, 1500);
+    ratelimit_set(&narrow, 0);
+    return NULL;
+}
+
+/* That we wait is no stall of the server's; and who waits is told of a new rate. */
+START_TEST(test_throttled_is_not_stalled)
+{
+    pthread_t thread;
+    ratelimit_init(&narrow, 1000);
+    job.limits[_i] = &narrow;
+    options.stall_timeout = 300;
+    int64_t begin = units_now_boottime();
+    ck_assert_int_eq(pthread_create(&thread, NULL, lift_the_limit, NULL), 0);
+    ck_assert_int_eq(fetch("/large"), 0);
+    int64_t took = units_now_boottime() - begin;
+    ck_assert_int_ge(took, 1500);
+    ck_assert_int_le(took, 4000);
+    ck_assert_int_eq(outcome.written, LARGE);
+    pthread_join(thread, NULL);
+    ratelimit_release(&narrow);
+}
+END_TEST
+
+/* It begins when the bytes that we held back have been taken. */
+START_TEST(test_a_stall_begins_after_the_wait)
+{
+    ratelimit_init(&narrow, 4); /* 5 bytes: 1.2 s */
+    job.limits[0] = &narrow;
+    options.stall_timeout = 1500;
+    int64_t begin = units_now_boottime();
+    assert_failed(fetch("/hang-in-body"), "stalled");
+    ck_assert_int_ge(units_now_boottime() - begin, 2650);
+    ratelimit_release(&narrow);
+}
+END_TEST
+
+static void *cancel_soon(void *unused)
+{
+    (void)unused;
+    poll(NULL, 0, 700);
+    atomic_store(&cancel, true);
+    return NULL;
+}
+
+START_TEST(test_cancel_while_throttled)
+{
+    pthread_t thread;
+    ratelimit_init(&narrow, 1000);
+    job.limits[_i] = &narrow;
+    int64_t begin = units_now_boottime();
+    ck_assert_int_eq(pthread_create(&thread, NULL, cancel_soon, NULL), 0);
+    ck_assert_int_eq(fetch("/large"), -ECANCELED);
+    ck_assert_int_le(units_now_boottime() - begin, 700 + 500);
+    ck_assert_int_ge(outcome.written, 1024); /* what came is kept */
+    atomic_store(&cancel, false);
+    pthread_join(thread, NULL);
+    ratelimit_release(&narrow);
+}
+END_TEST
+
 START_TEST(test_hanging_404)
 {
     options.stall_timeout = 60000;
@@ -1119,7 +1187,7 @@ static void leave_part(unsigned of_version, int64_t size, int64_t have)
             block[n] = (char)file_byte(of_version, at);
         ck_assert_int_eq(pwrite(part_file, block, n, begin), (ssize_t)n);
     }
-    job.known = (struct resume_known){have, FILE_SIZE, honest.etag, honest.modified};
+    job.known = (struct resume_known){have, FILE_SIZE, honest.etag, honest.modified, false};
 }
 
 /* Returns how long it is. */
@@ -1362,7 +1430,8 @@ START_TEST(test_many_cuts)
         assert_failed(r, "truncated");
         ck_assert(outcome.progress);
         ck_assert_int_gt(outcome.written, before);
-        job.known = (struct resume_known){outcome.written, outcome.total, file.etag, file.modified};
+        job.known =
+            (struct resume_known){outcome.written, outcome.total, file.etag, file.modified, false};
     }
     assert_file(0, FILE_SIZE);
     ck_assert_int_ge(cuts, 5);
@@ -1864,7 +1933,7 @@ START_TEST(test_ftp_resume)
     };
     int64_t have = files[_i].total > 2 * FILE_SIZE ? 2 * FILE_SIZE : 500000;
     leave_part(files[_i].part, have, have);
-    job.known = (struct resume_known){have, files[_i].total, NULL, files[_i].modified};
+    job.known = (struct resume_known){have, files[_i].total, NULL, files[_i].modified, false};
     assert_whole(go_on_ftp("", files[_i].path), 0, FILE_SIZE);
     ck_assert_int_eq(version.start, files[_i].start);
     ck_assert_int_eq(version.total, FILE_SIZE);
@@ -2158,6 +2227,9 @@ static TCase *case_of_transfers(void)
     tcase_add_test(tests, test_request);
     tcase_add_test(tests, test_proxy);
     tcase_add_loop_test(tests, test_stalled, 0, 3);
+    tcase_add_loop_test(tests, test_throttled_is_not_stalled, 0, TRANSFER_LIMITS);
+    tcase_add_test(tests, test_a_stall_begins_after_the_wait);
+    tcase_add_loop_test(tests, test_cancel_while_throttled, 0, TRANSFER_LIMITS);
     tcase_add_test(tests, test_hanging_404);
     tcase_add_test(tests, test_connect_timeout);
     tcase_add_loop_test(tests, test_cancel, 0, 3);

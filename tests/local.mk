@@ -6,12 +6,13 @@ LOG_DRIVER = env AM_TAP_AWK='$(AWK)' $(SHELL) $(top_srcdir)/build-aux/tap-driver
 SH_LOG_DRIVER = $(LOG_DRIVER)
 TEST_EXTENSIONS = .sh
 
-dist_check_SCRIPTS = tests/test_completions.sh tests/test_docs.sh tests/test_floors.sh tests/test_frozen.sh \
-	tests/test_nginx.sh tests/test_sftp.sh tests/test_system.sh
+dist_check_SCRIPTS = tests/test_commands.sh tests/test_completions.sh tests/test_docs.sh \
+	tests/test_errands.sh tests/test_floors.sh tests/test_frozen.sh tests/test_nginx.sh \
+	tests/test_screens.sh tests/test_sftp.sh tests/test_system.sh
 TESTS += $(dist_check_SCRIPTS)
 EXTRA_DIST += tests/fixtures/make_fixture.c tests/fixtures/schema-1.db tests/fixtures/schema-2.db \
 	tests/fixtures/schema-3.db tests/fixtures/schema-4.db
-EXTRA_DIST += tests/tap.sh tests/test_crash.sh tests/power_cut.sh
+EXTRA_DIST += tests/cli.sh tests/tap.sh tests/test_crash.sh tests/power_cut.sh
 
 # The Debian packages: on a booted machine; and as packages. As root, and not part of `make check`.
 EXTRA_DIST += tests/boot/boot_check.sh tests/boot/first_minutes.expected tests/boot/first_minutes.sh \
@@ -30,6 +31,7 @@ UNIT_TESTS = \
 	tests/check_authorisation \
 	tests/check_buf \
 	tests/check_checksum \
+	tests/check_cli \
 	tests/check_connections \
 	tests/check_distrust \
 	tests/check_events \
@@ -40,11 +42,13 @@ UNIT_TESTS = \
 	tests/check_json \
 	tests/check_lanes \
 	tests/check_log \
+	tests/check_mirrors \
 	tests/check_naming \
 	tests/check_netrc \
 	tests/check_passwords \
 	tests/check_peer \
 	tests/check_queue \
+	tests/check_ratelimit \
 	tests/check_resume \
 	tests/check_retry \
 	tests/check_ring \
@@ -57,8 +61,10 @@ UNIT_TESTS = \
 	tests/check_transfer \
 	tests/check_units \
 	tests/check_url \
-	tests/check_wire
+	tests/check_wire \
+	tests/check_yielding
 END_TO_END_TESTS = \
+	tests/test_after \
 	tests/test_attack \
 	tests/test_bad_input \
 	tests/test_cli \
@@ -66,8 +72,10 @@ END_TO_END_TESTS = \
 	tests/test_faults \
 	tests/test_floods \
 	tests/test_hostile \
+	tests/test_mirrors \
 	tests/test_passwords \
 	tests/test_policy \
+	tests/test_rates \
 	tests/test_resume \
 	tests/test_scheduler \
 	tests/test_service \
@@ -93,6 +101,7 @@ endif
 check_LIBRARIES = tests/libtesting.a
 tests_libtesting_a_SOURCES = \
 	tests/content.c tests/content.h \
+	tests/database.c tests/database.h \
 	tests/harness.c tests/harness.h \
 	tests/hostile.c tests/hostile.h \
 	tests/origin.c tests/origin.h \
@@ -100,7 +109,8 @@ tests_libtesting_a_SOURCES = \
 	tests/sse.c tests/sse.h \
 	tests/tap.h \
 	tests/v1.c tests/v1.h
-tests_libtesting_a_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) $(MHD_CFLAGS) $(JSON_CFLAGS) $(CURL_CFLAGS)
+tests_libtesting_a_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) $(MHD_CFLAGS) $(JSON_CFLAGS) $(CURL_CFLAGS) \
+	$(SQLITE_CFLAGS)
 TEST_LIBS = tests/libtesting.a $(SERVICE_LIBS) $(CHECK_LIBS)
 
 tests_origin_SOURCES = tests/origin_main.c
@@ -137,6 +147,12 @@ tests_check_buf_LDADD = $(TEST_LIBS)
 tests_check_checksum_SOURCES = tests/check_checksum.c
 tests_check_checksum_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_check_checksum_LDADD = $(TEST_LIBS)
+
+tests_check_cli_SOURCES = tests/check_cli.c \
+	cli/bar.c cli/bar.h cli/cookies.c cli/cookies.h cli/human.c cli/human.h cli/output.c \
+	cli/output.h cli/sse.c cli/sse.h cli/url.c cli/url.h cli/view.c cli/view.h cli/width.c cli/width.h
+tests_check_cli_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) $(JSON_CFLAGS)
+tests_check_cli_LDADD = $(TEST_LIBS)
 
 tests_check_distrust_SOURCES = tests/check_distrust.c
 tests_check_distrust_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
@@ -298,7 +314,7 @@ tests_test_v1_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) $(JSON_CFLAGS) $(SQLITE_CFLA
 tests_test_v1_LDADD = $(TEST_LIBS)
 
 tests_test_scheduler_SOURCES = tests/test_scheduler.c
-tests_test_scheduler_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) $(SQLITE_CFLAGS)
+tests_test_scheduler_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_scheduler_LDADD = $(TEST_LIBS)
 
 tests_test_passwords_SOURCES = tests/test_passwords.c
@@ -308,6 +324,18 @@ tests_test_passwords_LDADD = $(TEST_LIBS) -lcrypt
 tests_test_policy_SOURCES = tests/test_policy.c
 tests_test_policy_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_policy_LDADD = $(TEST_LIBS)
+
+tests_test_mirrors_SOURCES = tests/test_mirrors.c
+tests_test_mirrors_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) $(CRYPTO_CFLAGS)
+tests_test_mirrors_LDADD = $(TEST_LIBS)
+
+tests_test_after_SOURCES = tests/test_after.c
+tests_test_after_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_after_LDADD = $(TEST_LIBS)
+
+tests_test_rates_SOURCES = tests/test_rates.c
+tests_test_rates_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_rates_LDADD = $(TEST_LIBS)
 
 tests_test_resume_SOURCES = tests/test_resume.c
 tests_test_resume_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) $(CRYPTO_CFLAGS)
@@ -329,6 +357,18 @@ tests_check_files_SOURCES = tests/check_files.c
 tests_check_files_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_check_files_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=prctl
 tests_check_files_LDADD = $(TEST_LIBS)
+
+tests_check_yielding_SOURCES = tests/check_yielding.c
+tests_check_yielding_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_check_yielding_LDADD = $(TEST_LIBS)
+
+tests_check_ratelimit_SOURCES = tests/check_ratelimit.c
+tests_check_ratelimit_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_check_ratelimit_LDADD = $(TEST_LIBS)
+
+tests_check_mirrors_SOURCES = tests/check_mirrors.c
+tests_check_mirrors_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_check_mirrors_LDADD = $(TEST_LIBS)
 
 tests_check_hosts_SOURCES = tests/check_hosts.c
 tests_check_hosts_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)

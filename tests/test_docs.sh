@@ -66,8 +66,13 @@ service_help=$("$AUTODL_BUILD/autodl-service" --help)
 service_options=$(echo "$service_help" | long_options)
 
 lint
+all_help=$client_help
+for command in $(echo "$client_help" | help_commands); do
+    all_help="$all_help
+$("$AUTODL_BUILD/autodl" "$command" --help)"
+done
 same "autodl --help and autodl(1) have the same options" \
-    "$(echo "$client_help" | long_options)" "autodl --help" \
+    "$(echo "$all_help" | sed -n 's/^  .*\(--[a-z-]*\).*  .*/\1/p' | LC_ALL=C sort -u)" "autodl --help" \
     "$(man_options "$man/autodl.1")" "autodl.1"
 same "autodl-service --help and autodl-service(8) have the same options" \
     "$service_options" "autodl-service --help" \

@@ -3,12 +3,12 @@
  * of that a restart must not forget. Between users: tests/test_users.c.
  */
 #include <signal.h>
-#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
+#include "database.h"
 #include "harness.h"
 #include "hostile.h"
 #include "origin.h"
@@ -151,21 +151,6 @@ START_TEST(the_most_at_a_host_is_kept_under_load)
 }
 END_TEST
 
-static int64_t ask_database(const char *sql)
-{
-    sqlite3 *connection;
-    sqlite3_stmt *statement;
-    int64_t answer = 0;
-    const char *path = textf("%s/state/autodl/autodl.db", service.dir);
-    ck_assert_int_eq(sqlite3_open_v2(path, &connection, SQLITE_OPEN_READWRITE, NULL), SQLITE_OK);
-    ck_assert_int_eq(sqlite3_prepare_v2(connection, sql, -1, &statement, NULL), SQLITE_OK);
-    if (sqlite3_step(statement) == SQLITE_ROW)
-        answer = sqlite3_column_int64(statement, 0);
-    ck_assert_int_eq(sqlite3_finalize(statement), SQLITE_OK);
-    ck_assert_int_eq(sqlite3_close(connection), SQLITE_OK);
-    return answer;
-}
-
 /* Their hosts have no numbers yet: they get them at the first start, beyond the first thousand too
  * (which are looked at anyway). */
 START_TEST(tasks_of_an_older_version)
@@ -175,17 +160,17 @@ START_TEST(tasks_of_an_older_version)
     for (unsigned i = 0; i < 1010; i++)
         v1_add(&service, origin_url(origin, "/gate/g?size=10"), NULL, NULL);
     service_stop(&service);
-    ask_database("UPDATE tasks SET host = 0");
+    ask_database(&service, "UPDATE tasks SET host = 0");
     service_start(&service, "--max-tasks-num", "4", "--max-per-host", "1", NULL);
     const char *last = v1_add(&service, origin_url(origin, "/gate/g?size=10"), NULL, NULL);
     call(&service, NULL, "POST", "/resume");
     v1_wait_reason(&service, last, "host", SOON);
     ck_assert_int_eq(read_count(&service, "DOWNLOADING"), 1);
     service_stop(&service);
-    ck_assert_int_eq(ask_database("SELECT count(*) FROM tasks"), 1011);
-    ck_assert_int_le(ask_database("SELECT count(*) FROM tasks WHERE has_part"), 1000);
-    ck_assert_int_eq(ask_database("SELECT count(DISTINCT host) FROM tasks"), 1);
-    ck_assert_int_ne(ask_database("SELECT min(host) FROM tasks"), 0);
+    ck_assert_int_eq(ask_database(&service, "SELECT count(*) FROM tasks"), 1011);
+    ck_assert_int_le(ask_database(&service, "SELECT count(*) FROM tasks WHERE has_part"), 1000);
+    ck_assert_int_eq(ask_database(&service, "SELECT count(DISTINCT host) FROM tasks"), 1);
+    ck_assert_int_ne(ask_database(&service, "SELECT min(host) FROM tasks"), 0);
 }
 END_TEST
 
@@ -205,7 +190,7 @@ START_TEST(a_start_out_of_turn_is_known_after_a_kill)
     v1_add(&service, origin_url(other, "/gate/b?size=10"), NULL, NULL);
     wait_until(has_been_asked, other, SOON, "the request of the last one");
     service_kill_all(&service);
-    ck_assert_int_eq(ask_database("SELECT has_part FROM tasks WHERE name = 'b'"), 1);
+    ck_assert_int_eq(ask_database(&service, "SELECT has_part FROM tasks WHERE name = 'b'"), 1);
 }
 END_TEST
 

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "harness.h"
+#include "hostile.h"
 #include "origin.h"
 #include "people.h"
 #include "v1.h"
@@ -355,6 +356,70 @@ START_TEST(a_long_line_delays_nobody_else)
     wait_count(&service, "DOWNLOADING", 1, SOON); /* and now she goes on */
     ck_assert_int_eq(read_count(&service, "FINISHED"), 2);
     origin_open_gate(origin, "hers");
+}
+END_TEST
+
+/* --- slow origins --- */
+
+static const char *member_of(const struct identity *who, const char *id, const char *path)
+{
+    _cleanup_answer_ struct answer answer = {0};
+    const char *target = textf("/v1/tasks/%s", id);
+    http_unix(&service, who, http_request_text("GET", target, NULL, NULL), &answer);
+    ck_assert_int_eq(answer.status, 200);
+    return json_at(answer.body, path);
+}
+
+/* Alice has every slot, and files that trickle in. One goes aside for bob: not the one that would
+ * have to be fetched from its beginning. It goes on when bob's is done. */
+START_TEST(slow_origins_delay_nobody_else)
+{
+    struct hostile *hostile;
+    struct hostile_count count;
+    struct task_view tasks[3] = {0};
+    _cleanup_view_ struct task_view bobs = {0};
+    static const char *const paths[] = {"/whole?size=300000&rate=12000&ranges=no",
+                                        "/a?size=300000&rate=12000", "/b?size=300000&rate=12000"};
+    unsigned aside = 0, at_a_slot = 0;
+    service_stop(&service);
+    service_start(&service, "--state-dir", textf("%s/lib", service.dir), "--socket", service.socket,
+                  "--max-tasks-num", "3", NULL);
+    ck_assert_int_eq(hostile_start(0, &hostile), 0);
+    for (unsigned i = 0; i < 3; i++)
+        ck_assert_int_eq(add_task(&service, &alice,
+                                  textf("http://127.0.0.1:%u%s", hostile_port(hostile), paths[i]),
+                                  NULL, &tasks[i]),
+                         200);
+    wait_count(&service, "DOWNLOADING", 3, SOON);
+    int64_t began = harness_now();
+    add(&bob, "/gate/b?size=1000", &bobs);
+    wait_state(&service, &bob, bobs.id, "DOWNLOADING", SOON);
+    ck_assert_int_lt(harness_now() - began, 20000); /* 10 s, and it looks each second */
+    ck_assert_int_ge(harness_now() - began, 9000);
+    for (unsigned i = 0; i < 3; i++) {
+        const char *reason = member_of(&alice, tasks[i].id, "waiting_for.reason");
+        at_a_slot += reason == NULL;
+        if (reason) {
+            aside = i;
+            ck_assert_str_eq(reason, "slot");
+            ck_assert_ptr_null(member_of(&alice, tasks[i].id, "error"));
+        }
+    }
+    ck_assert_uint_eq(at_a_slot, 2);
+    ck_assert_uint_ne(aside, 0);
+    origin_open_gate(origin, "b");
+    wait_state(&service, &bob, bobs.id, "FINISHED", SOON);
+    hostile_hurry(hostile);
+    for (unsigned i = 0; i < 3; i++) {
+        wait_state(&service, &alice, tasks[i].id, "FINISHED", SOON);
+        hostile_read(hostile, paths[i], &count);
+        ck_assert_uint_eq(count.requests, i == aside ? 2 : 1);
+        ck_assert_uint_eq(count.ranges, i == aside ? 1 : 0);
+        ck_assert_uint_le(count.again, i == aside ? count.excused : 0);
+        ck_assert_int_eq(hostile_expect_file(tasks[i].dest, paths[i], 0), 0);
+        task_view_release(&tasks[i]);
+    }
+    hostile_stop(hostile);
 }
 END_TEST
 
@@ -714,6 +779,7 @@ int main(void)
     tcase_add_test(tcase, beginnings_of_ids_tell_nothing);
     tcase_add_test(tcase, waiting_tasks_count_for_their_user);
     tcase_add_test(tcase, a_long_line_delays_nobody_else);
+    tcase_add_test(tcase, slow_origins_delay_nobody_else);
     tcase_add_test(tcase, root_acts_for_others_on_the_socket);
     tcase_add_test(tcase, the_kernel_vouches_on_loopback);
     tcase_add_test(tcase, sends_and_closes_at_once);

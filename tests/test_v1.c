@@ -285,11 +285,13 @@ START_TEST(what_waits_is_changed)
     change("0000", "{\"priority\": 7}", 404);
     service_kill_all(&service);
     service_start(&service, NULL);
-    expect(running, "label", "r"); /* it was not written over by how far it is */
+    expect(running, "label", "r");
     expect(b, "priority", "7");
+    v1_wait(&service, running, "DOWNLOADING", SOON);
+    change(running, "{\"label\": \"r2\"}", 200);
     origin_open_gate(origin, "g");
     v1_wait(&service, running, "FINISHED", SOON);
-    expect(running, "label", "r");
+    expect(running, "label", "r2"); /* not written over by how it ended */
     change(running, "{\"priority\": 3}", 409);
     change(running, "{\"label\": \"done\"}", 200);
     expect(running, "label", "done");
@@ -441,6 +443,9 @@ START_TEST(stats_at_a_glance)
     add_named(origin, "/bytes/1/c", "c", "\"paused\": true");
     const char *running = v1_add(&service, origin_url(origin, "/gate/g?size=1000"), NULL, NULL);
     v1_wait(&service, running, "DOWNLOADING", SOON);
+    int64_t last = harness_now() + SOON;
+    while (v1_number(&service, running, "bytes_done") < 500)
+        ck_assert_int_lt(harness_now(), last);
     call_v1("POST", "/v1/pause", "{\"scope\": \"own\", \"seconds\": 500}", 200);
     v1_add(&service, origin_url(origin, "/bytes/1/d"), NULL, NULL);
     const char *body = call_v1("GET", "/v1/stats", NULL, 200);
@@ -450,7 +455,8 @@ START_TEST(stats_at_a_glance)
         ck_assert_str_eq(json_at(body, textf("tasks.own.%s", one_each[i])), "1");
         ck_assert_str_eq(json_at(body, textf("tasks.all.%s", one_each[i])), "1");
     }
-    ck_assert_int_eq(sum(body, "bytes"), 100000);
+    int64_t bytes = sum(body, "bytes"); /* those of a running one are told now and then */
+    ck_assert(bytes == 100000 || bytes == 100500);
     ck_assert_int_eq(sum(body, "responses"), 3);
     ck_assert_str_eq(json_at(body, "disk.directory"), textf("%s/autodl-storage", service.home));
     ck_assert_int_gt(strtoll(json_at(body, "disk.free"), NULL, 10), 0);

@@ -18,6 +18,8 @@
 #define API_ID_LENGTH         36       /* a UUID in text */
 #define API_ID_PREFIX_MIN     4
 #define API_BODY_MAX          65536 /* bytes of a classic request's body */
+#define API_TASKS_MAX         10000 /* of one request to add, and of ids in one verb by filter */
+#define API_PAGE_MAX          1000 /* tasks on one page of a list */
 
 /* How autodl ends (autodl(1), EXIT STATUS). */
 enum api_exit {
@@ -27,5 +29,8 @@ enum api_exit {
     API_EXIT_NO_TASK = 3,
     API_EXIT_DENIED = 4,
     API_EXIT_UNREACHABLE = 5,
+    API_EXIT_TIMEOUT = 6, /* --timeout */
+    API_EXIT_NO_ROOM = 7, /* every failed task failed for disk or too_large */
+    API_EXIT_CHECKSUM = 8, /* every failed task failed for checksum */
     API_EXIT_INTERRUPTED = 130,
 };

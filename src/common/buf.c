@@ -9,6 +9,7 @@
 #include <string.h>
 
 #define FIRST_SIZE 64
+#define PRINTED    256 /* bytes; what is longer is printed once more */
 
 void buf_init(struct buf *buf, size_t max)
 {
@@ -83,10 +84,13 @@ int buf_add_char(struct buf *buf, char c)
 int buf_printf(struct buf *buf, const char *format, ...)
 {
     va_list args;
+    char text[PRINTED];
     va_start(args, format);
-    int len = vsnprintf(NULL, 0, format, args);
+    int len = vsnprintf(text, sizeof(text), format, args);
     va_end(args);
     assert(len >= 0);
+    if ((size_t)len < sizeof(text))
+        return buf_add(buf, text, (size_t)len);
 
     int r = reserve(buf, (size_t)len);
     if (r < 0)

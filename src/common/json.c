@@ -79,11 +79,26 @@ static void add_code(struct buf *buf, uint32_t code)
                    0xDC00 + ((code - 0x10000) & 0x3FF));
 }
 
+/* How much of it goes as it is. */
+static size_t plain_length(const char *string, size_t len)
+{
+    size_t i = 0;
+    while (i < len && string[i] >= ' ' && string[i] <= '~' && string[i] != '"' && string[i] != '\\')
+        i++;
+    return i;
+}
+
 void json_add_string(struct buf *buf, const char *string)
 {
     size_t len = strlen(string);
     buf_add_char(buf, '"');
     while (len > 0) {
+        size_t plain = plain_length(string, len);
+        buf_add(buf, string, plain);
+        string += plain;
+        len -= plain;
+        if (len == 0)
+            break;
         uint32_t code;
         size_t length = json_utf8_char(string, len, &code);
         if (length == 0) {

@@ -40,6 +40,7 @@ struct queue {
     unsigned slots;
     unsigned running;
     uint64_t turns;
+    bool wants_slot;    /* one is about to be given back */
     struct pause pause; /* everybody's */
     bool closed;
 #ifdef AUTODL_DEBUG
@@ -257,8 +258,10 @@ static int add_locked(struct queue *queue, const struct queue_task *task,
                       const struct coming *coming)
 {
     assert_locked(queue);
-    struct waiting_task waiting = {
-        .row = task->row, .host = task->host, .priority = task->priority};
+    struct waiting_task waiting = {.row = task->row,
+                                   .host = task->host,
+                                   .priority = task->priority,
+                                   .given_back = task->given_back};
     struct user *user = queue->closed ? NULL : get_user_locked(queue, task->uid);
     if (!user)
         return queue->closed ? -ESHUTDOWN : -ENOMEM;
@@ -330,6 +333,34 @@ int queue_remove(struct queue *queue, int64_t row)
     return r;
 }
 
+static int take_after_locked(struct queue *queue, int64_t row, struct queue_task *ret_task)
+{
+    struct waiting_view view;
+    if (waiting_look(&queue->waiting, row, &view) < 0 || !view.later || view.why != QUEUE_AFTER)
+        return -ENOENT;
+    *ret_task = (struct queue_task){.row = row,
+                                    .host = view.host,
+                                    .uid = user_of_line_locked(queue, view.line)->uid,
+                                    .priority = view.priority};
+    return remove_locked(queue, row);
+}
+
+int queue_take_after(struct queue *queue, int64_t row, struct queue_task *ret_task)
+{
+    lock(queue);
+    int r = take_after_locked(queue, row, ret_task);
+    unlock(queue);
+    return r;
+}
+
+bool queue_has_after(struct queue *queue)
+{
+    lock(queue);
+    bool has = queue->waiting.endless > 0;
+    unlock(queue);
+    return has;
+}
+
 static void start_locked(struct queue *queue, struct user *user, const struct waiting_task *task)
 {
     assert_locked(queue);
@@ -360,6 +391,7 @@ static int pop_locked(struct queue *queue, unsigned worker, struct queue_task *r
                                             .host = task.host,
                                             .uid = user->uid,
                                             .priority = task.priority,
+                                            .given_back = task.given_back,
                                             .out_of_turn = task.out_of_turn};
             return 0;
         }
@@ -375,6 +407,39 @@ int queue_pop(struct queue *queue, unsigned worker, struct queue_task *ret_task)
     return r;
 }
 
+/* The most that any user runs. */
+static unsigned most_running_locked(struct queue *queue)
+{
+    assert_locked(queue);
+    unsigned most = 0;
+    for (size_t i = 0; i < queue->user_count; i++)
+        if (queue->users[i].running > most)
+            most = queue->users[i].running;
+    return most;
+}
+
+static bool wants_slot_locked(struct queue *queue, uid_t uid)
+{
+    struct waiting_task task;
+    if (queue->closed || queue->wants_slot || queue->running < queue->slots || queue->slots == 0)
+        return false;
+    const struct user *user = find_user_locked(queue, uid);
+    const struct user *next = next_user_locked(queue, queue->clock(), &task);
+    if (!user || !next || next == user)
+        return false;
+    return user->running >= next->running + 2 ||
+           (next->running == 0 && user->running == most_running_locked(queue));
+}
+
+bool queue_wants_slot(struct queue *queue, uid_t uid)
+{
+    lock(queue);
+    bool wanted = wants_slot_locked(queue, uid);
+    queue->wants_slot = queue->wants_slot || wanted;
+    unlock(queue);
+    return wanted;
+}
+
 void queue_release(struct queue *queue, const struct queue_task *task)
 {
     lock(queue);
@@ -383,6 +448,7 @@ void queue_release(struct queue *queue, const struct queue_task *task)
     user->turn = ++queue->turns;
     user->running--;
     queue->running--;
+    queue->wants_slot = false;
     waiting_end(&queue->waiting, task->host);
     forget_if_idle_locked(queue, user);
     if (length_locked(queue, QUEUE_EVERYBODY) > 0)
@@ -552,7 +618,7 @@ static int why_locked(struct queue *queue, int64_t row, enum queue_reason *ret_r
         *ret_reason = QUEUE_STORAGE;
     } else if (view.later && view.at > now) {
         *ret_reason = (enum queue_reason)view.why;
-        *ret_until = view.at;
+        *ret_until = view.at == QUEUE_NEVER ? 0 : view.at;
     } else if (view.host_at > now) {
         *ret_reason = QUEUE_HOST;
         *ret_until = view.host_at;

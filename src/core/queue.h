@@ -30,6 +30,8 @@ struct queue_task {
     uint64_t host; /* who serves it: the same number, the same host */
     uid_t uid;
     int8_t priority; /* higher goes first among the tasks of its user */
+    uint8_t
+        given_back;   /* how often it gave its slot back (queue_wants_slot): kept while it waits */
     bool out_of_turn; /* told by queue_pop: others of its user may come before it, and are kept by their
                        * hosts or times */
 };
@@ -53,11 +55,13 @@ enum queue_reason {
     QUEUE_HOST, /* its host asked for patience, or as many run there as may */
     QUEUE_DISK,
     QUEUE_START_TIME, /* it was asked to start at a time of the wall clock */
-    QUEUE_SLOT,    /* others come first */
-    QUEUE_STORAGE, /* the user's file system does not answer, or lags behind */
-    QUEUE_PAUSED,  /* the user's pause, or everybody's */
+    QUEUE_AFTER,      /* another task has to be FINISHED first: with QUEUE_NEVER */
+    QUEUE_SLOT,       /* others come first */
+    QUEUE_STORAGE,    /* the user's file system does not answer, or lags behind */
+    QUEUE_PAUSED,     /* the user's pause, or everybody's */
 };
 
+#define QUEUE_NEVER INT64_MAX /* no time: it waits until it is taken out */
 /* It waits beside the line until `at`, then goes to the line's head (at once, if `at` is not to
  * come). Like the end of a pause, that wakes a worker by the queue_tick of that time only: one that
  * comes to queue_pop later sees it by itself. 0, -ENOMEM or -ESHUTDOWN. */
@@ -68,6 +72,10 @@ int queue_push_later(struct queue *queue, const struct queue_task *task, int64_t
 void queue_shift_starts(struct queue *queue, int64_t by);
 /* Takes a waiting task out, wherever it waits. 0, or -ENOENT: it does not wait (any more). */
 int queue_remove(struct queue *queue, int64_t row);
+/* Takes out a task that waits because of QUEUE_AFTER. 0, or -ENOENT: it does not (any more). */
+int queue_take_after(struct queue *queue, int64_t row, struct queue_task *ret_task);
+/* Whether there is any such task. */
+bool queue_has_after(struct queue *queue);
 /* Why a waiting task waits, and until when (0: nobody knows). The strongest reason: paused, then
  * storage, then its own time, then its host, then slot. 0 or -ENOENT. */
 int queue_why(struct queue *queue, int64_t row, enum queue_reason *ret_reason, int64_t *ret_until);
@@ -86,6 +94,13 @@ unsigned queue_position(struct queue *queue, int64_t row);
  * its thread should end. Every 0 is paired with one queue_release.
  */
 int queue_pop(struct queue *queue, unsigned worker, struct queue_task *ret_task);
+/*
+ * All slots are taken, and another user has a task that could start: should this one give a slot
+ * back? Only if they have none the fewer for it (two more than the other, or the other none and
+ * nobody more than they), so that no slot goes to and fro. If true, one of this user's tasks has to
+ * be released soon; until something is, nobody is asked again.
+ */
+bool queue_wants_slot(struct queue *queue, uid_t uid);
 /* What was popped holds its slot no longer. */
 void queue_release(struct queue *queue, const struct queue_task *task);
 

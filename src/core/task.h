@@ -40,10 +40,11 @@ enum task_verb {
 enum task_wait {
     TASK_WAIT_NONE,
     TASK_WAIT_RETRY, /* the last attempt failed; the next one is worth a try then */
-    TASK_WAIT_HOST, /* its host asked for patience (Retry-After) */
-    TASK_WAIT_DISK, /* it does not fit on the disk */
+    TASK_WAIT_HOST,  /* its host asked for patience (Retry-After) */
+    TASK_WAIT_DISK,  /* it does not fit on the disk */
     TASK_WAIT_START, /* it was asked to start then */
-    TASK_WAITS, /* how many */
+    TASK_WAIT_AFTER, /* until another is FINISHED (`after`), and then until its start */
+    TASK_WAITS,      /* how many */
 };
 
 /* What to do when the file is there already. The numbers are stored: only append. */

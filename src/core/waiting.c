@@ -14,6 +14,7 @@ struct item {
     int8_t priority;
     bool later;
     uint8_t why;
+    uint8_t given_back;
 };
 
 /* The tasks of one line for one host. The line's heap has it while its first task may start. */
@@ -252,6 +253,7 @@ static uint32_t make_item(struct waiting *waiting, uint32_t line, const struct w
     struct item *item = item_at(waiting, number);
     item->strand = strand;
     item->priority = task->priority;
+    item->given_back = task->given_back;
     line_at(waiting, line)->length++;
     return number;
 }
@@ -287,6 +289,7 @@ int waiting_push_later(struct waiting *waiting, uint32_t line, const struct wait
     item->later = true;
     item->order = at;
     item->why = why;
+    waiting->endless += at == WAITING_NEVER;
     strand_at(waiting, item->strand)->later++;
     heap_add(&waiting->later, &by_time, waiting, number);
     return 0;
@@ -313,6 +316,7 @@ static void take_out_of_heap(struct waiting *waiting, struct item *item)
     if (item->later) {
         heap_remove(&waiting->later, &by_time, waiting, item->at);
         strand->later--;
+        waiting->endless -= item->order == WAITING_NEVER;
         if (waiting->later.count == 0)
             heap_release(&waiting->later);
         return;
@@ -357,6 +361,7 @@ bool waiting_next(struct waiting *waiting, uint32_t line, struct waiting_task *r
     *ret_task = (struct waiting_task){.row = (int64_t)item->head.key,
                                       .host = host_at(waiting, strand->host)->head.key,
                                       .priority = item->priority,
+                                      .given_back = item->given_back,
                                       .out_of_turn = ready->count < strands};
     return true;
 }
@@ -461,6 +466,8 @@ int waiting_look(const struct waiting *waiting, int64_t row, struct waiting_view
     const struct strand *strand = strand_at(waiting, item->strand);
     const struct host *host = host_at(waiting, strand->host);
     *ret_view = (struct waiting_view){.line = strand->line,
+                                      .host = host->head.key,
+                                      .priority = item->priority,
                                       .later = item->later,
                                       .why = item->why,
                                       .at = item->later ? item->order : 0,
@@ -563,6 +570,8 @@ int64_t waiting_next_time(const struct waiting *waiting)
 {
     const struct heap *later = &waiting->later, *held = &waiting->held;
     int64_t next = later->count > 0 ? item_at(waiting, later->slots[0])->order : 0;
+    if (next == WAITING_NEVER)
+        next = 0;
     int64_t host = held->count > 0 ? host_at(waiting, held->slots[0])->until : 0;
     return next == 0 || (host != 0 && host < next) ? host : next;
 }

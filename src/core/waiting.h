@@ -19,10 +19,11 @@ struct waiting_task {
     int64_t row;
     uint64_t host;    /* who serves it: the same number, the same host */
     int8_t priority;  /* higher goes first */
+    uint8_t given_back; /* handed through */
     bool out_of_turn; /* told by waiting_next: some of its line may come before it, and are kept */
 };
 
-struct waiting {          /* waiting.c only, but for `host_max` */
+struct waiting {          /* waiting.c only, but for `host_max` and `endless` */
     struct table items;   /* waiting tasks, by row */
     struct table strands; /* those of one line for one host, by both */
     struct table hosts;
@@ -31,6 +32,7 @@ struct waiting {          /* waiting.c only, but for `host_max` */
     struct heap held;    /* hosts that asked for patience, the first to be free on top */
     int64_t first, last; /* the order of coming: the numbers given at the head and at the end */
     uint64_t line_keys;
+    uint32_t endless;  /* items that wait for no time */
     unsigned host_max; /* tasks that run at one host at once; change it by waiting_set_host_max */
 };
 
@@ -48,8 +50,9 @@ uint32_t waiting_length(const struct waiting *waiting, uint32_t line);
  */
 int waiting_push(struct waiting *waiting, uint32_t line, const struct waiting_task *task,
                  bool in_front);
-/* It waits beside its line until waiting_tick comes to `at`, then goes to its head. `why` is kept
- * for waiting_look. 0 or -ENOMEM. */
+#define WAITING_NEVER INT64_MAX
+/* It waits beside its line until waiting_tick comes to `at`, then goes to its head; with
+ * WAITING_NEVER that never comes. `why` is kept for waiting_look. 0 or -ENOMEM. */
 int waiting_push_later(struct waiting *waiting, uint32_t line, const struct waiting_task *task,
                        int64_t at, uint8_t why);
 
@@ -77,6 +80,8 @@ void waiting_set_host_max(struct waiting *waiting, unsigned host_max);
 
 struct waiting_view {
     uint32_t line;
+    uint64_t host;
+    int8_t priority;
     bool later; /* it waits for `at`, because of `why` */
     uint8_t why;
     int64_t at;

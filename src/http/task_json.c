@@ -13,7 +13,9 @@
 
 static void add_key(struct buf *buf, const char *key)
 {
-    buf_printf(buf, "%s\"%s\": ", buf->data[buf->len - 1] == '{' ? "" : ", ", key);
+    buf_add_string(buf, buf->data[buf->len - 1] == '{' ? "\"" : ", \"");
+    buf_add_string(buf, key);
+    buf_add_string(buf, "\": ");
 }
 
 static void add_text(struct buf *buf, const char *key, const char *text)
@@ -62,6 +64,8 @@ static const char *reason_name(enum queue_reason reason)
         return "disk";
     case QUEUE_START_TIME:
         return "start_time";
+    case QUEUE_AFTER:
+        return "after";
     case QUEUE_SLOT:
         return "slot";
     case QUEUE_STORAGE:

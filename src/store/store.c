@@ -674,6 +674,15 @@ int store_find_dest(struct store *store, const char *directory, const char *name
     return result;
 }
 
+int store_list_dependants(struct store *store, const struct store_dependant *last, size_t max,
+                          struct store_dependant *ret_list, size_t *ret_count)
+{
+    pthread_mutex_lock(&store->reader_lock);
+    int result = database_list_dependants(store->reader, last, max, ret_list, ret_count);
+    pthread_mutex_unlock(&store->reader_lock);
+    return result;
+}
+
 /* In chunks, so that nothing is locked and no read transaction is open while calling back. */
 typedef int (*list_chunk)(struct database *database, int64_t after, size_t max,
                           struct store_listed *ret_list, size_t *ret_count);

@@ -156,6 +156,14 @@ struct store_listed {
  * value. */
 typedef int (*store_each)(void *data, const struct store_listed *listed);
 int store_each_unfinished(struct store *store, store_each each, void *data);
+/* A task that has not ended and has `after`. */
+struct store_dependant {
+    char after[API_ID_LENGTH + 1];
+    int64_t row;
+};
+/* Those behind `last`, in the order of `after`, then row, at most `max`. */
+int store_list_dependants(struct store *store, const struct store_dependant *last, size_t max,
+                          struct store_dependant *ret_list, size_t *ret_count);
 /* Likewise those whose part file is to be removed (drop_part). */
 int store_each_stray(struct store *store, store_each each, void *data);
 /* The key by which hosts get their numbers: random, made with the database and never changed. */

@@ -250,6 +250,7 @@ enum statement {
     FIND_DEST,
     LIST_UNFINISHED,
     LIST_STRAYS,
+    LIST_DEPENDANTS,
     LIST_ANY,
     LIST_OF_USER,
     LIST_ON_THEIR_WAY,
@@ -316,6 +317,9 @@ static const char *const statement_texts[STATEMENTS] = {
                     " ORDER BY row LIMIT ?2",
     [LIST_UNFINISHED] = "SELECT " LISTED " FROM tasks INDEXED BY tasks_unfinished"
                         " WHERE row > ?1 AND " UNFINISHED " ORDER BY row LIMIT ?2",
+    [LIST_DEPENDANTS] = "SELECT after_id, row FROM tasks INDEXED BY tasks_after"
+                        " WHERE after_id IS NOT NULL AND " UNFINISHED
+                        " AND (after_id, row) > (?1, ?2) ORDER BY after_id, row LIMIT ?3",
     [LIST_ANY] = LIST("NOT INDEXED", ""),
     [LIST_OF_USER] = LIST("INDEXED BY tasks_user", " AND uid = ?3"),
     [LIST_ON_THEIR_WAY] = LIST("INDEXED BY tasks_unfinished", " AND " UNFINISHED),
@@ -1276,6 +1280,31 @@ int database_list_strays(struct database *database, int64_t after, size_t max,
                          struct store_listed *ret_list, size_t *ret_count)
 {
     return list_tasks(database, LIST_STRAYS, after, max, ret_list, ret_count);
+}
+
+int database_list_dependants(struct database *database, const struct store_dependant *last,
+                             size_t max, struct store_dependant *ret_list, size_t *ret_count)
+{
+    sqlite3_stmt *statement = database->statements[LIST_DEPENDANTS];
+    bind_text(statement, 1, last->after);
+    bind_int(statement, 2, last->row);
+    bind_int(statement, 3, (int64_t)max);
+    size_t count = 0;
+    int result;
+    while ((result = step(database, statement)) > 0) {
+        assert(count < max);
+        const char *after = (const char *)sqlite3_column_text(statement, 0);
+        struct store_dependant *dependant = &ret_list[count++];
+        if (!after || strlen(after) > API_ID_LENGTH) {
+            result = after ? -EUCLEAN : -ENOMEM;
+            break;
+        }
+        strcpy(dependant->after, after);
+        dependant->row = sqlite3_column_int64(statement, 1);
+    }
+    if (result == 0)
+        *ret_count = count;
+    return finish(statement, result);
 }
 
 int database_host_key(struct database *database, uint8_t ret_key[static STORE_HOST_KEY_SIZE])

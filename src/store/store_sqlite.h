@@ -89,6 +89,9 @@ int database_list_unfinished(struct database *database, int64_t after, size_t ma
 /* Those with drop_part. */
 int database_list_strays(struct database *database, int64_t after, size_t max,
                          struct store_listed *ret_list, size_t *ret_count);
+/* As store_list_dependants. */
+int database_list_dependants(struct database *database, const struct store_dependant *last,
+                             size_t max, struct store_dependant *ret_list, size_t *ret_count);
 int database_host_key(struct database *database, uint8_t ret_key[static STORE_HOST_KEY_SIZE]);
 /* The caller frees them. */
 int database_list_pauses(struct database *database, struct store_pause **ret_pauses,

@@ -764,6 +764,7 @@ static size_t on_body(char *bytes, size_t size, size_t count, void *data)
     if (!attempt->accepted && !accept_body(attempt))
         return attempt->stopped ? 0 : drain(attempt, len);
     attempt->stopped = attempt->callbacks->on_data(attempt->callbacks->data, bytes, len);
+    attempt->last_byte = units_now_boottime(); /* it may have been we who waited */
     if (attempt->stopped)
         return 0;
     attempt->result->bytes_done += (int64_t)len;

@@ -55,7 +55,7 @@ static bool same_version(const struct resume_known *known, const struct resume_h
                          int64_t total)
 {
     return total == known->total && !head->encoded &&
-           (same_strong_etag(known, head) || same_date(known, head));
+           (known->checked || same_strong_etag(known, head) || same_date(known, head));
 }
 
 /* What is not the same, as a sentence. */
@@ -87,10 +87,10 @@ struct resume_request resume_plan(const struct resume_known *known, bool without
     struct resume_request request = {0};
 
     int64_t have = known->have < known->total ? known->have : known->total;
-    if (have <= RESUME_OVERLAP || (!strong && !dated))
+    if (have <= RESUME_OVERLAP || (!strong && !dated && !known->checked))
         return request;
     request.start = have - RESUME_OVERLAP;
-    if (without_if_range)
+    if (without_if_range || known->checked)
         return request;
     if (strong)
         request.if_range = known->etag;

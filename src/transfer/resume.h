@@ -16,6 +16,7 @@ struct resume_known {
     int64_t total;             /* -1: never promised: no resume */
     const char *etag;          /* or NULL */
     const char *last_modified; /* or NULL */
+    bool checked;              /* a checksum tells at the end: who has as many bytes may go on */
 };
 
 struct resume_request {

@@ -327,9 +327,8 @@ static int gather(struct transfer *transfer, const char *bytes, size_t len)
     return 0;
 }
 
-static int on_data(void *data, const char *bytes, size_t len)
+static int take_in(struct transfer *transfer, const char *bytes, size_t len)
 {
-    struct transfer *transfer = data;
     size_t seen = 0;
 
     if (transfer->at < transfer->written) {
@@ -343,6 +342,41 @@ static int on_data(void *data, const char *bytes, size_t len)
         return fail(transfer, "protocol", "the server sends more than it announced");
     int r = check_size(transfer, end);
     return r < 0 ? r : gather(transfer, bytes + seen, len - seen);
+}
+
+static bool cancelled(void *data);
+
+static size_t portion(const struct transfer *transfer, size_t len)
+{
+    for (size_t i = 0; i < TRANSFER_LIMITS; i++)
+        if (transfer->job->limits[i])
+            len = ratelimit_portion(transfer->job->limits[i], len);
+    return len;
+}
+
+static bool pass_limits(struct transfer *transfer, size_t len)
+{
+    for (size_t i = 0; i < TRANSFER_LIMITS; i++)
+        if (transfer->job->limits[i] &&
+            !ratelimit_pass(transfer->job->limits[i], len, cancelled, transfer))
+            return false;
+    return true;
+}
+
+/* What is here is kept, though it be over the limit, if nothing more is wanted. */
+static int on_data(void *data, const char *bytes, size_t len)
+{
+    struct transfer *transfer = data;
+    bool wanted = true;
+    int r = 0;
+    while (len > 0 && r == 0) {
+        size_t n = wanted ? portion(transfer, len) : len;
+        wanted = wanted && pass_limits(transfer, n);
+        r = take_in(transfer, bytes, n);
+        bytes += n;
+        len -= n;
+    }
+    return r;
 }
 
 static void on_response(void *data, int status)

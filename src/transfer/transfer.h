@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "transfer/download.h"
+#include "transfer/ratelimit.h"
 #include "transfer/resume.h"
 
 struct transfer_ops { /* `data` is passed through; called on the worker's thread */
@@ -34,11 +35,14 @@ struct transfer_ops { /* `data` is passed through; called on the worker's thread
     void *data;
 };
 
+#define TRANSFER_LIMITS 2
+
 struct transfer_job { /* borrowed for the call */
     const char *url;
     struct resume_known known; /* have 0: nothing is there */
     const char *checksum; /* normalised (checksum.h), or NULL */
     int64_t max_size; /* of the file, 0: any; more: "too_large", as soon as it is known */
+    struct ratelimit *limits[TRANSFER_LIMITS]; /* each or NULL: the file's own, then that of all */
 };
 
 struct transfer_outcome {

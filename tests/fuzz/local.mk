@@ -43,7 +43,7 @@ tests_fuzz_fuzz_checks_LDADD = $(FUZZ_LIBS)
 # The client's own reading, which is static, is part of the fuzzer; main is not wanted.
 tests_fuzz_fuzz_cli_SOURCES = \
 	tests/fuzz/fuzz_cli.c \
-	cli/address.c cli/cmd.c cli/cmd_add.c cli/cmd_control.c cli/cmd_status.c cli/output.c
+	$(CLI_ROOMS)
 tests_fuzz_fuzz_cli_CFLAGS = $(AM_CFLAGS) $(CURL_CFLAGS) $(JSON_CFLAGS)
 tests_fuzz_fuzz_cli_LDFLAGS = $(FUZZ_FLAGS)
 tests_fuzz_fuzz_cli_LDADD = $(FUZZ_LIBS)
