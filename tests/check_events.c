@@ -18,7 +18,8 @@
 #include "http_bench.h"
 #include "sse.h"
 
-#define SOON 10000 /* ms */
+#define SOON          10000 /* ms */
+#define BEFORE_A_BEAT 5000
 
 /* --- steps --- */
 
@@ -298,6 +299,49 @@ START_TEST(who_comes_again_misses_nothing)
     tell_own("aaaaaaaa", TASK_FINISHED);
     listen_by(&sse, UNIX, "/v1/events", extra);
     expect_task(&sse, "aaaaaaaa", TASK_FINISHED); /* once, and what was had is not told again */
+    sse_end(&sse);
+}
+END_TEST
+
+/* How far something was is of no use later. */
+START_TEST(progress_is_not_told_again)
+{
+    struct sse stays, comes;
+    struct sse_event event;
+    char extra[100];
+    pthread_mutex_lock(&manager.lock);
+    manager.running[0] = (struct manager_running){.id = "aaaaaaaa", .uid = getuid(),
+                                                  .url = "http://h/", .bytes_total = -1};
+    manager.running_count = 1;
+    pthread_mutex_unlock(&manager.lock);
+    listen_to(&stays, "/v1/events");
+    sse_find(&stays, SOON, "progress", &event);
+    snprintf(extra, sizeof extra, "Last-Event-ID: %s\r\n", event.id);
+    sse_find(&stays, SOON, "progress", NULL);
+    tell_own("bbbbbbbb", TASK_FAILED);
+    expect_task(&stays, "bbbbbbbb", TASK_FAILED);
+    listen_by(&comes, UNIX, "/v1/events", extra);
+    ck_assert(sse_next(&comes, SOON, &event));
+    ck_assert_str_eq(event.name, "task");
+    sse_find(&comes, SOON, "progress", NULL); /* from then on */
+    sse_end(&stays);
+    sse_end(&comes);
+}
+END_TEST
+
+/* What is told just when its stream goes to sleep: else it would come with the next heartbeat. */
+START_TEST(no_call_is_slept_through)
+{
+    enum { CALLS = 20000 };
+    struct sse sse;
+    listen_to(&sse, "/v1/events");
+    for (int i = 0; i < CALLS; i++) {
+        tell_own("aaaaaaaa", TASK_PAUSED);
+        sse_find(&sse, BEFORE_A_BEAT, "task", NULL);
+        buf_clear(&sse.raw);
+        buf_clear(&sse.text);
+        sse.decoded = sse.taken = 0;
+    }
     sse_end(&sse);
 }
 END_TEST
@@ -689,6 +733,8 @@ static Suite *suite(void)
         only_some_tasks,
         what_is_asked_wrong_is_refused,
         who_comes_again_misses_nothing,
+        progress_is_not_told_again,
+        no_call_is_slept_through,
         who_comes_too_late_is_told_so,
         who_is_too_slow_is_told_so,
         nobody_is_watched_for_nobody,
