@@ -276,7 +276,7 @@ START_TEST(what_waits_is_changed)
     change(b, "{\"not_before\": \"2020-01-01T00:00:00Z\"}", 200);
     expect(b, "waiting_for.reason", "slot");
 
-    change(running, "{\"label\": \"r\", \"priority\": 3, \"rate_limit\": 9, \"max_ranges\": 1}",
+    change(running, "{\"label\": \"r\", \"priority\": 3, \"rate_limit\": 9000, \"max_ranges\": 1}",
            200);
     expect(running, "label", "r");
     expect(running, "priority", "3");
