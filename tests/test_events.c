@@ -1,6 +1,6 @@
 /*
- * Events end to end: what a listener hears of real downloads, stops and restarts of the service, and
- * clients that are killed at any moment.
+ * Events end to end: what a listener hears of real downloads, stops and restarts of the service,
+ * and clients that are killed at any moment.
  */
 #include <dirent.h>
 #include <stdio.h>
@@ -96,8 +96,8 @@ START_TEST(a_download_as_it_is_heard)
     struct sse sse;
     struct sse_event event;
     listen_to(&sse, "");
-    const char *id = v1_add(&service, origin_url(origin, "/gate/a?size=1000000"), NULL,
-                            "\"label\": \"mine\"");
+    const char *id =
+        v1_add(&service, origin_url(origin, "/gate/a?size=1000000"), NULL, "\"label\": \"mine\"");
     const char *first = next_of(&sse, id, &event);
     ck_assert_str_eq(json_at(first, "status"), "ENQUEUED");
     ck_assert_str_eq(json_at(first, "waiting_for.reason"), "slot");
@@ -276,6 +276,10 @@ static void expect_rest(void)
 
 START_TEST(nobody_listens_nothing_wakes)
 {
+#ifdef __SANITIZE_THREAD__
+    puts("# that nothing wakes: skipped, since the sanitizer has a thread that does");
+    return;
+#endif
     struct sse sse;
     expect_rest();
     listen_to(&sse, "");
@@ -344,8 +348,8 @@ static unsigned roll(unsigned sides)
     return (unsigned)rand_r(&seed) % sides;
 }
 
-/* Sends some of a request, reads some of the answer, and is gone: with a reset, or as a process that
- * is killed is. */
+/* Sends some of a request, reads some of the answer, and is gone: with a reset, or as a process
+ * that is killed is. */
 static void be_killed(const char *request)
 {
     char piece[8192];
@@ -370,7 +374,8 @@ static void kill_many(unsigned count)
     const char *events = http_request_text("GET", "/v1/events", auth, NULL);
     const char *batch = http_request_text(
         "POST", "/v1/tasks", textf("%sContent-Type: application/json\r\n", auth),
-        textf("{\"tasks\": [{\"url\": \"%s\", \"paused\": true}, {\"url\": \"%s\", \"paused\": true}]}",
+        textf("{\"tasks\": [{\"url\": \"%s\", \"paused\": true}, {\"url\": \"%s\", \"paused\": "
+              "true}]}",
               origin_url(origin, "/bytes/10/k"), origin_url(origin, "/bytes/10/l")));
     for (unsigned i = 0; i < count; i++)
         be_killed(roll(10) ? events : batch);
