@@ -155,47 +155,6 @@ int engine_set_options(struct engine *engine, const struct settings *settings)
     return 0;
 }
 
-/* What it waits for once it is in the queue, as far as that is known beforehand. */
-static void foresee(const struct engine *engine, const struct task *task, struct manager_view *view)
-{
-    static const enum queue_reason reasons[TASK_WAITS] = {
-        [TASK_WAIT_NONE] = QUEUE_SLOT,        [TASK_WAIT_RETRY] = QUEUE_RETRY,
-        [TASK_WAIT_HOST] = QUEUE_HOST,        [TASK_WAIT_DISK] = QUEUE_DISK,
-        [TASK_WAIT_START] = QUEUE_START_TIME,
-    };
-    int64_t now = units_now_realtime(), until = 0;
-    struct queue_pauses pauses;
-    queue_pauses(engine->queue, task->uid, &pauses);
-    view->waits = true;
-    view->reason = task->not_before > now ? reasons[task->wait] : QUEUE_SLOT;
-    view->until = view->reason == QUEUE_SLOT ? 0 : task->not_before;
-    if (!pauses.own && !pauses.all) /* the strongest reason */
-        return;
-    if ((!pauses.own || pauses.own_until) && (!pauses.all || pauses.all_until))
-        until = pauses.own_until > pauses.all_until ? pauses.own_until : pauses.all_until;
-    view->reason = QUEUE_PAUSED;
-    view->until = until ? now + until - units_now_boottime() : 0;
-}
-
-void engine_tell(struct engine *engine, const struct task *task)
-{
-    if (!atomic_load(&engine->watched))
-        return;
-    struct manager_view view = {
-        .task = task, .bytes_done = task->bytes_done, .bytes_per_second = -1};
-    if (task->state == TASK_DOWNLOADING)
-        view.bytes_per_second = 0;
-    if (task->state == TASK_ENQUEUED)
-        foresee(engine, task, &view);
-    engine->events.on_task(engine->events.data, &view);
-}
-
-void engine_tell_many(struct engine *engine, uid_t scope)
-{
-    if (atomic_load(&engine->watched))
-        engine->events.on_many(engine->events.data, scope);
-}
-
 void engine_count_paused(struct engine *engine, const struct task *task)
 {
     if (queue_book(engine->queue, task->uid, 1, SIZE_MAX) < 0)
@@ -276,6 +235,43 @@ static struct entrance entrance_at(const struct engine *engine, int64_t not_befo
     int64_t at = wait == TASK_WAIT_START ? not_before - engine->wall_ahead
                                          : engine_boot_time(not_before, RETRY_AFTER_MAX);
     return (struct entrance){at, reasons[wait], false};
+}
+
+/* What it waits for once it is in the queue, as far as that is known beforehand. */
+static void foresee(const struct engine *engine, const struct task *task, struct manager_view *view)
+{
+    struct entrance entrance = entrance_at(engine, task->not_before, task->wait, false);
+    struct queue_pauses pauses;
+    int64_t until = 0;
+    queue_pauses(engine->queue, task->uid, &pauses);
+    view->waits = true;
+    view->reason = entrance.at ? entrance.reason : QUEUE_SLOT;
+    view->until = entrance.at && entrance.at != QUEUE_NEVER ? task->not_before : 0;
+    if (!pauses.own && !pauses.all) /* the strongest reason */
+        return;
+    if ((!pauses.own || pauses.own_until) && (!pauses.all || pauses.all_until))
+        until = pauses.own_until > pauses.all_until ? pauses.own_until : pauses.all_until;
+    view->reason = QUEUE_PAUSED;
+    view->until = until ? units_now_realtime() + until - units_now_boottime() : 0;
+}
+
+void engine_tell(struct engine *engine, const struct task *task)
+{
+    if (!atomic_load(&engine->watched))
+        return;
+    struct manager_view view = {
+        .task = task, .bytes_done = task->bytes_done, .bytes_per_second = -1};
+    if (task->state == TASK_DOWNLOADING)
+        view.bytes_per_second = 0;
+    if (task->state == TASK_ENQUEUED)
+        foresee(engine, task, &view);
+    engine->events.on_task(engine->events.data, &view);
+}
+
+void engine_tell_many(struct engine *engine, uid_t scope)
+{
+    if (atomic_load(&engine->watched))
+        engine->events.on_many(engine->events.data, scope);
 }
 
 static int enter(struct engine *engine, const struct queue_task *task,

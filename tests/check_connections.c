@@ -262,6 +262,34 @@ START_TEST(bodies_and_answers_go_when_they_are_slow)
 }
 END_TEST
 
+/* A stream has no deadline, and goes only if there is no other way: the oldest one, which can come
+ * again. */
+START_TEST(streams_make_room_last)
+{
+    struct client clients[MAX], more[3];
+    all_come(clients, MAX, ELSEWHERE);
+    for (unsigned i = 0; i < MAX; i++)
+        goes_on(&clients[i], i < 2 ? CONNECTION_STREAM : CONNECTION_WORK, 0);
+    now += INT64_C(365) * 24 * 3600 * 1000;
+    ck_assert_int_eq(connections_expire(connections), -1);
+    goes_on(&clients[5], CONNECTION_ANSWER, 0);
+    now += CONNECTION_SLOW_MS;
+    ck_assert(comes(&more[0], ELSEWHERE));
+    expect_cut(clients, MAX, 5, 5);
+    goes_on(&more[0], CONNECTION_WORK, 0);
+    leaves(&clients[5]);
+    ck_assert(comes(&more[1], ELSEWHERE));
+    expect_cut(clients, MAX, 0, 0);
+    leaves(&clients[0]);
+    ck_assert(comes(&more[2], ELSEWHERE));
+    ck_assert(was_cut(&more[1])); /* without a head it is nothing yet */
+    expect_cut(clients, MAX, NONE);
+    for (unsigned i = 0; i < 3; i++)
+        leaves(&more[i]);
+    all_leave(clients, MAX);
+}
+END_TEST
+
 /* Who was told to go has a descriptor still: of those there are few at once. */
 START_TEST(descriptors_are_bounded)
 {
@@ -475,6 +503,7 @@ static Suite *suite(void)
     tcase_add_test(tcase, the_thread_sees_to_it);
     tcase_add_test(tcase, the_oldest_slow_one_makes_room);
     tcase_add_test(tcase, bodies_and_answers_go_when_they_are_slow);
+    tcase_add_test(tcase, streams_make_room_last);
     tcase_add_test(tcase, descriptors_are_bounded);
     tcase_add_test(tcase, small_limits_leave_half_to_downloads);
     tcase_add_test(tcase, those_on_their_way_are_counted);

@@ -1,6 +1,6 @@
 /*
- * Events, health and metrics: the server with its routes over a manager that runs nothing; what that
- * would tell, the tests tell.
+ * Events, health and metrics: the server with its routes over a manager that runs nothing; what
+ * that would tell, the tests tell.
  */
 #include <config.h>
 #include <pthread.h>
@@ -18,7 +18,8 @@
 #include "http_bench.h"
 #include "sse.h"
 
-#define SOON 10000 /* ms */
+#define SOON          10000 /* ms */
+#define BEFORE_A_BEAT 5000
 
 /* --- steps --- */
 
@@ -160,8 +161,13 @@ START_TEST(large_events_come_whole)
     char *name = malloc(LARGE + 1);
     memset(name, 'n', LARGE);
     name[LARGE] = '\0';
-    struct task task = {.uid = getuid(), .id = "bbbbbbbb", .user = name, .url = (char *)"http://h/",
-                        .directory = (char *)"/", .name = (char *)"a", .bytes_total = -1};
+    struct task task = {.uid = getuid(),
+                        .id = "bbbbbbbb",
+                        .user = name,
+                        .url = (char *)"http://h/",
+                        .directory = (char *)"/",
+                        .name = (char *)"a",
+                        .bytes_total = -1};
     struct manager_view view = {.task = &task, .bytes_per_second = -1};
     struct manager_events told = events_of_manager(events);
     for (int i = 0; i < 5; i++)
@@ -181,13 +187,19 @@ START_TEST(progress_of_what_runs)
     struct sse sse, other;
     struct sse_event event;
     pthread_mutex_lock(&manager.lock);
-    manager.running[0] = (struct manager_running){.id = "aaaaaaaa", .uid = getuid(),
-                                                  .url = "http://h/", .bytes_done = 1000,
-                                                  .bytes_total = 4001, .bytes_per_second = 1000,
+    manager.running[0] = (struct manager_running){.id = "aaaaaaaa",
+                                                  .uid = getuid(),
+                                                  .url = "http://h/",
+                                                  .bytes_done = 1000,
+                                                  .bytes_total = 4001,
+                                                  .bytes_per_second = 1000,
                                                   .ranges = 3};
-    manager.running[1] = (struct manager_running){.id = "bbbbbbbb", .uid = getuid() + 1,
-                                                  .url = "http://h/", .bytes_done = 7,
-                                                  .bytes_total = -1, .ranges = 1};
+    manager.running[1] = (struct manager_running){.id = "bbbbbbbb",
+                                                  .uid = getuid() + 1,
+                                                  .url = "http://h/",
+                                                  .bytes_done = 7,
+                                                  .bytes_total = -1,
+                                                  .ranges = 1};
     manager.running_count = 2;
     pthread_mutex_unlock(&manager.lock);
     listen_to(&sse, "/v1/events?scope=own");
@@ -195,8 +207,9 @@ START_TEST(progress_of_what_runs)
     int64_t begin = units_now_boottime();
     for (int i = 0; i < 3; i++) {
         const char *data = sse_find(&sse, SOON, "progress", &event);
-        ck_assert_str_eq(data, "{\"id\": \"aaaaaaaa\", \"bytes_done\": 1000, \"bytes_total\": 4001, "
-                               "\"bytes_per_second\": 1000, \"eta_seconds\": 4, \"ranges\": 3}");
+        ck_assert_str_eq(data,
+                         "{\"id\": \"aaaaaaaa\", \"bytes_done\": 1000, \"bytes_total\": 4001, "
+                         "\"bytes_per_second\": 1000, \"eta_seconds\": 4, \"ranges\": 3}");
         data = sse_find(&other, SOON, "progress", &event);
         ck_assert_str_eq(data, "{\"id\": \"bbbbbbbb\", \"bytes_done\": 7, \"bytes_total\": null, "
                                "\"bytes_per_second\": 0, \"eta_seconds\": null, \"ranges\": 1}");
@@ -254,10 +267,18 @@ END_TEST
 
 START_TEST(what_is_asked_wrong_is_refused)
 {
-    static const char *const bad[] = {"task=", "task=abc", "task=ABCD", "task=abcg",
+    static const char *const bad[] = {"task=",
+                                      "task=abc",
+                                      "task=ABCD",
+                                      "task=abcg",
                                       "task=00000000-0000-4000-8000-0000000000001",
-                                      "task=aaaa&task=x", "task=aaaa%00", "scope=",
-                                      "scope=everybody", "scope=all%00x", "tasks=aaaa", "id=aaaa"};
+                                      "task=aaaa&task=x",
+                                      "task=aaaa%00",
+                                      "scope=",
+                                      "scope=everybody",
+                                      "scope=all%00x",
+                                      "tasks=aaaa",
+                                      "id=aaaa"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         char line[200];
         snprintf(line, sizeof line, "GET /v1/events?%s", bad[i]);
@@ -298,6 +319,49 @@ START_TEST(who_comes_again_misses_nothing)
     tell_own("aaaaaaaa", TASK_FINISHED);
     listen_by(&sse, UNIX, "/v1/events", extra);
     expect_task(&sse, "aaaaaaaa", TASK_FINISHED); /* once, and what was had is not told again */
+    sse_end(&sse);
+}
+END_TEST
+
+/* How far something was is of no use later. */
+START_TEST(progress_is_not_told_again)
+{
+    struct sse stays, comes;
+    struct sse_event event;
+    char extra[100];
+    pthread_mutex_lock(&manager.lock);
+    manager.running[0] = (struct manager_running){
+        .id = "aaaaaaaa", .uid = getuid(), .url = "http://h/", .bytes_total = -1};
+    manager.running_count = 1;
+    pthread_mutex_unlock(&manager.lock);
+    listen_to(&stays, "/v1/events");
+    sse_find(&stays, SOON, "progress", &event);
+    snprintf(extra, sizeof extra, "Last-Event-ID: %s\r\n", event.id);
+    sse_find(&stays, SOON, "progress", NULL);
+    tell_own("bbbbbbbb", TASK_FAILED);
+    expect_task(&stays, "bbbbbbbb", TASK_FAILED);
+    listen_by(&comes, UNIX, "/v1/events", extra);
+    ck_assert(sse_next(&comes, SOON, &event));
+    ck_assert_str_eq(event.name, "task");
+    sse_find(&comes, SOON, "progress", NULL); /* from then on */
+    sse_end(&stays);
+    sse_end(&comes);
+}
+END_TEST
+
+/* What is told just when its stream goes to sleep: else it would come with the next heartbeat. */
+START_TEST(no_call_is_slept_through)
+{
+    enum { CALLS = 20000 };
+    struct sse sse;
+    listen_to(&sse, "/v1/events");
+    for (int i = 0; i < CALLS; i++) {
+        tell_own("aaaaaaaa", TASK_PAUSED);
+        sse_find(&sse, BEFORE_A_BEAT, "task", NULL);
+        buf_clear(&sse.raw);
+        buf_clear(&sse.text);
+        sse.decoded = sse.taken = 0;
+    }
     sse_end(&sse);
 }
 END_TEST
@@ -616,8 +680,8 @@ static void check_metrics(char *text)
         if (strncmp(line, "# TYPE ", 7) == 0) {
             ck_assert_int_eq(sscanf(line, "# TYPE %99s %19s", name, type), 2);
             ck_assert_str_eq(name, family); /* help first, once for each family */
-            ck_assert_msg((strcmp(type, "counter") == 0) == (strstr(name, "_total") != NULL),
-                          "%s", line);
+            ck_assert_msg((strcmp(type, "counter") == 0) == (strstr(name, "_total") != NULL), "%s",
+                          line);
             continue;
         }
         size_t len = strcspn(line, "{ ");
@@ -650,9 +714,10 @@ START_TEST(metrics_are_what_prometheus_reads)
     static char urls[100][40];
     pthread_mutex_lock(&manager.lock);
     for (int i = 0; i < 40; i++) {
-        snprintf(urls[i], sizeof urls[i], i < 5    ? "http://BUSY:80/%d"
-                                          : i == 5 ? "http://a\\\"b:8080/%d"
-                                                   : "https://z%d/",
+        snprintf(urls[i], sizeof urls[i],
+                 i < 5    ? "http://BUSY:80/%d"
+                 : i == 5 ? "http://a\\\"b:8080/%d"
+                          : "https://z%d/",
                  i);
         manager.running[i] = (struct manager_running){.id = "aaaaaaaa", .url = urls[i]};
     }
@@ -689,6 +754,8 @@ static Suite *suite(void)
         only_some_tasks,
         what_is_asked_wrong_is_refused,
         who_comes_again_misses_nothing,
+        progress_is_not_told_again,
+        no_call_is_slept_through,
         who_comes_too_late_is_told_so,
         who_is_too_slow_is_told_so,
         nobody_is_watched_for_nobody,

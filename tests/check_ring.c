@@ -92,9 +92,18 @@ START_TEST(ids_are_places)
     ck_assert_uint_eq(ring_end(ring), 6);
     ck_assert_uint_eq(ring_place(ring, "run-5"), 6);
     ck_assert_uint_eq(ring_place(ring, "run-2"), 3);
-    static const char *const none[] = {
-        "",        "run",    "run-",    "run-6", "run--1", "other-2", "run-2x", "run 2",
-        "run-+2", "RUN-2",  "run-18446744073709551616", "run-99999999999999999999999999"};
+    static const char *const none[] = {"",
+                                       "run",
+                                       "run-",
+                                       "run-6",
+                                       "run--1",
+                                       "other-2",
+                                       "run-2x",
+                                       "run 2",
+                                       "run-+2",
+                                       "RUN-2",
+                                       "run-18446744073709551616",
+                                       "run-99999999999999999999999999"};
     for (size_t i = 0; i < sizeof none / sizeof *none; i++)
         ck_assert_msg(ring_place(ring, none[i]) == 0, "%s", none[i]);
     struct event *between = event_of(1, "{}");
@@ -217,7 +226,8 @@ static void read_one(struct ring *ring, unsigned n, uint64_t first, uint64_t end
         readers[n].seen = end;
         return;
     }
-    while (readers[n].seen < end && readers[n].uid && history[readers[n].seen].uid != readers[n].uid)
+    while (readers[n].seen < end && readers[n].uid &&
+           history[readers[n].seen].uid != readers[n].uid)
         readers[n].seen++;
     ck_assert_int_eq(look, readers[n].seen < end ? RING_EVENT : RING_NOTHING);
     if (look != RING_EVENT)

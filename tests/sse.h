@@ -9,7 +9,7 @@
 
 struct sse {
     int fd;
-    struct buf raw, text; /* as it came, and without the framing */
+    struct buf raw, text;  /* as it came, and without the framing */
     size_t decoded, taken; /* of raw, of text */
     size_t comments;
     bool ended;  /* by the server, as it should be */
@@ -20,8 +20,8 @@ struct sse_event { /* texts live until the next call */
     const char *id, *name, *data;
 };
 
-/* Sends the request on this socket, which is its own from now on, and reads the head, which must say
- * 200 and text/event-stream. */
+/* Sends the request on this socket, which is its own from now on, and reads the head, which must
+ * say 200 and text/event-stream. */
 void sse_begin(struct sse *sse, int fd, const char *request);
 /* The next event. False: none within `timeout` ms, or the stream is over (`closed`). */
 bool sse_next(struct sse *sse, int timeout, struct sse_event *ret_event);

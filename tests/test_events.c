@@ -1,11 +1,12 @@
 /*
- * Events end to end: what a listener hears of real downloads, stops and restarts of the service, and
- * clients that are killed at any moment.
+ * Events end to end: what a listener hears of real downloads, stops and restarts of the service,
+ * and clients that are killed at any moment.
  */
 #include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -14,7 +15,9 @@
 #include "sse.h"
 #include "v1.h"
 
-#define SOON 30000 /* ms */
+#define SOON           30000 /* ms */
+#define KILLS_IN_CHECK 1000
+#define RING_KIB       8192 /* which may have been filling */
 
 static struct service service;
 static struct origin *origin;
@@ -77,6 +80,15 @@ static void expect_states(struct sse *sse, const char *id, const char *states)
     }
 }
 
+static bool nobody_listens(void *data)
+{
+    (void)data;
+    _cleanup_answer_ struct answer answer = {0};
+    http_unix(&service, NULL, http_request_text("GET", "/metrics", NULL, NULL), &answer);
+    ck_assert_int_eq(answer.status, 200);
+    return strstr(answer.body, "\nautodl_event_streams 0\n") != NULL;
+}
+
 /* --- downloads --- */
 
 START_TEST(a_download_as_it_is_heard)
@@ -84,8 +96,8 @@ START_TEST(a_download_as_it_is_heard)
     struct sse sse;
     struct sse_event event;
     listen_to(&sse, "");
-    const char *id = v1_add(&service, origin_url(origin, "/gate/a?size=1000000"), NULL,
-                            "\"label\": \"mine\"");
+    const char *id =
+        v1_add(&service, origin_url(origin, "/gate/a?size=1000000"), NULL, "\"label\": \"mine\"");
     const char *first = next_of(&sse, id, &event);
     ck_assert_str_eq(json_at(first, "status"), "ENQUEUED");
     ck_assert_str_eq(json_at(first, "waiting_for.reason"), "slot");
@@ -233,14 +245,12 @@ static long context_switches(void)
     ck_assert_ptr_nonnull(tasks);
     long sum = 0;
     for (struct dirent *entry; (entry = readdir(tasks));) {
-        if (*entry->d_name == '.')
-            continue;
-        char *status = file_read(textf("%s/%s/status", path, entry->d_name));
-        const char *line = strstr(status, "\nvoluntary_ctxt_switches:");
-        sum += line ? strtol(strchr(line, ':') + 1, NULL, 10) : 0;
-        free(status);
+        pid_t thread = (pid_t)strtol(entry->d_name, NULL, 10);
+        if (thread > 0)
+            sum += strtol(process_status(thread, "voluntary_ctxt_switches"), NULL, 10);
     }
     closedir(tasks);
+    ck_assert_int_gt(sum, 0);
     return sum;
 }
 
@@ -253,18 +263,73 @@ static bool is_quiet(void *data)
     return quiet;
 }
 
-START_TEST(nobody_listens_nothing_wakes)
+static void expect_rest(void)
 {
-    enum { WHILE = 3 };
-    struct sse sse;
-    listen_to(&sse, "");
-    sse_end(&sse);
+    enum { WHILE = 2 };
     long last = 0;
-    wait_until(is_quiet, &last, SOON, "rest after the last one has gone");
+    wait_until(is_quiet, &last, SOON, "rest");
     long begin = context_switches();
     sleep(WHILE);
     long wakes = context_switches() - begin;
-    ck_assert_msg(wakes <= 3, "%ld wake-ups in %d s", wakes, WHILE);
+    ck_assert_msg(wakes <= WHILE, "%ld wake-ups in %d s", wakes, WHILE);
+}
+
+START_TEST(nobody_listens_nothing_wakes)
+{
+#ifdef __SANITIZE_THREAD__
+    puts("# that nothing wakes: skipped, since the sanitizer has a thread that does");
+    return;
+#endif
+    struct sse sse;
+    expect_rest();
+    listen_to(&sse, "");
+    sse_end(&sse);
+    expect_rest();
+}
+END_TEST
+
+/* --- many --- */
+
+/* What a listener costs the service, the HTTP library's share (up to 16 KiB for the connection's
+ * buffers) included; and one that is counted as idle hears what comes all the same. */
+START_TEST(three_thousand_listen)
+{
+    enum { LISTENERS = 3000, FIRST = 100, ON_TCP = 1500 };
+    static struct sse sse[LISTENERS];
+    struct rlimit files;
+    getrlimit(RLIMIT_NOFILE, &files);
+    files.rlim_cur = files.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &files);
+    if (files.rlim_max < 2 * LISTENERS) {
+        printf("# three thousand listeners: skipped, since the limit of open files is %llu\n",
+               (unsigned long long)files.rlim_max);
+        return;
+    }
+    const char *on_tcp =
+        http_request_text("GET", "/v1/events", http_basic(harness_user()->name, ""), NULL);
+    long before = 0;
+    for (int i = 0; i < LISTENERS; i++) {
+        if (i == FIRST)
+            before = service_memory(&service);
+        if (i < ON_TCP)
+            sse_begin(&sse[i], connect_tcp(service.port, NULL), on_tcp);
+        else
+            listen_from(&sse[i], "", NULL);
+        sse_find(&sse[i], SOON, "stats", NULL);
+    }
+    double each = (double)(service_memory(&service) - before) / (LISTENERS - FIRST);
+    printf("# %.1f KiB of the service for each of %d idle listeners\n", each, LISTENERS);
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+    ck_assert_double_lt(each, 20);
+#endif
+    const char *id = v1_add(&service, origin_url(origin, "/bytes/1000/m"), NULL, NULL);
+    for (int i = 0; i < LISTENERS; i++) {
+        expect_states(&sse[i], id, "ENQUEUED DOWNLOADING FINISHING FINISHED");
+        close(sse[i].fd);
+        sse[i].fd = -1;
+        sse_end(&sse[i]);
+    }
+    wait_until(nobody_listens, NULL, SOON, "that nobody listens any more");
 }
 END_TEST
 
@@ -273,7 +338,7 @@ END_TEST
 static unsigned kills(void)
 {
     const char *given = getenv("KILLS");
-    return given ? (unsigned)strtoul(given, NULL, 10) : 1000;
+    return given ? (unsigned)strtoul(given, NULL, 10) : KILLS_IN_CHECK;
 }
 
 static unsigned seed;
@@ -283,8 +348,8 @@ static unsigned roll(unsigned sides)
     return (unsigned)rand_r(&seed) % sides;
 }
 
-/* Sends some of a request, reads some of the answer, and is gone: with a reset, or as a process that
- * is killed is. */
+/* Sends some of a request, reads some of the answer, and is gone: with a reset, or as a process
+ * that is killed is. */
 static void be_killed(const char *request)
 {
     char piece[8192];
@@ -303,24 +368,15 @@ static void be_killed(const char *request)
     close(fd);
 }
 
-static bool nobody_listens(void *data)
-{
-    (void)data;
-    _cleanup_answer_ struct answer answer = {0};
-    http_unix(&service, NULL, http_request_text("GET", "/metrics", NULL, NULL), &answer);
-    ck_assert_int_eq(answer.status, 200);
-    return strstr(answer.body, "\nautodl_event_streams 0\n") != NULL;
-}
-
 static void kill_many(unsigned count)
 {
     const char *auth = http_basic(harness_user()->name, "");
     const char *events = http_request_text("GET", "/v1/events", auth, NULL);
     const char *batch = http_request_text(
         "POST", "/v1/tasks", textf("%sContent-Type: application/json\r\n", auth),
-        textf("{\"tasks\": [{\"url\": \"%s\"}, {\"url\": \"%s\"}, {\"url\": \"%s\"}]}",
-              origin_url(origin, "/bytes/10/k"), origin_url(origin, "/bytes/10/l"),
-              origin_url(origin, "/bytes/10/m")));
+        textf("{\"tasks\": [{\"url\": \"%s\", \"paused\": true}, {\"url\": \"%s\", \"paused\": "
+              "true}]}",
+              origin_url(origin, "/bytes/10/k"), origin_url(origin, "/bytes/10/l")));
     for (unsigned i = 0; i < count; i++)
         be_killed(roll(10) ? events : batch);
     wait_until(nobody_listens, NULL, SOON, "that those who were killed listen no more");
@@ -332,13 +388,13 @@ START_TEST(clients_are_killed)
     const char *given = getenv("AUTODL_SEED");
     seed = given ? (unsigned)strtoul(given, NULL, 10) : (unsigned)harness_now();
     printf("# AUTODL_SEED=%u\n", seed);
-    kill_many(kills() / 4); /* what is made once */
+    kill_many(kills()); /* what is made once; the ring fills */
     long before = service_memory(&service);
     kill_many(kills());
     long after = service_memory(&service);
     printf("# %u killed: %ld KiB before, %ld after\n", kills(), before, after);
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-    ck_assert_int_lt(after - before, 4096);
+    ck_assert_int_lt(after - before, kills() > KILLS_IN_CHECK ? 4096 + RING_KIB : 4096);
 #endif
     listen_to(&witness, "");
     const char *id = v1_add(&service, origin_url(origin, "/bytes/1000/w"), NULL, NULL);
@@ -362,6 +418,7 @@ int main(void)
     tcase_add_test(heard, what_was_missed_is_told);
     tcase_add_test(heard, a_stop_ends_it);
     tcase_add_test(heard, nobody_listens_nothing_wakes);
+    tcase_add_test(heard, three_thousand_listen);
     suite_add_tcase(suite, heard);
     tcase_add_checked_fixture(killed, set_up, tear_down);
     tcase_set_timeout(killed, 120 + (double)kills() / 50);

@@ -537,8 +537,10 @@ START_TEST(reload_ends_streams)
     wait_until_sent(url);
     poll(NULL, 0, 200);
     renew();
+    int64_t renewed = harness_now();
     ck_assert_msg(finish(&stream) == 0 && strcmp(err, "200") == 0, "%s %s", err, out);
     expect_in(out, "event: stats");
+    ck_assert_int_lt(harness_now() - renewed, 5000); /* not with the next heartbeat */
     service_wait_log(&service, BURIED, SOON);
 }
 END_TEST

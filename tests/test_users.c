@@ -16,6 +16,7 @@
 #include "hostile.h"
 #include "origin.h"
 #include "people.h"
+#include "sse.h"
 #include "v1.h"
 #include "who_may.h"
 
@@ -278,6 +279,70 @@ START_TEST(the_table_of_who_may_do_what)
     for (size_t i = 0; i < who_may_count; i++)
         for (int who = NOBODY; who < PEOPLE; who++)
             walk(&who_may[i], (enum who)who);
+}
+END_TEST
+
+static void listen_as(struct sse *sse, const struct identity *who, const char *query)
+{
+    sse_begin(sse, connect_unix(service.socket, who),
+              http_request_text("GET", textf("/v1/events%s", query), NULL, NULL));
+    sse_find(sse, SOON, "stats", NULL);
+}
+
+/* Up to the end of this task; everything that came until then. */
+static const char *heard_until_finished(struct sse *sse, const char *id)
+{
+    const char *data;
+    do
+        data = sse_find(sse, SOON, "task", NULL);
+    while (strcmp(json_at(data, "id"), id) != 0 || strcmp(json_at(data, "status"), "FINISHED") != 0);
+    return sse->raw.data;
+}
+
+static const char *add_body(const char *path)
+{
+    return textf("{\"url\": \"%s\"}", origin_url(origin, path));
+}
+
+/* bob's tasks go through hers in the ring, and dora is told of all, as GET would tell her. */
+START_TEST(events_are_the_owners)
+{
+    struct sse to_alice, to_bob, to_dora, to_her_own;
+    struct answer his = {0}, hers = {0};
+    listen_as(&to_alice, &alice, "");
+    listen_as(&to_bob, &bob, "");
+    listen_as(&to_dora, &dora, "?scope=all");
+    listen_as(&to_her_own, &dora, "");
+    alice_does("POST", "/v1/tasks", add_body("/bytes/1000/hers?secret=1"),
+               &hers);
+    const char *her_id = answer_string(&hers, "id");
+    heard_until_finished(&to_alice, her_id);
+    http_unix(&service, &bob,
+              http_request_text("POST", "/v1/tasks", "Content-Type: application/json\r\n",
+                                add_body("/bytes/1000/his?secret=2")),
+              &his);
+    const char *his_id = answer_string(&his, "id");
+    const char *bob_heard = heard_until_finished(&to_bob, his_id);
+    ck_assert_ptr_null(strstr(bob_heard, her_id));
+    ck_assert_ptr_null(strstr(bob_heard, "hers"));
+    ck_assert_ptr_nonnull(strstr(bob_heard, "his?secret=2"));
+    ck_assert_ptr_nonnull(strstr(to_alice.raw.data, "hers?secret=1"));
+    const char *dora_heard = heard_until_finished(&to_dora, his_id);
+    ck_assert_ptr_nonnull(strstr(dora_heard, her_id));
+    ck_assert_ptr_null(strstr(dora_heard, "secret"));
+    call(&service, &dora, "POST", "/pause");
+    sse_find(&to_her_own, SOON, "reset", NULL);
+    ck_assert_ptr_null(strstr(to_her_own.raw.data, "event: task"));
+    /* a pause of hers is nothing to others */
+    call(&service, &alice, "POST", "/pause");
+    sse_find(&to_alice, SOON, "reset", NULL);
+    call(&service, &bob, "POST", "/resume");
+    sse_find(&to_bob, SOON, "reset", NULL);
+    struct sse *all[] = {&to_alice, &to_bob, &to_dora, &to_her_own};
+    for (size_t i = 0; i < 4; i++)
+        sse_end(all[i]);
+    answer_release(&his);
+    answer_release(&hers);
 }
 END_TEST
 
@@ -776,6 +841,7 @@ int main(void)
     tcase_add_test(tcase, operators);
     tcase_add_test(tcase, a_pause_is_the_users_own);
     tcase_add_test(tcase, the_table_of_who_may_do_what);
+    tcase_add_test(tcase, events_are_the_owners);
     tcase_add_test(tcase, beginnings_of_ids_tell_nothing);
     tcase_add_test(tcase, waiting_tasks_count_for_their_user);
     tcase_add_test(tcase, a_long_line_delays_nobody_else);

@@ -17,7 +17,7 @@
 #define BYTES_MAX      ((size_t)8 << 20)
 #define KEPT_MS        60000 /* after the last listener went, who may come again */
 #define PROGRESS_EVERY 1000  /* ms */
-#define COUNTS_EVERY   1000  /* ms, and so many times as long as it takes to count a user's tasks: */
+#define COUNTS_EVERY   1000 /* ms, and so many times as long as it takes to count a user's tasks: */
 #define COUNTING_TIMES 20
 #define BEAT_EVERY     15000 /* ms */
 #define FIRST_LINE     "retry: 3000"
@@ -38,11 +38,11 @@ struct events {
     pthread_cond_t changed;
     struct ring *ring;
     unsigned listeners;
-    struct user *users; /* those of the listeners */
-    int64_t record_until;    /* while nobody listens; this and the following: boot time */
-    int64_t progress_at;     /* NEVER: nothing runs */
+    struct user *users;   /* those of the listeners */
+    int64_t record_until; /* while nobody listens; this and the following: boot time */
+    int64_t progress_at;  /* NEVER: nothing runs */
     int64_t progress_was_at;
-    int64_t counts_at;       /* NEVER: they have not changed */
+    int64_t counts_at; /* NEVER: they have not changed */
     int64_t counts_were_at;
     int64_t beat_at;
     uint64_t counts_version; /* a listener that has seen another gets them */
@@ -195,8 +195,7 @@ static struct event *progress_event(const struct manager_running *running)
     else
         buf_add_string(&buf, "null");
     buf_printf(&buf, ", \"ranges\": %d}", running->ranges);
-    struct event *event =
-        event_create("progress", running->uid, running->id, buf_take(&buf), NULL);
+    struct event *event = event_create("progress", running->uid, running->id, buf_take(&buf), NULL);
     if (event)
         event->passing = true;
     return event;
@@ -622,8 +621,7 @@ static bool wait_locked(struct events *events)
             pthread_cond_wait(&events->changed, &events->lock);
             continue;
         }
-        int64_t next =
-            earlier(events->beat_at, earlier(events->progress_at, events->counts_at));
+        int64_t next = earlier(events->beat_at, earlier(events->progress_at, events->counts_at));
         int64_t left = next - units_now_boottime();
         if (left <= 0)
             break;

@@ -1,8 +1,8 @@
 /*
- * What happens, told to those who listen (server-sent events): the manager tells of changes, they go
- * into one ring (ring.h), and each listener reads from a place of its own as fast as it can. Who is
- * too slow for that is told to look anew. Nothing is recorded, and nobody woken, while nobody listens
- * (but for a minute after the last one went, who may come again).
+ * What happens, told to those who listen (server-sent events): the manager tells of changes, they
+ * go into one ring (ring.h), and each listener reads from a place of its own as fast as it can. Who
+ * is too slow for that is told to look anew. Nothing is recorded, and nobody woken, while nobody
+ * listens (but for a minute after the last one went, who may come again).
  */
 #pragma once
 
@@ -26,11 +26,11 @@ int events_start(struct events *events, struct manager *manager);
 void events_stop(struct events *events);
 void events_destroy(struct events *events); /* NULL is fine */
 
-struct events_wish { /* borrowed */
-    uid_t scope;  /* whose tasks, or MANAGER_EVERYBODY */
+struct events_wish {        /* borrowed */
+    uid_t scope;            /* whose tasks, or MANAGER_EVERYBODY */
     const char *const *ids; /* of the tasks, or their beginnings */
-    size_t id_count; /* 0: all of them */
-    const char *last_id; /* of the last event that the listener has, or NULL: it begins */
+    size_t id_count;        /* 0: all of them */
+    const char *last_id;    /* of the last event that the listener has, or NULL: it begins */
 };
 
 /* Answers the request with the events from now on, or from `last_id`. In a handler. 0, or -ENOMEM:

@@ -146,8 +146,8 @@ static void set_head(const struct ring *ring, struct event *event, uint64_t numb
 void ring_put(struct ring *ring, struct event *event)
 {
     size_t size = size_of(event);
-    while (ring->first < ring->end && (ring->end - ring->first == ring->events_max ||
-                                       ring->bytes + size > ring->bytes_max))
+    while (ring->first < ring->end &&
+           (ring->end - ring->first == ring->events_max || ring->bytes + size > ring->bytes_max))
         drop_first(ring);
     event->number = ring->end++;
     set_head(ring, event, event->number);

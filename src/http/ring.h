@@ -19,13 +19,13 @@ struct ring;
 
 struct event { /* immutable but for `references`, once it has a number */
     unsigned references;
-    uint64_t number; /* 0: none */
-    const char *name; /* static */
-    uid_t uid; /* whose task; RING_EVERYBODY: it concerns all */
+    uint64_t number;            /* 0: none */
+    const char *name;           /* static */
+    uid_t uid;                  /* whose task; RING_EVERYBODY: it concerns all */
     char id[API_ID_LENGTH + 1]; /* the task's, or "" */
-    bool passing; /* of no interest later */
-    char *to_owner; /* JSON on one line */
-    char *to_others; /* the same, NULL: they get what the owner gets */
+    bool passing;               /* of no interest later */
+    char *to_owner;             /* JSON on one line */
+    char *to_others;            /* the same, NULL: they get what the owner gets */
     char head[96];
     size_t head_len;
 };
@@ -41,8 +41,8 @@ void event_unref(struct event *event); /* NULL is fine */
 /* Copies at most `max` bytes of the event's text from `offset` on. How many; 0: that was all. */
 size_t event_copy(const struct event *event, bool to_owner, size_t offset, char *to, size_t max);
 
-/* Holds at most so many events, and so many bytes of them. `token` (copied, short) begins each event's
- * id, and tells this run from others. 0 or -ENOMEM. */
+/* Holds at most so many events, and so many bytes of them. `token` (copied, short) begins each
+ * event's id, and tells this run from others. 0 or -ENOMEM. */
 int ring_create(size_t events_max, size_t bytes_max, const char *token, struct ring **ret_ring);
 void ring_destroy(struct ring *ring); /* NULL is fine */
 /* Takes over the reference. */

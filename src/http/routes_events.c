@@ -63,8 +63,7 @@ static void handle_events(struct http_request *request, void *data)
     const struct routes *routes = data;
     const char *ids[FORM_FIELDS_MAX];
     struct events_wish wish;
-    if (read_wish(request, routes, ids, &wish) &&
-        events_listen(routes->events, request, &wish) < 0)
+    if (read_wish(request, routes, ids, &wish) && events_listen(routes->events, request, &wish) < 0)
         http_answer(request, 503, NULL);
 }
 
@@ -80,7 +79,7 @@ static void handle_head(struct http_request *request, void *data)
 #define EVENTS_PATH "/v1/events"
 
 const struct http_route routes_events[] = {
-    {.path = EVENTS_PATH, .methods = HTTP_GET,  .handle = handle_events, .body_max = 1},
-    {.path = EVENTS_PATH, .methods = HTTP_HEAD, .handle = handle_head,   .body_max = 1},
-    {.path = NULL},
+    {.path = EVENTS_PATH,      .methods = HTTP_GET, .handle = handle_events, .body_max = 1},
+    {.path = EVENTS_PATH, .methods = HTTP_HEAD, .handle = handle_head, .body_max = 1},
+    {.path = NULL                       },
 };

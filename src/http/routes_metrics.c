@@ -225,9 +225,6 @@ const struct http_route routes_metrics[] = {
      .handle = handle_health,
      .body_max = 1,
      .is_open = true},
-    {.path = "/metrics",
-     .methods = HTTP_GET | HTTP_HEAD,
-     .handle = handle_metrics,
-     .body_max = 1},
-    {.path = NULL},
+    {.path = "/metrics", .methods = HTTP_GET | HTTP_HEAD, .handle = handle_metrics, .body_max = 1},
+    {.path = NULL        },
 };

@@ -1,5 +1,5 @@
-/* For those who watch over the service: GET /healthz, to anybody; GET /metrics, to operators, in the
- * text format 0.0.4 of Prometheus (autodl-api(7), METRICS). */
+/* For those who watch over the service: GET /healthz, to anybody; GET /metrics, to operators, in
+ * the text format 0.0.4 of Prometheus (autodl-api(7), METRICS). */
 #pragma once
 
 #include "http/http.h"

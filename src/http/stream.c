@@ -16,9 +16,10 @@
 
 #include "http/daemon.h"
 
-#define HANG_UPS     64    /* looked at together */
-#define UNHEARD_MS   60000 /* what was sent and not acknowledged for so long: the other side is gone */
-#define PLAIN_BUFFER 512   /* for clients of HTTP/1.0; others read into the connection's memory */
+#define HANG_UPS 64 /* looked at together */
+#define UNHEARD_MS                                                                                 \
+    60000 /* what was sent and not acknowledged for so long: the other side is gone */
+#define PLAIN_BUFFER 512 /* for clients of HTTP/1.0; others read into the connection's memory */
 
 struct streams {
     /* immutable */

@@ -1,8 +1,8 @@
 /*
- * Answers that go out bit by bit for as long as both sides like: the HTTP library's part of it. What
- * is in them is their source's business. A stream that has nothing to send is suspended until it is
- * woken; one whose other side has gone ends at once, though the library does not look at suspended
- * connections.
+ * Answers that go out bit by bit for as long as both sides like: the HTTP library's part of it.
+ * What is in them is their source's business. A stream that has nothing to send is suspended until
+ * it is woken; one whose other side has gone ends at once, though the library does not look at
+ * suspended connections.
  */
 #pragma once
 
