@@ -38,6 +38,7 @@ within() { # twentieths of a second, command...
 }
 
 start_service() { # options...
+    rm -f "$T/run/autodl.sock"
     # shellcheck disable=SC2086 # words
     (cd "$T/home" && exec $as "$T/autodl-service" --listen "127.0.0.1:$port" \
         --state-dir "$T/state" --deny-networks none "$@" 2>>"$T/log") &

@@ -1,4 +1,5 @@
 #!/bin/sh
+# shellcheck disable=SC2015,SC2317 # ok never fails; functions are called by others
 # Each command in pipes, against a real service: what it prints, and how it ends when it works, when
 # it is used wrongly and when it fails.
 set -u
@@ -147,6 +148,25 @@ a wait
 check "wait for nothing" 0 '' ''
 a watch
 check "watch nothing" 0 '' ''
+
+# --- a stream that breaks is made anew ---
+
+a add "$O/gate/slow?size=1000"
+slow=$(id_of "$(a show "$(echo "$out" | sed 's/.*\\"id\\": \\"\([^\\]*\).*/\1/')" --json; cat "$T/out")")
+within 200 state_is "$slow" DOWNLOADING
+# shellcheck disable=SC2086 # words
+$as "$T/autodl" wait "$slow" >"$T/wait.out" 2>"$T/wait.err" 9>&- &
+waiter=$!
+sleep 0.5
+kill "$service"
+wait "$service"
+within 200 grep -q 'connecting again' "$T/wait.err"
+start_service --max-tasks-num 4 --retry-wait 100ms --retries 0
+a cancel "$slow"
+wait "$waiter"
+status=$? out=$(cat "$T/wait.out") err=$(cat "$T/wait.err")
+check "wait goes on over a restart of the service" 1 '' \
+    'autodl: the connection to * broke; connecting again*autodl: slow: cancelled'
 
 # --- lists ---
 

@@ -1,4 +1,5 @@
 #!/bin/sh
+# shellcheck disable=SC2015,SC2317 # ok never fails; functions are called by others
 # What a person sees on a terminal of 60 or 80 columns: golden screens, with wide and combining
 # characters; what is drawn live, resized and interrupted.
 set -u
