@@ -48,6 +48,7 @@ UNIT_TESTS = \
 	tests/check_passwords \
 	tests/check_peer \
 	tests/check_queue \
+	tests/check_ranges \
 	tests/check_ratelimit \
 	tests/check_resume \
 	tests/check_retry \
@@ -206,6 +207,10 @@ tests_check_peer_LDADD = $(TEST_LIBS)
 tests_check_queue_SOURCES = tests/check_queue.c
 tests_check_queue_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_check_queue_LDADD = $(TEST_LIBS)
+
+tests_check_ranges_SOURCES = tests/check_ranges.c
+tests_check_ranges_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_check_ranges_LDADD = $(TEST_LIBS)
 
 tests_check_resume_SOURCES = tests/check_resume.c
 tests_check_resume_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)

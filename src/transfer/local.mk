@@ -4,6 +4,7 @@ src_transfer_libtransfer_a_SOURCES = \
 	src/transfer/checksum.c src/transfer/checksum.h \
 	src/transfer/download.c src/transfer/download.h \
 	src/transfer/naming.c src/transfer/naming.h \
+	src/transfer/ranges.c src/transfer/ranges.h \
 	src/transfer/ratelimit.c src/transfer/ratelimit.h \
 	src/transfer/resume.c src/transfer/resume.h \
 	src/transfer/retry.c src/transfer/retry.h \
