@@ -90,10 +90,11 @@ START_TEST(a_task_to_the_byte)
     task.error_code = (char *)"reset";
     view.bytes_done = 900;
     view.bytes_per_second = 33;
+    view.ranges = 3;
     task.state = TASK_DOWNLOADING;
     show(&task, &view);
     expect("GET " PATH, 200,
-           TASK("DOWNLOADING", "null", NUMBERS("900", "1000", "33", "4", "1", "3", "206"),
+           TASK("DOWNLOADING", "null", NUMBERS("900", "1000", "33", "4", "3", "3", "206"),
                 "{\"code\": \"reset\", \"message\": null}",
                 "\"md5=00112233445566778899aabbccddeeff\"", "\"2023-11-14T22:13:20.007Z\"",
                 "\"1970-01-01T00:00:02.234Z\"", "1.234"));
