@@ -71,8 +71,8 @@ const struct command commands[] = {
      1, INT_MAX, "", cmd_first, false, NULL},
     {"set", NULL, "ID KEY=VALUE...", "change a download",
      "Changes a download. KEY is priority (-100 to 100, higher is earlier), rate_limit (such as\n"
-     "2M, a second, or off), not_before (a time), max_ranges (connections\n"
-     "that may fetch it; this version uses one), label, or url.\n",
+     "2M, a second, or off), not_before (a time), max_ranges (parts of it that may be\n"
+     "fetched at once, 1 to 64), label, or url.\n",
      2, INT_MAX, "", cmd_set, false, NULL},
     {"retarget", NULL, "ID URL", "give a download another URL, keeping what it has",
      "Lets a download go on from another URL, keeping what it has if the file is the same.\n",

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/cleanup.h"
+
 struct active_entry {
     /* immutable */
     int64_t row;
@@ -15,7 +17,8 @@ struct active_entry {
     char *url;
 
     atomic_int wish, http_status;
-    _Atomic int64_t bytes_done, bytes_per_second, bytes_total, durable;
+    _Atomic int64_t bytes_done, bytes_per_second, bytes_total;
+    atomic_uint ranges;
     atomic_bool broken;
     _Atomic uint64_t version;
     struct ratelimit limit;
@@ -28,6 +31,10 @@ struct active_entry {
     bool decided; /* it is ending: too late for wishes */
     bool changed; /* people have set the limits */
     struct active_waiter *waiters;
+    struct team *team; /* or NULL */
+    bool has_durable;  /* nobody has taken it yet */
+    int64_t durable;
+    char *durable_ranges;
 };
 
 static _Atomic uint64_t versions; /* no two entries have the same */
@@ -82,7 +89,7 @@ int active_enter(struct active *active, const struct task *task, enum task_state
     entry->state = state;
     ratelimit_init(&entry->limit, 0);
     active_set_total(entry, task->bytes_total);
-    active_new_version(entry);
+    atomic_store(&entry->version, atomic_fetch_add(&versions, 1) + 1);
     pthread_mutex_lock(&active->lock);
     entry->next = active->entries;
     entry->link = &active->entries;
@@ -106,6 +113,8 @@ void active_leave(struct active *active, struct active_entry *entry)
     pthread_mutex_unlock(&active->lock);
     ratelimit_release(&entry->limit);
     free(entry->url);
+    team_unref(entry->team);
+    free(entry->durable_ranges);
     free(entry);
 }
 
@@ -116,8 +125,10 @@ void active_set_state(struct active *active, struct active_entry *entry, enum ta
     pthread_mutex_unlock(&active->lock);
 }
 
-void active_set_bytes(struct active_entry *entry, int64_t bytes, int64_t per_second)
+void active_set_bytes(struct active_entry *entry, int64_t bytes, int64_t per_second,
+                      unsigned ranges)
 {
+    atomic_store_explicit(&entry->ranges, ranges, memory_order_relaxed);
     atomic_store_explicit(&entry->bytes_done, bytes, memory_order_relaxed);
     atomic_store_explicit(&entry->bytes_per_second, per_second, memory_order_relaxed);
 }
@@ -135,11 +146,6 @@ void active_set_http_status(struct active_entry *entry, int status)
 enum active_wish active_wished(const struct active_entry *entry)
 {
     return (enum active_wish)atomic_load(&entry->wish);
-}
-
-int64_t active_durable(const struct active_entry *entry)
-{
-    return atomic_load(&entry->durable);
 }
 
 int64_t active_rate_limit(const struct active_entry *entry)
@@ -189,10 +195,20 @@ uint64_t active_version(const struct active_entry *entry)
     return atomic_load(&entry->version);
 }
 
-void active_new_version(struct active_entry *entry)
+static void set_durable_locked(struct active_entry *entry, int64_t bytes, const char *ranges)
 {
+    free(entry->durable_ranges);
+    entry->durable = bytes;
+    entry->durable_ranges = ranges ? strdup(ranges) : NULL; /* without memory less is trusted */
+}
+
+void active_new_version(struct active *active, struct active_entry *entry)
+{
+    pthread_mutex_lock(&active->lock);
     atomic_store(&entry->version, atomic_fetch_add(&versions, 1) + 1);
-    atomic_store(&entry->durable, 0);
+    set_durable_locked(entry, 0, NULL);
+    entry->has_durable = false;
+    pthread_mutex_unlock(&active->lock);
 }
 
 bool active_is_broken(const struct active_entry *entry)
@@ -200,7 +216,40 @@ bool active_is_broken(const struct active_entry *entry)
     return atomic_load(&entry->broken);
 }
 
-void active_set_durable(struct active *active, int64_t row, uint64_t version, int64_t bytes)
+bool active_take_durable(struct active *active, struct active_entry *entry, int64_t *ret_bytes,
+                         char **ret_ranges)
+{
+    pthread_mutex_lock(&active->lock);
+    bool has = entry->has_durable;
+    if (has) {
+        *ret_bytes = entry->durable;
+        *ret_ranges = TAKE_PTR(entry->durable_ranges);
+        entry->has_durable = false;
+    }
+    pthread_mutex_unlock(&active->lock);
+    return has;
+}
+
+void active_set_team(struct active *active, struct active_entry *entry, struct team *team)
+{
+    pthread_mutex_lock(&active->lock);
+    struct team *old = entry->team;
+    entry->team = team ? team_ref(team) : NULL;
+    pthread_mutex_unlock(&active->lock);
+    team_unref(old);
+}
+
+struct team *active_find_team(struct active *active, int64_t row)
+{
+    pthread_mutex_lock(&active->lock);
+    struct active_entry *entry = find_locked(active, row);
+    struct team *team = entry && entry->team ? team_ref(entry->team) : NULL;
+    pthread_mutex_unlock(&active->lock);
+    return team;
+}
+
+void active_set_durable(struct active *active, int64_t row, uint64_t version, int64_t bytes,
+                        const char *ranges)
 {
     pthread_mutex_lock(&active->lock);
     struct active_entry *entry = find_locked(active, row);
@@ -208,7 +257,8 @@ void active_set_durable(struct active *active, int64_t row, uint64_t version, in
         if (bytes < 0)
             atomic_store(&entry->broken, true);
         else
-            atomic_store(&entry->durable, bytes);
+            set_durable_locked(entry, bytes, ranges);
+        entry->has_durable = bytes >= 0;
     }
     pthread_mutex_unlock(&active->lock);
 }
@@ -231,7 +281,7 @@ void active_each(struct active *active, manager_see see, void *data)
             .bytes_done = atomic_load(&entry->bytes_done),
             .bytes_total = atomic_load(&entry->bytes_total),
             .bytes_per_second = atomic_load(&entry->bytes_per_second),
-            .ranges = 1,
+            .ranges = atomic_load(&entry->ranges),
         };
         see(data, &running);
     }
@@ -248,6 +298,7 @@ bool active_look(struct active *active, int64_t row, struct active_view *ret_vie
             .bytes_done = atomic_load(&entry->bytes_done),
             .bytes_per_second = atomic_load(&entry->bytes_per_second),
             .http_status = atomic_load(&entry->http_status),
+            .ranges = atomic_load(&entry->ranges),
         };
     pthread_mutex_unlock(&active->lock);
     return entry;

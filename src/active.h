@@ -11,6 +11,7 @@
 #include "core/task.h"
 #include "manager.h"
 #include "transfer/ratelimit.h"
+#include "transfer/team.h"
 
 struct active; /* all of them */
 struct active_entry; /* one; belongs to who has the task in hand */
@@ -35,6 +36,7 @@ struct active_view {
     int64_t bytes_done;
     int64_t bytes_per_second;
     int http_status; /* of this attempt's last response; 0: none came yet */
+    unsigned ranges; /* fetched now */
 };
 
 int active_create(struct active **ret_active); /* 0 or -ENOMEM */
@@ -49,11 +51,11 @@ void active_leave(struct active *active, struct active_entry *entry);
 void active_set_state(struct active *active, struct active_entry *entry, enum task_state state);
 
 /* Without a lock, for the holder's callbacks. */
-void active_set_bytes(struct active_entry *entry, int64_t bytes, int64_t per_second);
+void active_set_bytes(struct active_entry *entry, int64_t bytes, int64_t per_second,
+                      unsigned ranges);
 void active_set_total(struct active_entry *entry, int64_t total); /* bytes, -1: not known */
 void active_set_http_status(struct active_entry *entry, int status);
 enum active_wish active_wished(const struct active_entry *entry);
-int64_t active_durable(const struct active_entry *entry);
 /* What its task may take: bytes per second (0: any), ranges at once (0: as configured). Set by
  * active_begin_limits, and by people meanwhile. */
 int64_t active_rate_limit(const struct active_entry *entry);
@@ -61,15 +63,26 @@ int active_max_ranges(const struct active_entry *entry);
 int active_priority(const struct active_entry *entry);
 /* Which version of the file its bytes are of; a new one when the bytes are given up. */
 uint64_t active_version(const struct active_entry *entry);
-void active_new_version(struct active_entry *entry);
+void active_new_version(struct active *active, struct active_entry *entry);
 /* What keeps to active_rate_limit; good as long as the entry is. */
 struct ratelimit *active_limit(struct active_entry *entry);
 /* Bytes that were written did not reach the disk. */
 bool active_is_broken(const struct active_entry *entry);
 
-/* The bytes of this task that are on disk by now; -1: they could not be brought there. Only if it is
- * still in hand, with the same version of the file. */
-void active_set_durable(struct active *active, int64_t row, uint64_t version, int64_t bytes);
+/* The bytes of this task that are on disk by now, from the start and (ranges.h; NULL: none; copied)
+ * further on; -1: they could not be brought there. Only if it is still in hand, with the same version
+ * of the file. */
+void active_set_durable(struct active *active, int64_t row, uint64_t version, int64_t bytes,
+                        const char *ranges);
+/* What was told since the last call: true, and the text is the caller's. */
+bool active_take_durable(struct active *active, struct active_entry *entry, int64_t *ret_bytes,
+                         char **ret_ranges);
+
+/* Who fetches it, for helpers to find (NULL: none may come any more); a reference of its own. */
+void active_set_team(struct active *active, struct active_entry *entry, struct team *team);
+/* With a reference for the caller; NULL: there is none. */
+struct team *active_find_team(struct active *active, int64_t row);
+
 /* Tells of those that are DOWNLOADING; `see` is called under the lock: quick, and calls nobody. */
 void active_each(struct active *active, manager_see see, void *data);
 /* As the task says that was fetched after active_enter; if people changed it in between, that stands. */

@@ -15,6 +15,7 @@
 #include "mirrors.h"
 #include "put_back.h"
 #include "transfer/naming.h"
+#include "transfer/ranges.h"
 #include "yielding.h"
 
 /* ms a worker waits for the user's file system before it turns to other users */
@@ -48,6 +49,7 @@ struct attempt {
     uint8_t given_back;
     int64_t went_on_from;
     bool no_ranges; /* the server said so: it cannot go on from the middle */
+    bool offers;    /* others were asked to help */
     struct transfer_outcome outcome;
 
     int64_t started_at; /* boot times */
@@ -55,6 +57,8 @@ struct attempt {
     int64_t recorded_at;
     int64_t synced_at;
     int64_t measured_at;
+    int64_t bytes;    /* that are written, in all */
+    unsigned workers; /* that fetch it */
     int64_t measured; /* bytes, when the rate was measured last */
     int64_t rate;     /* bytes per second */
     int64_t counted;  /* bytes that the service's counters know of */
@@ -62,15 +66,11 @@ struct attempt {
     int64_t flushed;  /* bytes that the disk was set to work on */
 };
 
-/* What is there and can be believed. */
 static struct resume_known known_bytes(const struct attempt *attempt)
 {
     const struct task *task = &attempt->task;
-    bool this_boot = task->boot_id && attempt->engine->boot_id[0] &&
-                     strcmp(task->boot_id, attempt->engine->boot_id) == 0;
-    int64_t have = this_boot && task->written > task->durable ? task->written : task->durable;
     return (struct resume_known){
-        .have = task->has_part ? have : 0,
+        .have = task->written,
         .total = task->bytes_total,
         .etag = task->etag,
         .last_modified = task->last_modified,
@@ -165,8 +165,24 @@ static void replace(char **string, const char *value)
     *string = value ? strdup(value) : NULL; /* without memory it is not resumed */
 }
 
+/* Without memory, as it was. */
+static void update_written(struct attempt *attempt)
+{
+    struct task *task = &attempt->task;
+    char *ranges;
+    if (transfer_written(attempt->tools->transfer, &task->written, &ranges) < 0)
+        return;
+    free(task->written_ranges);
+    task->written_ranges = ranges;
+}
+
+static int64_t bytes_of(const struct task *task)
+{
+    return task->written + ranges_text_bytes(task->written_ranges);
+}
+
 static void on_version(void *data, const struct download_head *head, int64_t total, int64_t start,
-                       const char *why)
+                       bool anew, const char *why)
 {
     struct attempt *attempt = data;
     struct task *task = &attempt->task;
@@ -176,26 +192,34 @@ static void on_version(void *data, const struct download_head *head, int64_t tot
     replace(&task->last_modified, head->last_modified);
     task->bytes_total = total;
     active_set_total(attempt->entry, total);
-    task->written = attempt->counted = start;
+    task->written = start;
     if (why) {
         mirrors_set_error(task, "changed", why);
         log_info("task=%s user=%s starts from zero: %s", task->id, task->user, why);
     }
-    if (start == 0) {
-        task->durable = 0;
-        attempt->synced = attempt->flushed = 0;
-        active_new_version(attempt->entry);
+    if (anew) {
+        task_forget_bytes(task);
+        attempt->synced = attempt->flushed = attempt->bytes = attempt->counted = 0;
+        active_new_version(attempt->engine->active, attempt->entry);
+        return;
     }
+    update_written(attempt);
+    if (!task->written_ranges) /* they were not believed */
+        replace(&task->durable_ranges, NULL);
+    attempt->bytes = attempt->counted = bytes_of(task);
 }
 
 /* How far it is, for the next start: under this boot what was written, else what was synced. */
 static void record(struct attempt *attempt, int64_t now)
 {
     struct task *task = &attempt->task;
-    int64_t durable = active_durable(attempt->entry);
-    if (durable > task->durable)
-        task->durable = durable;
-    task->bytes_done = task->written;
+    char *ranges;
+    if (active_take_durable(attempt->engine->active, attempt->entry, &task->durable, &ranges)) {
+        free(task->durable_ranges);
+        task->durable_ranges = ranges;
+    }
+    update_written(attempt);
+    task->bytes_done = bytes_of(task);
     store_update_lazily(attempt->engine->store, task);
     attempt->recorded_at = now;
 }
@@ -203,10 +227,9 @@ static void record(struct attempt *attempt, int64_t now)
 /* What came since the last time, for the counters; not more often than the rate is measured. */
 static void count_bytes(struct attempt *attempt, int64_t now)
 {
-    int64_t written = attempt->task.written;
-    if (written > attempt->counted)
-        stats_bytes(attempt->engine->stats, (uint64_t)(written - attempt->counted), now);
-    attempt->counted = written;
+    if (attempt->bytes > attempt->counted)
+        stats_bytes(attempt->engine->stats, (uint64_t)(attempt->bytes - attempt->counted), now);
+    attempt->counted = attempt->bytes;
 }
 
 static void measure(struct attempt *attempt, int64_t now)
@@ -214,38 +237,41 @@ static void measure(struct attempt *attempt, int64_t now)
     int64_t elapsed = now - attempt->measured_at;
     if (elapsed >= MEASURE_EVERY) {
         count_bytes(attempt, now);
-        int64_t rate = (attempt->task.written - attempt->measured) * 1000 / elapsed;
+        int64_t rate = (attempt->bytes - attempt->measured) * 1000 / elapsed;
         attempt->rate = attempt->rate < 0 ? rate : (attempt->rate + rate) / 2;
-        attempt->measured = attempt->task.written;
+        attempt->measured = attempt->bytes;
         attempt->measured_at = now;
     }
-    active_set_bytes(attempt->entry, attempt->task.written, attempt->rate < 0 ? 0 : attempt->rate);
+    active_set_bytes(attempt->entry, attempt->bytes, attempt->rate < 0 ? 0 : attempt->rate,
+                     attempt->workers);
 }
 
 /* Keeps the dirty data of this file small, so that nobody's sync takes long, and has what came
  * before made durable now and then: on the user's lane, the worker goes on. */
 static void set_disk_to_work(struct attempt *attempt, int64_t now)
 {
-    int64_t written = attempt->task.written;
-    if (written - attempt->flushed >= FLUSH_BYTES) {
-        sync_file_range(attempt->fd, attempt->flushed, written - attempt->flushed,
-                        SYNC_FILE_RANGE_WRITE);
-        attempt->flushed = written;
+    int64_t bytes = attempt->bytes;
+    if (bytes - attempt->flushed >= FLUSH_BYTES) {
+        sync_file_range(attempt->fd, 0, 0, SYNC_FILE_RANGE_WRITE); /* wherever they are */
+        attempt->flushed = bytes;
     }
-    if (written > attempt->synced &&
-        (written - attempt->synced >= SYNC_BYTES || now - attempt->synced_at >= SYNC_EVERY)) {
+    if (bytes > attempt->synced &&
+        (bytes - attempt->synced >= SYNC_BYTES || now - attempt->synced_at >= SYNC_EVERY)) {
+        update_written(attempt);
         finisher_checkpoint(attempt->rooms->finisher, &attempt->task,
-                            active_version(attempt->entry), attempt->fd, written);
-        attempt->synced = written;
+                            active_version(attempt->entry), attempt->fd);
+        attempt->synced = bytes;
         attempt->synced_at = now;
     }
 }
 
-static void on_progress(void *data, int64_t written)
+static void on_progress(void *data, const struct transfer_progress *progress)
 {
     struct attempt *attempt = data;
     int64_t now = units_now_boottime();
-    attempt->task.written = written;
+    attempt->task.written = progress->written;
+    attempt->bytes = progress->bytes;
+    attempt->workers = progress->workers;
     measure(attempt, now);
     set_disk_to_work(attempt, now);
     if (now - attempt->recorded_at < RECORD_EVERY)
@@ -254,6 +280,49 @@ static void on_progress(void *data, int64_t written)
     if (attempt->claim && disk_go_on(attempt->engine->disk, attempt->claim, attempt->fd,
                                      attempt->options->min_free) < 0)
         attempt->disk_full = true;
+}
+
+/* More connections would only wait for their turns. */
+static bool is_limited(struct attempt *attempt)
+{
+    struct ratelimit *own = active_limit(attempt->entry), *common = &attempt->engine->limit;
+    int64_t least = ratelimit_get(own), all = ratelimit_get(common);
+    if (least == 0 || (all != 0 && all < least))
+        least = all;
+    return least != 0 && (attempt->rate < 0 || attempt->rate >= least / 10 * 8 ||
+                          ratelimit_is_felt(own) || ratelimit_is_felt(common));
+}
+
+/* A free worker may help: the queue knows which, and whether there is nothing better to do. */
+static void on_hands(void *data, struct team *team, unsigned wanted, int64_t left)
+{
+    struct attempt *attempt = data;
+    struct engine *engine = attempt->engine;
+    const struct queue_task queued = engine_queued(engine, &attempt->task);
+    unsigned max = (unsigned)active_max_ranges(attempt->entry);
+    if (max == 0)
+        max = attempt->options->max_ranges;
+    if (!attempt->offers && (wanted == 0 || max < 2))
+        return;
+    if (!attempt->offers)
+        active_set_team(engine->active, attempt->entry, team);
+    const struct helping_wish wish = {
+        .row = queued.row,
+        .host = queued.host,
+        .uid = queued.uid,
+        .wanted = is_limited(attempt) ? 0 : wanted,
+        .max = max - 1,
+        .left = left,
+    };
+    attempt->offers = queue_offer_help(engine->queue, &wish) == 0 || attempt->offers;
+}
+
+static void end_help(struct attempt *attempt)
+{
+    if (!attempt->offers)
+        return;
+    queue_withdraw_help(attempt->engine->queue, attempt->task.row);
+    active_set_team(attempt->engine->active, attempt->entry, NULL);
 }
 
 static void on_response(void *data, int status)
@@ -359,7 +428,7 @@ static void remove_part(struct attempt *attempt)
 {
     struct task *task = &attempt->task;
     task->drop_part = task->has_part; /* unless it can be just now */
-    task->written = task->durable = 0; /* be it there or not, nothing in it counts any more */
+    task_forget_bytes(task); /* be the part there or not, nothing in it counts any more */
     if (!task->has_part || !attempt->part || !attempt->tools->channel)
         return;
     if (files_unlink(attempt->tools->channel, task->directory, attempt->part, FILER_TIMEOUT) == 0)
@@ -521,19 +590,33 @@ static void conclude_failure(struct attempt *attempt, int result)
     }
 }
 
+static int64_t durable_bytes_of(const struct task *task)
+{
+    return task->durable + ranges_text_bytes(task->durable_ranges);
+}
+
+/* What was written, but not synced, is not there. */
+static void trust_durable(struct task *task)
+{
+    task->written = task->durable;
+    replace(&task->written_ranges, task->durable_ranges);
+}
+
 /* What came is on disk before it is said to be there: the next start may be one of the machine. An
  * error is told once (fsync(2)): what was not synced then is not there, whatever later syncs say.
  * Of an attempt that did not start, `written` may be of another boot. */
 static void keep_what_came(struct attempt *attempt)
 {
     struct task *task = &attempt->task;
-    if (attempt->fd < 0 || attempt->recorded_at == 0 || task->written <= task->durable)
+    if (attempt->fd < 0 || attempt->recorded_at == 0 || bytes_of(task) <= durable_bytes_of(task))
         return;
     transfer_enter_disk(attempt->tools->transfer);
-    if (fdatasync(attempt->fd) == 0 && !active_is_broken(attempt->entry))
+    if (fdatasync(attempt->fd) == 0 && !active_is_broken(attempt->entry)) {
         task->durable = task->written;
-    else
-        task->written = task->durable;
+        replace(&task->durable_ranges, task->written_ranges);
+    } else {
+        trust_durable(task);
+    }
     transfer_leave_disk(attempt->tools->transfer);
 }
 
@@ -542,11 +625,11 @@ static void conclude(struct attempt *attempt, int result)
     struct task *task = &attempt->task;
     struct active_waiter *waiters;
     enum active_wish wish = active_take_wishes(attempt->engine->active, attempt->entry, &waiters);
-    if (result != 0 && active_is_broken(attempt->entry) && task->written > task->durable)
-        task->written = task->durable;
+    if (result != 0 && active_is_broken(attempt->entry) && bytes_of(task) > durable_bytes_of(task))
+        trust_durable(task);
     if (result != 0 && result != -ETIMEDOUT && wish != ACTIVE_CANCEL)
         keep_what_came(attempt);
-    task->bytes_done = task->written;
+    task->bytes_done = bytes_of(task);
     if (attempt->outcome.download.http_status)
         task->http_status = attempt->outcome.download.http_status;
     if (result != 0 && wish != ACTIVE_NO_WISH && result != -ESHUTDOWN) {
@@ -599,6 +682,19 @@ static int prepare(struct attempt *attempt)
     return attempt->part ? look_for_room(attempt) : -ENOMEM;
 }
 
+/* What is written is what is there, unless another boot was before it could be synced. */
+static void believe(struct attempt *attempt)
+{
+    struct task *task = &attempt->task;
+    bool this_boot = task->boot_id && attempt->engine->boot_id[0] &&
+                     strcmp(task->boot_id, attempt->engine->boot_id) == 0;
+    if (!task->has_part)
+        task_forget_bytes(task);
+    else if (!this_boot || bytes_of(task) < durable_bytes_of(task))
+        trust_durable(task);
+    attempt->bytes = bytes_of(task);
+}
+
 static int transfer(struct attempt *attempt)
 {
     const struct engine_options *options = attempt->options;
@@ -607,6 +703,7 @@ static int transfer(struct attempt *attempt)
     struct resume_known known = known_bytes(attempt);
     _cleanup_free_ char *etag = known.etag ? strdup(known.etag) : NULL;
     _cleanup_free_ char *last_modified = known.last_modified ? strdup(known.last_modified) : NULL;
+    _cleanup_free_ char *ranges = task->written_ranges ? strdup(task->written_ranges) : NULL;
     known.etag = etag;
     known.last_modified = last_modified;
 
@@ -618,6 +715,7 @@ static int transfer(struct attempt *attempt)
     struct transfer_job job = {
         .url = url,
         .known = known,
+        .ranges = ranges,
         .checksum = task->checksum,
         .max_size = options->max_file_size,
         .limits = {active_limit(attempt->entry), &attempt->engine->limit},
@@ -645,13 +743,16 @@ static int transfer(struct attempt *attempt)
         .open = on_open,
         .on_version = on_version,
         .on_progress = on_progress,
+        .on_hands = on_hands,
         .on_response = on_response,
         .cancelled = is_cancelled,
         .data = attempt,
     };
     int r = transfer_run(attempt->tools->transfer, &job, &download, &ops, &attempt->outcome);
+    end_help(attempt);
     if (task->has_part)
-        task->written = attempt->outcome.written;
+        update_written(attempt);
+    attempt->bytes = attempt->outcome.bytes;
     count_bytes(attempt, units_now_boottime());
     task->was_global = task->was_global || attempt->outcome.download.was_global;
     return r;
@@ -664,10 +765,11 @@ static void start(struct attempt *attempt)
     attempt->started_at = attempt->asked_at = now;
     attempt->recorded_at = attempt->synced_at = attempt->measured_at = now;
     attempt->rate = -1;
-    struct resume_known known = known_bytes(attempt);
-    task->written = attempt->measured = attempt->synced = attempt->flushed = known.have;
-    attempt->counted = known.have;
-    active_set_bytes(attempt->entry, known.have, 0);
+    believe(attempt);
+    attempt->measured = attempt->synced = attempt->flushed = attempt->bytes;
+    attempt->counted = attempt->bytes;
+    attempt->workers = 1;
+    active_set_bytes(attempt->entry, attempt->bytes, 0, 1);
     replace(&task->boot_id, attempt->engine->boot_id[0] ? attempt->engine->boot_id : NULL);
 
     if (task->started_at == 0)
@@ -676,7 +778,7 @@ static void start(struct attempt *attempt)
     task->wait = TASK_WAIT_NONE;
     task->not_before = 0;
     log_info("task=%s user=%s DOWNLOADING attempt=%d from=%lld", task->id, task->user,
-             task->attempts, (long long)known.have);
+             task->attempts, (long long)attempt->bytes);
 }
 
 /* Before there is a part file: a crash in between leaves one that is known of. The next start looks

@@ -66,6 +66,7 @@ static struct engine_options *options_new(const struct settings *settings)
                                            settings->retry_max_wait};
     options->min_free = settings->min_free;
     options->max_file_size = settings->max_file_size;
+    options->max_ranges = settings->max_ranges;
     options->max_waiting = settings->max_waiting_per_user;
     options->durability = settings->durability;
     options->keep_history = settings->keep_history;
@@ -376,8 +377,11 @@ struct manager_view engine_view(struct engine *engine, struct task *task)
         if (now.state == TASK_DOWNLOADING) {
             view.bytes_done = now.bytes_done;
             view.bytes_per_second = now.bytes_per_second;
+            view.ranges = now.ranges;
             if (now.http_status)
                 task->http_status = now.http_status;
+        } else if (now.bytes_done > view.bytes_done) { /* the store lags behind */
+            view.bytes_done = now.bytes_done;
         }
     } else if (queue_why(engine->queue, task->row, &view.reason, &until) == 0) {
         task->state = TASK_ENQUEUED;

@@ -42,6 +42,7 @@ struct engine_options {
     int64_t min_free; /* bytes, -1: automatic */
     int64_t max_file_size; /* bytes, 0: any */
     size_t max_waiting; /* tasks of one user */
+    unsigned max_ranges; /* workers for one file */
     enum settings_durability durability;
     int64_t keep_history; /* ms */
     uint64_t keep_history_count;

@@ -28,7 +28,7 @@ static struct retry_decision decide(const struct retry_policy *policy, struct ta
     if (task->retries >= 0)
         own.retries = task->retries;
     task->failures = outcome->progress ? 0 : task->failures + 1;
-    struct retry_history history = {task->failures, task->written};
+    struct retry_history history = {task->failures, outcome->bytes};
     return retry_decide(&outcome->download, &own, &history, random);
 }
 

@@ -53,8 +53,7 @@ struct finish_job {
     int fd;                     /* the part file, or -1 */
     dev_t dev;                  /* of the file behind fd */
     ino_t ino;
-    int64_t written;            /* JOB_CHECKPOINT: so many bytes ... */
-    uint64_t version;           /* ... of this version */
+    uint64_t version;           /* JOB_CHECKPOINT: what `task` says is written is of this one */
     bool renamed;               /* it has its final name */
     struct engine_latch *latch; /* of the commit that is under way, ... */
     int committed;              /* ... and what became of it */
@@ -424,7 +423,7 @@ static void remove_part(struct batch *batch, struct finish_job *job)
     int r = files_unlink(batch->channel, job->task.directory, job->part, -1);
     if (r == 0) {
         job->task.has_part = job->task.drop_part = false;
-        job->task.written = job->task.durable = 0;
+        task_forget_bytes(&job->task);
         store_update(engine->store, &job->task, NULL, NULL);
     } else if (r == -EHOSTDOWN || r == -ETIMEDOUT) {
         job->outcome = JOB_LATER;
@@ -441,7 +440,7 @@ static void make_durable(struct batch *batch, struct finish_job *job)
         return;
     bool done = fdatasync(job->fd) == 0;
     active_set_durable(batch->finisher->engine->active, job->task.row, job->version,
-                       done ? job->written : -1);
+                       done ? job->task.written : -1, job->task.written_ranges);
 }
 
 static void prepare(struct batch *batch, struct finish_job *job)
@@ -590,12 +589,14 @@ void finisher_remove_part(struct finisher *finisher, struct task *task)
 
 /* Without it, less is trusted after a power cut. */
 void finisher_checkpoint(struct finisher *finisher, const struct task *task, uint64_t version,
-                         int fd, int64_t written)
+                         int fd)
 {
+    const char *ranges = task->written_ranges;
     struct finish_job job = {.kind = JOB_CHECKPOINT,
-                             .task = {.row = task->row},
+                             .task = {.row = task->row,
+                                      .written = task->written,
+                                      .written_ranges = ranges ? strdup(ranges) : NULL},
                              .fd = fcntl(fd, F_DUPFD_CLOEXEC, 0),
-                             .written = written,
                              .version = version};
     if (job.fd < 0 || put(finisher, task->uid, &job) < 0)
         job_close(finisher, &job);

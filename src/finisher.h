@@ -35,10 +35,9 @@ void finisher_take(struct finisher *finisher, struct finish_job *place, struct t
 int finisher_resume(struct finisher *finisher, struct task *task);
 /* Removes the part file of an ended task (its content is moved; drop_part), some time soon. */
 void finisher_remove_part(struct finisher *finisher, struct task *task);
-/* Has the first `written` bytes behind `fd` (the caller's) made durable, and tells the task's entry, if
- * that still has this version of the file. */
-void finisher_checkpoint(struct finisher *finisher, const struct task *task, uint64_t version, int fd,
-                         int64_t written);
+/* Has what the task says is written behind `fd` (the caller's) made durable, and tells the task's entry,
+ * if that still has this version of the file. */
+void finisher_checkpoint(struct finisher *finisher, const struct task *task, uint64_t version, int fd);
 
 /* Something that has to come after all that was asked for before: done on the user's lane. `channel` is
  * the user's filer, NULL when there is none to be had. */

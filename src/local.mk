@@ -11,6 +11,7 @@ src_libmanager_a_SOURCES = \
 	src/filter.c src/filter.h \
 	src/failure.c src/failure.h \
 	src/finisher.c src/finisher.h \
+	src/help.c src/help.h \
 	src/hosts.c src/hosts.h \
 	src/knobs.c src/knobs.h \
 	src/lanes.c src/lanes.h \

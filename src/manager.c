@@ -20,6 +20,7 @@
 #include "dependants.h"
 #include "engine.h"
 #include "finisher.h"
+#include "help.h"
 #include "knobs.h"
 #include "lists.h"
 #include "many.h"
@@ -696,10 +697,17 @@ static void run_attempt(void *data, struct worker_tools *tools, const struct que
     attempt_run(&manager->rooms, tools, task);
 }
 
+static void run_help(void *data, struct worker_tools *tools, const struct helping_place *place)
+{
+    struct manager *manager = data;
+    help_run(&manager->engine, tools, place);
+}
+
 static int create_workers(struct manager *manager)
 {
     struct worker_events events = {
         .run = run_attempt,
+        .help = run_help,
         .on_busy = kick_timer,
         .on_lost = on_lost_worker,
         .on_found = on_found_worker,

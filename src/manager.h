@@ -59,6 +59,7 @@ struct manager_view {
     unsigned position; /* in its user's line, from 1; 0: it stands in none, or too far back */
     int64_t bytes_done; /* right now */
     int64_t bytes_per_second; /* -1: does not run */
+    unsigned ranges; /* fetched now */
 };
 
 /*

@@ -254,7 +254,7 @@ static void cancel_with_part(void *data, struct files_channel *channel)
     _cleanup_free_ char *part = task_part_name(task);
     if (part && channel && files_unlink(channel, task->directory, part, FILER_TIMEOUT) == 0) {
         task->has_part = false;
-        task->written = task->durable = 0;
+        task_forget_bytes(task);
     }
     settle(job, TASK_CANCEL);
 }

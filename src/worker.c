@@ -19,7 +19,10 @@ struct worker {
     bool ended; /* to be joined */
     bool lost;  /* nobody joins it: it frees itself */
     bool busy;
-    struct queue_task task; /* that it runs */
+    bool helps;
+    struct queue_task task; /* that it runs; of one that it helps with, the user alone */
+
+    struct helping_place place; /* the queue's, while it helps */
 
     /* worker thread only, but for `lost` */
     struct worker_tools tools;
@@ -74,11 +77,12 @@ static void worker_free(struct worker *worker)
 
 /* --- a worker's thread --- */
 
-static void begin(struct worker *worker, const struct queue_task *task)
+static void begin(struct worker *worker, const struct queue_task *task, bool helps)
 {
     struct workers *workers = worker->workers;
     pthread_mutex_lock(&workers->lock);
     worker->busy = true;
+    worker->helps = helps;
     worker->task = *task;
     pthread_mutex_unlock(&workers->lock);
     if (!atomic_exchange(&workers->watched, true))
@@ -95,6 +99,11 @@ static bool end(struct worker *worker)
     pthread_mutex_unlock(&workers->lock);
     if (lost)
         return false;
+    if (worker->helps) {
+        if (queue_end_help(workers->queue, &worker->place))
+            workers->events.on_busy(workers->events.data);
+        return true;
+    }
     queue_release(workers->queue, &worker->task);
     /* An idle worker keeps nobody's filer from ending. */
     if (queue_length(workers->queue, QUEUE_EVERYBODY) == 0)
@@ -132,13 +141,18 @@ static void *worker_thread(void *data)
     struct workers *workers = worker->workers;
     struct queue_task task;
     for (;;) {
-        int r = queue_pop(workers->queue, worker->number, &task);
+        int r = queue_pop_or_help(workers->queue, worker->number, &task, &worker->place);
         if (r < 0 && leave(worker, r))
             return NULL;
         if (r < 0)
             continue;
-        begin(worker, &task);
-        workers->events.run(workers->events.data, &worker->tools, &task);
+        if (r == QUEUE_HELP) {
+            begin(worker, &(struct queue_task){.uid = worker->place.uid}, true);
+            workers->events.help(workers->events.data, &worker->tools, &worker->place);
+        } else {
+            begin(worker, &task, false);
+            workers->events.run(workers->events.data, &worker->tools, &task);
+        }
         if (!end(worker)) {
             come_back(worker);
             return NULL;
@@ -202,8 +216,12 @@ static bool replace_one(struct workers *workers, int64_t patience, bool *ret_bus
             stuck = worker;
     }
     struct queue_task task = {0};
+    bool helps = false;
     if (stuck) {
         task = stuck->task;
+        helps = stuck->helps;
+        if (helps) /* before it can come back and free its place */
+            queue_end_help(workers->queue, &stuck->place);
         workers->events.on_lost(workers->events.data, task.uid);
         stuck->lost = true;
         atomic_store(&stuck->tools.lost, true);
@@ -217,7 +235,8 @@ static bool replace_one(struct workers *workers, int64_t patience, bool *ret_bus
     *ret_busy = busy;
     if (!stuck)
         return false;
-    queue_release(workers->queue, &task);
+    if (!helps)
+        queue_release(workers->queue, &task);
     return true;
 }
 

@@ -1,5 +1,6 @@
 /*
- * The pool of workers: max_tasks_num threads that each block on the queue, pop a task, and run it.
+ * The pool of workers: max_tasks_num threads that each block on the queue, pop a task, and run it, or
+ * help with what another runs while there is none.
  * What running means is given (attempt.h does it). A worker that the kernel does not let go of (a file
  * system that hangs in the middle of a write) is replaced; it ends when the kernel lets go.
  */
@@ -25,7 +26,9 @@ struct worker_tools { /* one worker's own */
 struct worker_events { /* `data` is passed through; no lock is held but where it is said */
     /* Runs one task, on the worker's thread; blocks until it has ended, or is handed on, or put back. */
     void (*run)(void *data, struct worker_tools *tools, const struct queue_task *task);
-    /* Workers run again: workers_watch is wanted from now on. */
+    /* Helps with what another worker runs, as long as that is worth it and the place is its own. */
+    void (*help)(void *data, struct worker_tools *tools, const struct helping_place *place);
+    /* Workers run again: workers_watch is wanted from now on. Or queue_tick is wanted sooner. */
     void (*on_busy)(void *data);
     /* A worker of this user's is replaced (the pool is locked: touch the queue alone), so that this
      * comes before: it has come back, and ended. */

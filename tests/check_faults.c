@@ -903,17 +903,17 @@ static int open_part(void *data, const struct download_head *head, int *ret_fd)
 }
 
 static void on_version(void *data, const struct download_head *head, int64_t total, int64_t start,
-                       const char *why)
+                       bool anew, const char *why)
 {
-    (void)data, (void)head, (void)total, (void)start, (void)why;
+    (void)data, (void)head, (void)total, (void)start, (void)anew, (void)why;
 }
 
-static void on_progress(void *data, int64_t written)
+static void on_progress(void *data, const struct transfer_progress *progress)
 {
     struct stat status;
     (void)data;
     CALMLY(ck_assert_int_eq(__real_fstat(part, &status), 0));
-    CALMLY(ck_assert_int_ge(status.st_size, written));
+    CALMLY(ck_assert_int_ge(status.st_size, progress->written));
 }
 
 static void on_response(void *data, int status)
@@ -927,8 +927,11 @@ static bool is_cancelled(void *data)
     return false;
 }
 
-static const struct transfer_ops ops = {open_part,   on_version,   on_progress,
-                                        on_response, is_cancelled, NULL};
+static const struct transfer_ops ops = {.open = open_part,
+                                        .on_version = on_version,
+                                        .on_progress = on_progress,
+                                        .on_response = on_response,
+                                        .cancelled = is_cancelled};
 static const struct address_policy nothing_denied;
 static const struct download_options options = {
     .user_agent = "check",

@@ -90,10 +90,11 @@ START_TEST(a_task_to_the_byte)
     task.error_code = (char *)"reset";
     view.bytes_done = 900;
     view.bytes_per_second = 33;
+    view.ranges = 3;
     task.state = TASK_DOWNLOADING;
     show(&task, &view);
     expect("GET " PATH, 200,
-           TASK("DOWNLOADING", "null", NUMBERS("900", "1000", "33", "4", "1", "3", "206"),
+           TASK("DOWNLOADING", "null", NUMBERS("900", "1000", "33", "4", "3", "3", "206"),
                 "{\"code\": \"reset\", \"message\": null}",
                 "\"md5=00112233445566778899aabbccddeeff\"", "\"2023-11-14T22:13:20.007Z\"",
                 "\"1970-01-01T00:00:02.234Z\"", "1.234"));
@@ -490,8 +491,8 @@ START_TEST(bad_fields)
         {"{\"label\": \"a\\nb\"}", "label holds a control character"},
         {"{\"rate_limit\": -1}", "rate_limit must be a whole number from 0 to 1125899906842624"},
         {"{\"rate_limit\": \"2M\"}", "rate_limit must be a whole number from 0 to 1125899906842624"},
-        {"{\"max_ranges\": 0}", "max_ranges must be a whole number from 1 to 16"},
-        {"{\"max_ranges\": 17}", "max_ranges must be a whole number from 1 to 16"},
+        {"{\"max_ranges\": 0}", "max_ranges must be a whole number from 1 to 64"},
+        {"{\"max_ranges\": 65}", "max_ranges must be a whole number from 1 to 64"},
         {"{\"after\": 5}", "after must be a string"},
         {"{\"after\": \"abc\"}",
          "after must be the id of a task, or its first 4 characters or more"},

@@ -82,6 +82,7 @@ START_TEST(defaults)
 {
     ck_assert_uint_eq(settings.max_tasks_num, 10);
     ck_assert_uint_eq(settings.max_per_host, 16);
+    ck_assert_uint_eq(settings.max_ranges, 16);
     ck_assert_uint_eq(settings.listen.count, 2);
     ck_assert_str_eq(settings.listen.items[0], "127.0.0.1:6736");
     ck_assert_str_eq(settings.listen.items[1], "[::1]:6736");
@@ -148,6 +149,7 @@ START_TEST(every_key_is_set_from_a_file)
           "rate-limit = 2M\n"
           "max-waiting-per-user = 5000\n"
           "max-per-host = 1000\n"
+          "max-ranges = 64\n"
           "durability = each\n"
           "keep-history = 7d, 500\n"
           "unique-names = yes\n"
@@ -190,6 +192,7 @@ START_TEST(every_key_is_set_from_a_file)
     ck_assert_int_eq(settings.rate_limit, 2 << 20);
     ck_assert_uint_eq(settings.max_waiting_per_user, 5000);
     ck_assert_uint_eq(settings.max_per_host, 1000);
+    ck_assert_uint_eq(settings.max_ranges, 64);
     ck_assert_int_eq(settings.durability, DURABILITY_EACH);
     ck_assert_int_eq(settings.keep_history, INT64_C(7) * 86400 * 1000);
     ck_assert_uint_eq(settings.keep_history_count, 500);
@@ -262,7 +265,7 @@ END_TEST
 
 START_TEST(errors_of_the_next_version_are_errors_now)
 {
-    fails("max-ranges = 4\n", ":1: there is no key max-ranges");
+    fails("remote-time = yes\n", ":1: there is no key remote-time");
 }
 END_TEST
 
@@ -343,6 +346,7 @@ START_TEST(values_that_are_refused)
         {"max-file-size",        {"0", "-1", "none", "auto", "1 G"}                       },
         {"rate-limit",           {"0", "-1", "none", "2M/s"}                              },
         {"max-per-host",         {"0", "-1", "off", "1001"}                               },
+        {"max-ranges",           {"0", "-1", "off", "65"}                                 },
         {"max-waiting-per-user", {"0", "-1", "off", "1K", "1000000001"}                   },
         {"durability",           {"Batch", "0", "all", "batch,each"}                      },
         {"keep-history",
@@ -579,7 +583,7 @@ START_TEST(the_table_is_whole)
 {
     size_t count;
     const struct settings_key *keys = settings_keys(&count);
-    ck_assert_uint_eq(count, 36);
+    ck_assert_uint_eq(count, 37);
     for (size_t i = 0; i < count; i++) {
         ck_assert(keys[i].name && keys[i].expects && keys[i].help && keys[i].by_default);
         bool listener = strcmp(keys[i].name, "listen") == 0 ||

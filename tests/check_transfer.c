@@ -501,8 +501,9 @@ static void copy_text(char *copy, size_t size, const char *text)
 }
 
 static void note_version(void *data, const struct download_head *head, int64_t total, int64_t from,
-                         const char *why)
+                         bool anew, const char *why)
 {
+    ck_assert_int_eq(anew, from == 0);
     ck_assert_ptr_eq(data, &opens);
     versions++;
     copy_text(version.etag, sizeof version.etag, head->etag);
@@ -515,11 +516,13 @@ static void note_version(void *data, const struct download_head *head, int64_t t
     version.no_ranges = head->no_ranges;
 }
 
-static void note_progress(void *data, int64_t written)
+static void note_progress(void *data, const struct transfer_progress *now)
 {
     ck_assert_ptr_eq(data, &opens);
-    ck_assert_int_gt(written, 0);
-    progress = written;
+    ck_assert_int_gt(now->written, 0);
+    ck_assert_int_eq(now->bytes, now->written);
+    ck_assert_uint_eq(now->workers, 1);
+    progress = now->written;
     if (cancel_at_progress)
         atomic_store(&cancel, true);
 }
@@ -537,8 +540,12 @@ static bool is_cancelled(void *data)
     return atomic_load(&cancel);
 }
 
-static const struct transfer_ops ops = {open_part,      note_version, note_progress,
-                                        count_response, is_cancelled, &opens};
+static const struct transfer_ops ops = {.open = open_part,
+                                        .on_version = note_version,
+                                        .on_progress = note_progress,
+                                        .on_response = count_response,
+                                        .cancelled = is_cancelled,
+                                        .data = &opens};
 
 static const struct address_policy nothing_denied;
 
@@ -2201,8 +2208,7 @@ static void ignore_response(void *data, int status)
 
 START_TEST(test_threads)
 {
-    const struct transfer_ops quiet = {open_part,       note_version, note_progress,
-                                       ignore_response, is_cancelled, &opens};
+    const struct transfer_ops quiet = {.open = open_part, .on_version = note_version, .on_progress = note_progress, .on_response = ignore_response, .cancelled = is_cancelled, .data = &opens};
     pthread_t threads[8];
     for (size_t i = 0; i < 8; i++)
         ck_assert_int_eq(pthread_create(&threads[i], NULL, fetch_many, (void *)&quiet), 0);
@@ -2227,9 +2233,9 @@ static TCase *case_of_transfers(void)
     tcase_add_test(tests, test_request);
     tcase_add_test(tests, test_proxy);
     tcase_add_loop_test(tests, test_stalled, 0, 3);
-    tcase_add_loop_test(tests, test_throttled_is_not_stalled, 0, TRANSFER_LIMITS);
+    tcase_add_loop_test(tests, test_throttled_is_not_stalled, 0, RATELIMIT_EACH);
     tcase_add_test(tests, test_a_stall_begins_after_the_wait);
-    tcase_add_loop_test(tests, test_cancel_while_throttled, 0, TRANSFER_LIMITS);
+    tcase_add_loop_test(tests, test_cancel_while_throttled, 0, RATELIMIT_EACH);
     tcase_add_test(tests, test_hanging_404);
     tcase_add_test(tests, test_connect_timeout);
     tcase_add_loop_test(tests, test_cancel, 0, 3);

@@ -59,7 +59,8 @@ struct script {
 struct resource {
     struct resource *next;
     struct hostile_count count;
-    uint64_t high; /* the position after the last byte ever sent */
+    unsigned char *seen; /* a bit for each byte that was ever sent, ... */
+    uint64_t seen_size;  /* ... of so many */
     uint64_t lost; /* what may be once there is another request */
     char path[];
 };
@@ -68,6 +69,7 @@ struct connection {
     struct connection *next;
     struct hostile *hostile;
     int fd;
+    struct resource *serves; /* or NULL; protected by the lock */
 };
 
 struct hostile {
@@ -82,6 +84,7 @@ struct hostile {
     struct resource *resources;
     struct connection *connections;
     bool hurries; /* no rates */
+    unsigned max_running;
 };
 
 /* One request and what is answered. */
@@ -280,6 +283,28 @@ static void reset(const struct connection *connection)
     setsockopt(connection->fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
 }
 
+/* How many of these bytes were sent before. */
+static uint64_t note_sent_locked(struct resource *resource, uint64_t pos, size_t len)
+{
+    uint64_t again = 0;
+    if (resource->seen_size < pos + len) {
+        uint64_t size = (pos + len) * 2, bytes = resource->seen_size / 8;
+        resource->seen = realloc(resource->seen, size / 8 + 1);
+        if (!resource->seen)
+            abort();
+        if (bytes == 0)
+            resource->seen[0] = 0;
+        memset(resource->seen + bytes + 1, 0, size / 8 - bytes);
+        resource->seen_size = size;
+    }
+    for (uint64_t at = pos; at < pos + len; at++) {
+        unsigned char bit = (unsigned char)(1 << at % 8);
+        again += (resource->seen[at / 8] & bit) != 0;
+        resource->seen[at / 8] |= bit;
+    }
+    return again;
+}
+
 static void count_body(struct reply *reply, uint64_t pos, size_t len)
 {
     struct resource *resource = reply->resource;
@@ -292,10 +317,7 @@ static void count_body(struct reply *reply, uint64_t pos, size_t len)
 
     pthread_mutex_lock(&reply->connection->hostile->lock);
     resource->count.sent += len;
-    if (pos < resource->high)
-        resource->count.again += resource->high - pos < len ? resource->high - pos : len;
-    if (resource->high < pos + len)
-        resource->high = pos + len;
+    resource->count.again += note_sent_locked(resource, pos, len);
     pthread_mutex_unlock(&reply->connection->hostile->lock);
 }
 
@@ -684,6 +706,24 @@ static void do_long_header(struct reply *reply)
     reply->long_header = true;
 }
 
+static void do_503(struct reply *reply)
+{
+    no_file(reply, 503);
+}
+
+/* The part that was asked for, of what calls itself another version. */
+static void do_other_etag(struct reply *reply)
+{
+    if (reply->partial)
+        snprintf(reply->script.etag, sizeof(reply->script.etag), "node");
+}
+
+static void do_trickle(struct reply *reply)
+{
+    if (reply->number == 2)
+        reply->script.rate /= 50;
+}
+
 static void do_nothing(struct reply *reply)
 {
     (void)reply;
@@ -772,6 +812,9 @@ static const struct action {
     {"negative-length",  do_negative_length,  NULL           },
     {"huge-length",      do_huge_length,      NULL           },
     {"long-header",      do_long_header,      NULL           },
+    {"503",              do_503,              NULL           },
+    {"other-etag",       do_other_etag,       NULL           },
+    {"trickle",          do_trickle,          NULL           },
     {"silent",           do_nothing,          raw_silent     },
     {"half-head",        do_nothing,          raw_half_head  },
     {"reset-early",      do_nothing,          raw_reset_early},
@@ -863,6 +906,19 @@ static struct resource *find_resource_locked(struct hostile *hostile, const char
     return resource;
 }
 
+/* How many requests (of one resource; NULL: of all) are being answered, but for those whose client has
+ * closed the connection, which their threads may not have seen yet. */
+static unsigned count_live_locked(struct hostile *hostile, const struct resource *resource)
+{
+    unsigned count = 0;
+    for (const struct connection *each = hostile->connections; each; each = each->next) {
+        struct pollfd fd = {.fd = each->fd, .events = POLLRDHUP};
+        if (each->serves && (!resource || each->serves == resource))
+            count += poll(&fd, 1, 0) == 0;
+    }
+    return count;
+}
+
 static void count_request(struct reply *reply)
 {
     struct hostile *hostile = reply->connection->hostile;
@@ -871,6 +927,12 @@ static void count_request(struct reply *reply)
     struct hostile_count *count = &reply->resource->count;
     reply->number = ++count->requests;
     count->running++;
+    reply->connection->serves = reply->resource;
+    unsigned live = count_live_locked(hostile, reply->resource), all = count_live_locked(hostile, NULL);
+    if (count->max_running < live)
+        count->max_running = live;
+    if (hostile->max_running < all)
+        hostile->max_running = all;
     if (hostile->hurries)
         reply->script.rate = 0;
     count->excused += reply->resource->lost;
@@ -887,6 +949,7 @@ static void count_end(struct reply *reply)
     uint64_t carried = carried_lately(reply);
     pthread_mutex_lock(&hostile->lock);
     reply->resource->count.running--;
+    reply->connection->serves = NULL;
     reply->resource->lost += carried + EXCUSED_BYTES;
     reply->resource->count.ranges += reply->status == 206;
     pthread_mutex_unlock(&hostile->lock);
@@ -1058,6 +1121,7 @@ void hostile_stop(struct hostile *hostile)
     pthread_mutex_unlock(&hostile->lock);
     while (hostile->resources) {
         struct resource *next = hostile->resources->next;
+        free(hostile->resources->seen);
         free(hostile->resources);
         hostile->resources = next;
     }
@@ -1084,6 +1148,14 @@ void hostile_read(struct hostile *hostile, const char *path, struct hostile_coun
     pthread_mutex_lock(&hostile->lock);
     *ret_count = find_resource_locked(hostile, path)->count;
     pthread_mutex_unlock(&hostile->lock);
+}
+
+unsigned hostile_max_running(struct hostile *hostile)
+{
+    pthread_mutex_lock(&hostile->lock);
+    unsigned most = hostile->max_running;
+    pthread_mutex_unlock(&hostile->lock);
+    return most;
 }
 
 uint64_t hostile_unexcused(struct hostile *hostile, uint64_t *ret_sent, uint64_t *ret_again)

@@ -11,6 +11,7 @@
  *   rate=N           body bytes a second
  *   do=ACTION        one of those in hostile.c's table, such as reset, cut, stall, chunked, chain
  *   at=N             the position in the file where reset, cut and stall happen (half of it)
+ *                    (503: that status; trickle: the second request gets its bytes 50 times slower)
  *   times=K          only the first K requests of NAME see the action (all of them)
  *   then=ACTION      what the requests after these see
  *   hops=N           redirects of `do=chain`
@@ -42,7 +43,8 @@ void hostile_hurry(struct hostile *hostile);
 struct hostile_count {
     unsigned requests;
     unsigned ranges; /* of these: answered with 206 */
-    unsigned running; /* being answered now */
+    unsigned running; /* being answered now ... */
+    unsigned max_running; /* ... and at most */
     uint64_t sent; /* body bytes */
     uint64_t again; /* of these: sent before */
     uint64_t excused; /* of these may have been: what each connection but the last carried in its
@@ -50,6 +52,8 @@ struct hostile_count {
     int64_t first_at, last_at; /* when requests came, ms of CLOCK_MONOTONIC */
 };
 
+/* How many requests of all names were answered at the same time, at most. */
+unsigned hostile_max_running(struct hostile *hostile);
 void hostile_read(struct hostile *hostile, const char *path, struct hostile_count *ret_count);
 /* The sum of all names: what was sent again beyond what is excused, name by name (each such name is
  * printed, as a comment of TAP). */

@@ -12,6 +12,7 @@ dist_check_SCRIPTS = tests/test_commands.sh tests/test_completions.sh tests/test
 TESTS += $(dist_check_SCRIPTS)
 EXTRA_DIST += tests/fixtures/make_fixture.c tests/fixtures/schema-1.db tests/fixtures/schema-2.db \
 	tests/fixtures/schema-3.db tests/fixtures/schema-4.db
+EXTRA_DIST += bench/fair_origin.py
 EXTRA_DIST += tests/cli.sh tests/tap.sh tests/test_crash.sh tests/power_cut.sh
 
 # The Debian packages: on a booted machine; and as packages. As root, and not part of `make check`.
@@ -37,6 +38,7 @@ UNIT_TESTS = \
 	tests/check_events \
 	tests/check_faults \
 	tests/check_files \
+	tests/check_helping \
 	tests/check_hostile \
 	tests/check_hosts \
 	tests/check_json \
@@ -48,6 +50,7 @@ UNIT_TESTS = \
 	tests/check_passwords \
 	tests/check_peer \
 	tests/check_queue \
+	tests/check_ranges \
 	tests/check_ratelimit \
 	tests/check_resume \
 	tests/check_retry \
@@ -75,6 +78,7 @@ END_TO_END_TESTS = \
 	tests/test_mirrors \
 	tests/test_passwords \
 	tests/test_policy \
+	tests/test_ranges \
 	tests/test_rates \
 	tests/test_resume \
 	tests/test_scheduler \
@@ -174,6 +178,10 @@ tests_check_faults_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) $(SQLITE_CFLAGS)
 tests_check_faults_LDFLAGS = $(AM_LDFLAGS) $(FAULTS_WRAP)
 tests_check_faults_LDADD = $(TEST_LIBS)
 
+tests_check_helping_SOURCES = tests/check_helping.c
+tests_check_helping_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_check_helping_LDADD = $(TEST_LIBS)
+
 tests_check_hostile_SOURCES = tests/check_hostile.c
 tests_check_hostile_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_check_hostile_LDADD = $(TEST_LIBS)
@@ -206,6 +214,10 @@ tests_check_peer_LDADD = $(TEST_LIBS)
 tests_check_queue_SOURCES = tests/check_queue.c
 tests_check_queue_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_check_queue_LDADD = $(TEST_LIBS)
+
+tests_check_ranges_SOURCES = tests/check_ranges.c
+tests_check_ranges_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_check_ranges_LDADD = $(TEST_LIBS)
 
 tests_check_resume_SOURCES = tests/check_resume.c
 tests_check_resume_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
@@ -336,6 +348,10 @@ tests_test_after_LDADD = $(TEST_LIBS)
 tests_test_rates_SOURCES = tests/test_rates.c
 tests_test_rates_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_rates_LDADD = $(TEST_LIBS)
+
+tests_test_ranges_SOURCES = tests/test_ranges.c
+tests_test_ranges_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) $(CRYPTO_CFLAGS)
+tests_test_ranges_LDADD = $(TEST_LIBS)
 
 tests_test_resume_SOURCES = tests/test_resume.c
 tests_test_resume_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) $(CRYPTO_CFLAGS)

@@ -24,7 +24,8 @@
 #define LONG_ROUND     10    /* each so many rounds is a long one, for the large files */
 #define TASKS_A_ROUND  16
 #define LARGE_AT_ONCE  2
-#define LARGE          "size=12000000&rate=3000000"
+/* Each connection is slow, so that they are fetched in ranges by all workers that are idle. */
+#define LARGE          "size=24000000&rate=1000000"
 #define FILERS_MAX     16
 
 enum victim {

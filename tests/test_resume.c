@@ -27,8 +27,9 @@ static struct service service;
 static struct hostile *hostile;
 static const char *directory;
 
+/* One connection a download: its requests are counted. Several: test_ranges.c. */
 #define QUICK                                                                                      \
-    "--retry-wait", "50ms", "--retry-max-wait", "200ms", "--stall-timeout", "30s",                 \
+    "--max-ranges", "1", "--retry-wait", "50ms", "--retry-max-wait", "200ms", "--stall-timeout", "30s",                 \
         "--connect-timeout", "30s"
 
 static void set_up(void)

@@ -20,7 +20,7 @@
 #define API_BODY_MAX          65536 /* bytes of a classic request's body */
 #define API_TASKS_MAX         10000 /* of one request to add, and of ids in one verb by filter */
 #define API_PAGE_MAX          1000 /* tasks on one page of a list */
-#define API_RANGES_MAX        16 /* parts of a file fetched at once */
+#define API_RANGES_MAX        64 /* parts of a file fetched at once */
 
 /* How autodl ends (autodl(1), EXIT STATUS). */
 enum api_exit {

@@ -42,6 +42,7 @@ struct queue {
     uint64_t turns;
     bool wants_slot;    /* one is about to be given back */
     struct pause pause; /* everybody's */
+    struct helping helping;
     bool closed;
 #ifdef AUTODL_DEBUG
     bool locked;
@@ -193,6 +194,66 @@ static struct user *next_user_locked(struct queue *queue, int64_t now,
     return best;
 }
 
+/* Helpers. */
+
+/* As many leave as there are tasks that could start without them, at their host or anywhere. */
+static void ask_helpers_locked(struct queue *queue, int64_t now)
+{
+    assert_locked(queue);
+    struct helping *helping = &queue->helping;
+    struct waiting_task task;
+    unsigned tasks = 0, free = queue->slots > queue->running ? queue->slots - queue->running : 0;
+    if (helping->leaving == helping->count)
+        return;
+    for (size_t i = 0; i < queue->user_count && tasks < helping->count; i++) {
+        const struct user *user = &queue->users[i];
+        uint64_t host;
+        unsigned number;
+        if (!may_start_locked(queue, user, now, &task))
+            continue;
+        for (uint32_t n = 0; tasks < helping->count &&
+                             waiting_ready(&queue->waiting, user->line, n, &host, &number);
+             n++) {
+            unsigned there = helping_at_host(helping, host);
+            unsigned room = waiting_room(&queue->waiting, host);
+            if (number + there > room)
+                helping_ask_at_host(helping, host, number + there - room, now);
+            tasks += number;
+        }
+    }
+    unsigned busy = helping->count + (tasks < free ? tasks : free);
+    if (busy > free)
+        helping_ask(helping, busy - free, now);
+}
+
+/* How many helpers may be at this host, as far as it and the user go. */
+static unsigned room_for_helpers(void *data, uid_t uid, uint64_t host)
+{
+    struct queue *queue = data;
+    int64_t now = queue->clock();
+    const struct user *user = find_user_locked(queue, uid);
+    if (!user || user->held || in_force(&queue->pause, now) || in_force(&user->pause, now))
+        return 0;
+    return waiting_room(&queue->waiting, host);
+}
+
+static bool find_help_locked(struct queue *queue, int64_t now, struct helping_place *place)
+{
+    assert_locked(queue);
+    unsigned busy = queue->running + queue->helping.count;
+    return busy < queue->slots && helping_next(&queue->helping, now, queue->slots - busy,
+                                               room_for_helpers, queue, place);
+}
+
+/* What keeps a task that could start is that helpers are where it wants to be. */
+static bool is_crowded_locked(struct queue *queue, const struct waiting_task *task)
+{
+    assert_locked(queue);
+    return queue->running + queue->helping.count >= queue->slots ||
+           helping_at_host(&queue->helping, task->host) >=
+               waiting_room(&queue->waiting, task->host);
+}
+
 static size_t length_locked(struct queue *queue, uid_t uid)
 {
     assert_locked(queue);
@@ -205,8 +266,10 @@ static size_t length_locked(struct queue *queue, uid_t uid)
 static void move_due_locked(struct queue *queue, int64_t now)
 {
     assert_locked(queue);
-    if (waiting_tick(&queue->waiting, now))
-        pthread_cond_broadcast(&queue->changed);
+    if (!waiting_tick(&queue->waiting, now))
+        return;
+    pthread_cond_broadcast(&queue->changed);
+    ask_helpers_locked(queue, now);
 }
 
 /* Making and ending a queue. */
@@ -230,6 +293,7 @@ void queue_destroy(struct queue *queue)
     if (!queue)
         return;
     waiting_release(&queue->waiting);
+    helping_release(&queue->helping);
     free(queue->users);
     pthread_cond_destroy(&queue->changed);
     pthread_mutex_destroy(&queue->lock);
@@ -240,6 +304,7 @@ void queue_close(struct queue *queue)
 {
     lock(queue);
     queue->closed = true;
+    helping_ask(&queue->helping, queue->helping.count, queue->clock());
     pthread_cond_broadcast(&queue->changed);
     unlock(queue);
 }
@@ -278,6 +343,7 @@ static int add_locked(struct queue *queue, const struct queue_task *task,
     move_due_locked(queue, now);
     if (queue->running < queue->slots && may_start_locked(queue, user, now, &waiting))
         pthread_cond_signal(&queue->changed);
+    ask_helpers_locked(queue, now);
     return 0;
 }
 
@@ -370,10 +436,11 @@ static void start_locked(struct queue *queue, struct user *user, const struct wa
     queue->running++;
 }
 
-static int pop_locked(struct queue *queue, unsigned worker, struct queue_task *ret_task)
+static int pop_locked(struct queue *queue, unsigned worker, struct queue_task *ret_task,
+                      struct helping_place *place)
 {
     for (;;) {
-        struct waiting_task task;
+        struct waiting_task task = {0};
         if (queue->closed)
             return -ESHUTDOWN;
         if (worker >= queue->slots) {
@@ -385,7 +452,7 @@ static int pop_locked(struct queue *queue, unsigned worker, struct queue_task *r
         struct user *user = NULL;
         if (queue->running < queue->slots)
             user = next_user_locked(queue, now, &task);
-        if (user) {
+        if (user && !is_crowded_locked(queue, &task)) {
             start_locked(queue, user, &task);
             *ret_task = (struct queue_task){.row = task.row,
                                             .host = task.host,
@@ -395,6 +462,14 @@ static int pop_locked(struct queue *queue, unsigned worker, struct queue_task *r
                                             .out_of_turn = task.out_of_turn};
             return 0;
         }
+        struct helping_place found;
+        if (user) {
+            ask_helpers_locked(queue, now);
+        } else if (place && find_help_locked(queue, now, &found)) {
+            *place = found;
+            helping_enter(&queue->helping, place);
+            return QUEUE_HELP;
+        }
         wait_locked(queue);
     }
 }
@@ -402,7 +477,7 @@ static int pop_locked(struct queue *queue, unsigned worker, struct queue_task *r
 int queue_pop(struct queue *queue, unsigned worker, struct queue_task *ret_task)
 {
     lock(queue);
-    int r = pop_locked(queue, worker, ret_task);
+    int r = pop_locked(queue, worker, ret_task, NULL);
     unlock(queue);
     return r;
 }
@@ -440,6 +515,60 @@ bool queue_wants_slot(struct queue *queue, uid_t uid)
     return wanted;
 }
 
+int queue_pop_or_help(struct queue *queue, unsigned worker, struct queue_task *ret_task,
+                      struct helping_place *place)
+{
+    lock(queue);
+    int r = pop_locked(queue, worker, ret_task, place);
+    unlock(queue);
+    return r;
+}
+
+bool queue_end_help(struct queue *queue, struct helping_place *place)
+{
+    lock(queue);
+    int64_t now = queue->clock();
+    helping_leave(&queue->helping, place, now);
+    bool waits = helping_next_time(&queue->helping, now) != 0;
+    pthread_cond_signal(&queue->changed);
+    unlock(queue);
+    return waits;
+}
+
+int queue_offer_help(struct queue *queue, const struct helping_wish *wish)
+{
+    struct helping_place place;
+    lock(queue);
+    int r = helping_offer(&queue->helping, wish);
+    if (r == 0 && wish->wanted > 0 && find_help_locked(queue, queue->clock(), &place))
+        for (unsigned i = 0; i < place.hands; i++)
+            pthread_cond_signal(&queue->changed);
+    unlock(queue);
+    return r;
+}
+
+void queue_withdraw_help(struct queue *queue, int64_t row)
+{
+    lock(queue);
+    helping_withdraw(&queue->helping, row);
+    unlock(queue);
+}
+
+void queue_spare_host(struct queue *queue, uint64_t host, int64_t until)
+{
+    lock(queue);
+    helping_spare_host(&queue->helping, host, until);
+    unlock(queue);
+}
+
+unsigned queue_helpers(struct queue *queue)
+{
+    lock(queue);
+    unsigned helpers = queue->helping.count;
+    unlock(queue);
+    return helpers;
+}
+
 void queue_release(struct queue *queue, const struct queue_task *task)
 {
     lock(queue);
@@ -451,7 +580,8 @@ void queue_release(struct queue *queue, const struct queue_task *task)
     queue->wants_slot = false;
     waiting_end(&queue->waiting, task->host);
     forget_if_idle_locked(queue, user);
-    if (length_locked(queue, QUEUE_EVERYBODY) > 0)
+    ask_helpers_locked(queue, queue->clock()); /* its host may take another now */
+    if (length_locked(queue, QUEUE_EVERYBODY) > 0 || queue->helping.offers)
         pthread_cond_signal(&queue->changed);
     unlock(queue);
 }
@@ -516,6 +646,7 @@ bool queue_resume(struct queue *queue, uid_t uid)
         *pause = (struct pause){0};
         if (user)
             forget_if_idle_locked(queue, user);
+        ask_helpers_locked(queue, queue->clock());
         pthread_cond_broadcast(&queue->changed);
     }
     unlock(queue);
@@ -556,9 +687,11 @@ int64_t queue_tick(struct queue *queue)
     for (size_t i = 0; i < queue->user_count; i++)
         tick_pause(&queue->users[i].pause, now, &next);
     forget_idle_users_locked(queue);
+    ask_helpers_locked(queue, now); /* the end of a pause is nobody's push */
+    int64_t help = helping_next_time(&queue->helping, now);
     pthread_cond_broadcast(&queue->changed);
     unlock(queue);
-    return next;
+    return next == 0 || (help != 0 && help < next) ? help : next;
 }
 
 int queue_hold(struct queue *queue, uid_t uid, enum queue_hold_reason reason, bool on)
@@ -569,6 +702,7 @@ int queue_hold(struct queue *queue, uid_t uid, enum queue_hold_reason reason, bo
     if (user) {
         user->held = on ? user->held | reason : user->held & ~(unsigned)reason;
         forget_if_idle_locked(queue, user);
+        ask_helpers_locked(queue, queue->clock());
         pthread_cond_broadcast(&queue->changed);
     } else if (on) {
         r = -ENOMEM;
@@ -668,6 +802,13 @@ void queue_set_host_max(struct queue *queue, unsigned host_max)
 {
     lock(queue);
     waiting_set_host_max(&queue->waiting, host_max);
+    for (struct helping_place *each = queue->helping.places; each; each = each->next) {
+        unsigned there = helping_at_host(&queue->helping, each->host);
+        unsigned room = waiting_room(&queue->waiting, each->host);
+        if (there > room)
+            helping_ask_at_host(&queue->helping, each->host, there - room, queue->clock());
+    }
+    ask_helpers_locked(queue, queue->clock());
     pthread_cond_broadcast(&queue->changed);
     unlock(queue);
 }
@@ -678,6 +819,7 @@ void queue_set_slots(struct queue *queue, unsigned slots)
 {
     lock(queue);
     queue->slots = slots;
+    ask_helpers_locked(queue, queue->clock());
     pthread_cond_broadcast(&queue->changed);
     unlock(queue);
 }

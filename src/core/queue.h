@@ -17,6 +17,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "core/helping.h"
+
 /* In place of a uid: everybody. */
 #define QUEUE_EVERYBODY ((uid_t)-1)
 
@@ -101,6 +103,28 @@ int queue_pop(struct queue *queue, unsigned worker, struct queue_task *ret_task)
  * be released soon; until something is, nobody is asked again.
  */
 bool queue_wants_slot(struct queue *queue, uid_t uid);
+
+/*
+ * Workers that have no task may help with one that runs. Such helpers are invisible to tasks: none
+ * comes while a task could start, and as many leave as tasks could start without them (by
+ * helping_place.leave, which whoever helps looks at often). They count in the slots and at their host
+ * as tasks do. None comes during a pause, everybody's or the user's.
+ */
+#define QUEUE_HELP 1 /* from queue_pop_or_help: there is no task, but a place as helper */
+/* As queue_pop; QUEUE_HELP: `place` is taken, and paired with a queue_end_help. */
+int queue_pop_or_help(struct queue *queue, unsigned worker, struct queue_task *ret_task,
+                      struct helping_place *place);
+/* True: tasks wait for somebody to be let back in, queue_tick is wanted at another time. */
+bool queue_end_help(struct queue *queue, struct helping_place *place);
+/* A task that was popped could be helped with, or not any more. 0 or -ENOMEM. */
+int queue_offer_help(struct queue *queue, const struct helping_wish *wish);
+/* Before it is released. */
+void queue_withdraw_help(struct queue *queue, int64_t row);
+/* This host wants no helpers before `until`; its tasks are not held. */
+void queue_spare_host(struct queue *queue, uint64_t host, int64_t until);
+/* How many help now, with whatever. */
+unsigned queue_helpers(struct queue *queue);
+
 /* What was popped holds its slot no longer. */
 void queue_release(struct queue *queue, const struct queue_task *task);
 

@@ -57,6 +57,7 @@ struct settings {
     int64_t max_file_size; /* bytes; 0: off */
     int64_t rate_limit; /* bytes per second; 0: off */
     unsigned max_per_host; /* tasks that run at once */
+    unsigned max_ranges; /* of one file that are fetched at once */
     unsigned max_waiting_per_user; /* tasks */
     enum settings_durability durability;
     int64_t keep_history; /* ms; INT64_MAX: however long */

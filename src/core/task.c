@@ -90,6 +90,14 @@ int task_copy(const struct task *task, struct task *copy)
     return -ENOMEM;
 }
 
+void task_forget_bytes(struct task *task)
+{
+    task->written = task->durable = 0;
+    free(task->written_ranges);
+    free(task->durable_ranges);
+    task->written_ranges = task->durable_ranges = NULL;
+}
+
 void task_forget_secrets(struct task *task)
 {
     char **secrets[] = {&task->headers, &task->username, &task->password};

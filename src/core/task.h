@@ -123,6 +123,8 @@ struct task {
 void task_release(struct task *task);
 /* A deep copy into `copy`, which is overwritten. 0 or -ENOMEM (then `copy` is zeroed). */
 int task_copy(const struct task *task, struct task *copy);
+/* Nothing of the file is there (any more). */
+void task_forget_bytes(struct task *task);
 /* What nobody needs any more once the file is there. */
 void task_forget_secrets(struct task *task);
 /* A fresh random UUID version 4 (RFC 9562) from getrandom(2). */

@@ -390,6 +390,28 @@ void waiting_end(struct waiting *waiting, uint64_t host_key)
     forget_idle_host(waiting, number);
 }
 
+unsigned waiting_room(const struct waiting *waiting, uint64_t host_key)
+{
+    uint32_t number = table_find(&waiting->hosts, host_key);
+    const struct host *host = number ? host_at(waiting, number) : NULL;
+    if (!host)
+        return waiting->host_max;
+    return is_held(host) || is_busy(waiting, host) ? 0 : waiting->host_max - host->running;
+}
+
+bool waiting_ready(const struct waiting *waiting, uint32_t line, uint32_t index,
+                   uint64_t *ret_host, unsigned *ret_number)
+{
+    const struct heap *ready = &line_at(waiting, line)->ready;
+    if (index >= ready->count)
+        return false;
+    const struct strand *strand = strand_at(waiting, ready->slots[index]);
+    *ret_host = host_at(waiting, strand->host)->head.key;
+    unsigned room = waiting_room(waiting, *ret_host);
+    *ret_number = strand->items.count < room ? strand->items.count : room;
+    return true;
+}
+
 /* The order of what goes is looked at no more. */
 static void forget_order(struct waiting *waiting, uint32_t line)
 {

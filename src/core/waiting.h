@@ -78,6 +78,13 @@ int waiting_hold_host(struct waiting *waiting, uint64_t host, int64_t until);
 /* O(hosts). */
 void waiting_set_host_max(struct waiting *waiting, unsigned host_max);
 
+/* How many more may run at this host; 0, too, while it is held. */
+unsigned waiting_room(const struct waiting *waiting, uint64_t host);
+/* Of the hosts for which tasks of this line may start, the one numbered `index` (from 0, in no order):
+ * how many could, as far as their host goes. False: there are not so many hosts. O(1). */
+bool waiting_ready(const struct waiting *waiting, uint32_t line, uint32_t index,
+                   uint64_t *ret_host, unsigned *ret_number);
+
 struct waiting_view {
     uint32_t line;
     uint64_t host;

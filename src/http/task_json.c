@@ -98,7 +98,7 @@ static void add_progress(struct buf *buf, const struct manager_view *view)
     add_number(buf, "bytes_per_second", rate >= 0, rate);
     add_number(buf, "eta_seconds", rate > 0 && task->bytes_total >= 0,
                rate > 0 ? left / rate + (left % rate > 0) : 0);
-    add_number(buf, "ranges", task->state == TASK_DOWNLOADING, 1);
+    add_number(buf, "ranges", task->state == TASK_DOWNLOADING, view->ranges);
     add_number(buf, "attempts", true, task->attempts);
     add_number(buf, "http_status", task->http_status > 0, task->http_status);
 }

@@ -874,11 +874,11 @@ static bool add_lines(struct curl_slist **list, const char *lines)
 /* CURLOPT_RESUME_FROM would make libcurl judge the answer, and not well. */
 static bool add_range(struct curl_slist **list, const struct download_options *options)
 {
-    _cleanup_free_ char *range = NULL, *condition = NULL;
-    if (asprintf(&range, "Range: bytes=%" PRId64 "-", options->start) < 0) {
-        range = NULL;
-        return false;
-    }
+    _cleanup_free_ char *condition = NULL;
+    char range[64];
+    int len = snprintf(range, sizeof range, "Range: bytes=%" PRId64 "-", options->start);
+    if (options->end > 0)
+        snprintf(range + len, sizeof range - (size_t)len, "%" PRId64, options->end - 1);
     if (options->if_range && asprintf(&condition, "If-Range: %s", options->if_range) < 0) {
         condition = NULL;
         return false;

@@ -35,6 +35,7 @@ struct download_options { /* all borrowed for the call */
     const char *username; /* to log in with, left behind likewise; NULL: what the URL says */
     const char *password; /* may be NULL */
     int64_t start; /* > 0: ask for the bytes from here on (Range; FTP: REST) */
+    int64_t end;          /* > 0, with `start`, HTTP alone: up to the byte before this one */
     const char *if_range; /* with `start`: the validator, or NULL */
 };
 

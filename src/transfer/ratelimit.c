@@ -120,3 +120,42 @@ bool ratelimit_pass(struct ratelimit *limit, size_t bytes, bool (*cancelled)(voi
             return false;
     return true;
 }
+
+bool ratelimit_is_felt(struct ratelimit *limit)
+{
+    int64_t now = monotonic();
+    return ratelimit_get(limit) > 0 && ratelimit_left(limit, ratelimit_take(limit, 0, now), now) > 0;
+}
+
+static size_t portion(struct ratelimit *const *limits, size_t len)
+{
+    for (size_t i = 0; i < RATELIMIT_EACH; i++)
+        if (limits[i])
+            len = ratelimit_portion(limits[i], len);
+    return len;
+}
+
+static bool pass(struct ratelimit *const *limits, size_t len, bool (*cancelled)(void *data),
+                 void *data)
+{
+    for (size_t i = 0; i < RATELIMIT_EACH; i++)
+        if (limits[i] && !ratelimit_pass(limits[i], len, cancelled, data))
+            return false;
+    return true;
+}
+
+int ratelimit_hand_on(struct ratelimit *const limits[static RATELIMIT_EACH], const char *bytes,
+                      size_t len, int (*take)(void *data, const char *bytes, size_t len),
+                      bool (*cancelled)(void *data), void *data)
+{
+    bool wanted = true;
+    int r = 0;
+    while (len > 0 && r == 0) {
+        size_t n = wanted ? portion(limits, len) : len;
+        wanted = wanted && pass(limits, n, cancelled, data);
+        r = take(data, bytes, n);
+        bytes += n;
+        len -= n;
+    }
+    return r;
+}

@@ -43,3 +43,12 @@ int64_t ratelimit_left(struct ratelimit *limit, double turn, int64_t now);
  * when it says so. */
 bool ratelimit_pass(struct ratelimit *limit, size_t bytes, bool (*cancelled)(void *data),
                     void *data);
+/* Whether its rate is what keeps somebody waiting just now. */
+bool ratelimit_is_felt(struct ratelimit *limit);
+
+#define RATELIMIT_EACH 2 /* that one transfer keeps to */
+/* Hands bytes on in turns under these limits (each may be NULL), to `take` with `data`; ends with what
+ * that returns but 0. Once `cancelled` says so, the rest is handed on at once: what is here is kept. */
+int ratelimit_hand_on(struct ratelimit *const limits[static RATELIMIT_EACH], const char *bytes,
+                      size_t len, int (*take)(void *data, const char *bytes, size_t len),
+                      bool (*cancelled)(void *data), void *data);

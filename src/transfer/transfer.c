@@ -14,40 +14,51 @@
 #include "common/cleanup.h"
 #include "common/units.h"
 #include "transfer/checksum.h"
+#include "transfer/gather.h"
+#include "transfer/part.h"
 
-#define GATHER_SIZE  (256 * 1024)
-#define FLUSH_AFTER  500 /* ms that bytes are gathered at most; we are asked each second */
-#define REQUESTS_MAX 4   /* in one run */
+#define REQUESTS_MAX 4     /* in one run, before the first bytes are kept */
+#define REPORT_EVERY 400   /* ms, at least, while others bring bytes */
+#define HANDS_EVERY  200   /* ms between two calls for help */
+#define OPEN_AFTER   60    /* ms from the first byte */
+#define WAIT_SLICE   250   /* ms */
+#define PATIENCE     60000 /* ms, of a server that wants no helpers and does not say for how long */
 
 struct transfer {
     struct downloader *downloader;
-    char *gathered; /* GATHER_SIZE bytes */
-
-    _Atomic int64_t on_disk_since; /* boottime; 0: in no file operation */
+    struct gather gather;
+    struct team *team; /* that this one leads */
+    struct team_member member;
 
     /* one run */
     const struct transfer_job *job;
     const struct transfer_ops *ops;
-    int fd;           /* -1: not open; the caller's */
-    int64_t written;  /* bytes from the start that are in the file and to be kept */
-    int64_t total;    /* of the file, -1: not known */
-    char why[200];    /* what is there is given up; "": it is not */
-    const char *code; /* of our own failure, or NULL; the first one is told */
-    int disk_error;   /* behind the code "disk" */
+    struct download_options options; /* for requests after the first, and for helpers */
+    int fd;                          /* -1: not open; the caller's */
+    int64_t total;                   /* of the file, -1: not known */
+    char why[200];                   /* what is there is given up; "": it is not */
+    const char *code;                /* of our own failure, or NULL; the first one is told */
+    int disk_error;                  /* behind the code "disk" */
     char message[sizeof((struct download_result *)0)->error_message];
-    struct checksum *checksum; /* of what was written, in order; NULL: not asked for, or not so */
+    struct checksum *checksum; /* of the first `hashed` bytes; NULL: not asked for, or not so */
+    int64_t hashed;
+    int64_t had;  /* bytes that were there in all */
+    bool goes_on; /* bytes that were there are kept: the file may be too long */
+    char *etag;   /* by which others may join, once bytes come: strong, owned; NULL: none may */
+    bool is_open; /* they may now */
+    int64_t reported_at, called_at; /* boottime */
 
     /* one request */
     struct resume_known known;
     struct resume_request request;
-    bool again;         /* the answer is of no use, but another request may be */
-    bool from_zero;     /* the next one is a plain GET */
-    bool was_global;    /* so far in this run (download.h) */
-    bool no_if_range;   /* the next one is without If-Range */
-    int64_t at;         /* where in the file the next byte that comes belongs */
-    int64_t end;        /* where the bytes that were announced end, -1: not known */
-    size_t filled;      /* bytes gathered, to be written at `written` */
-    int64_t flushed_at; /* boottime */
+    bool again;       /* the answer is of no use, but another request may be */
+    bool from_zero;   /* the next one is a plain GET */
+    bool was_global;  /* so far in this run (download.h) */
+    bool no_if_range; /* the next one is without If-Range */
+    int64_t at;       /* where in the file the next byte that comes belongs */
+    int64_t from;     /* the bytes before this one are there: to be compared */
+    int64_t end;      /* where the bytes that were announced end, -1: not known */
+    bool taken;       /* others have what it would bring */
 };
 
 /* Failures of our own: a callback returns what these return, and so ends the download. */
@@ -96,61 +107,86 @@ static int ask_from_zero(struct transfer *transfer, const char *why)
 
 void transfer_enter_disk(struct transfer *transfer)
 {
-    atomic_store_explicit(&transfer->on_disk_since, units_now_boottime(), memory_order_relaxed);
+    gather_enter_disk(&transfer->gather);
 }
 
 void transfer_leave_disk(struct transfer *transfer)
 {
-    atomic_store_explicit(&transfer->on_disk_since, 0, memory_order_relaxed);
+    gather_leave_disk(&transfer->gather);
 }
 
 int64_t transfer_on_disk_since(const struct transfer *transfer)
 {
-    return atomic_load_explicit(&transfer->on_disk_since, memory_order_relaxed);
+    return atomic_load_explicit(&transfer->gather.on_disk_since, memory_order_relaxed);
+}
+
+static void call_for_help(struct transfer *transfer, const struct team_view *view, int64_t now)
+{
+    const struct transfer_ops *ops = transfer->ops;
+    bool first = transfer->called_at == 0; /* once the rate is known */
+    if (!transfer->is_open || !ops->on_hands || (first && view->wanted == 0) ||
+        now - transfer->called_at < HANDS_EVERY)
+        return;
+    transfer->called_at = now;
+    ops->on_hands(ops->data, transfer->team, view->wanted, view->left);
 }
 
 static void report_progress(struct transfer *transfer)
 {
+    const struct transfer_ops *ops = transfer->ops;
+    int64_t now = units_now_boottime();
+    struct team_view view;
+    team_look(transfer->team, now, &view);
+    transfer->reported_at = now;
     transfer_enter_disk(transfer); /* the callback looks at the file, too */
-    transfer->ops->on_progress(transfer->ops->data, transfer->written);
+    ops->on_progress(ops->data,
+                     &(struct transfer_progress){view.written, view.bytes, view.members});
     transfer_leave_disk(transfer);
+    call_for_help(transfer, &view, now);
 }
 
-static int write_gathered(struct transfer *transfer)
+/* Without memory nobody joins. */
+static void open_team(struct transfer *transfer)
 {
-    size_t done = 0;
-    while (done < transfer->filled) {
-        transfer_enter_disk(transfer);
-        ssize_t n = pwrite(transfer->fd, transfer->gathered + done, transfer->filled - done,
-                           transfer->written);
-        transfer_leave_disk(transfer);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return fail_disk(transfer, n < 0 ? -errno : -EIO, "cannot write the file");
-        if (transfer->checksum)
-            checksum_add(transfer->checksum, transfer->gathered + done, (size_t)n);
-        done += (size_t)n;
-        transfer->written += n;
+    const struct team_file file = {.url = transfer->job->url,
+                                   .options = &transfer->options,
+                                   .etag = transfer->etag,
+                                   .limits = transfer->job->limits,
+                                   .total = transfer->total,
+                                   .fd = transfer->fd};
+    transfer->options.was_global = transfer->options.was_global || transfer->was_global;
+    transfer->is_open = team_open(transfer->team, &file) == 0;
+}
+
+static void on_written(void *data, int64_t at, const char *bytes, size_t len)
+{
+    struct transfer *transfer = data;
+    if (transfer->checksum && at == transfer->hashed) {
+        checksum_add(transfer->checksum, bytes, len);
+        transfer->hashed += (int64_t)len;
     }
-    transfer->filled = 0;
-    transfer->flushed_at = units_now_boottime();
-    if (done > 0)
-        report_progress(transfer);
-    return 0;
+    if (transfer->etag && !transfer->is_open)
+        open_team(transfer);
+    report_progress(transfer);
+}
+
+/* 0, GATHER_RANGE_DONE, or a failure that is told. */
+static int judge_write(struct transfer *transfer, int r)
+{
+    return r < 0 && r != GATHER_RANGE_DONE ? fail_disk(transfer, r, "cannot write the file") : r;
 }
 
 /* So that a file that cannot fit fails at once, and lies together on the disk. The file's size does
  * not change: it says how much was written. */
 static int reserve(struct transfer *transfer)
 {
-    int64_t missing = transfer->total - transfer->written;
+    int64_t missing = transfer->total - transfer->from;
     if (missing <= GATHER_SIZE) /* one write: nothing to gain */
         return 0;
     int r;
     transfer_enter_disk(transfer);
     do
-        r = fallocate(transfer->fd, FALLOC_FL_KEEP_SIZE, transfer->written, missing);
+        r = fallocate(transfer->fd, FALLOC_FL_KEEP_SIZE, transfer->from, missing);
     while (r < 0 && errno == EINTR);
     transfer_leave_disk(transfer);
     if (r < 0 && (errno == ENOSPC || errno == EDQUOT || errno == EFBIG))
@@ -191,6 +227,30 @@ static int start_checksum(struct transfer *transfer)
     return r < 0 ? fail(transfer, "internal", "out of memory") : 0;
 }
 
+/* By this answer others may know the file, once its bytes come. */
+static void keep_etag(struct transfer *transfer, const struct download_head *head)
+{
+    bool may = head->status != 0 && strncasecmp(transfer->job->url, "http", 4) == 0 &&
+               transfer->total >= TEAM_WORTH && !head->encoded && !head->no_ranges &&
+               resume_etag_is_strong(head->etag);
+    free(transfer->etag);
+    transfer->etag = may ? strdup(head->etag) : NULL;
+}
+
+/* The first part of what is missing is what comes. */
+static void begin_bytes(struct transfer *transfer, const struct download_head *head)
+{
+    struct team_part part;
+    int64_t now = units_now_boottime();
+    keep_etag(transfer, head);
+    if (!team_take(&transfer->member, now, &part))
+        atomic_store(&transfer->member.end, transfer->from);
+    team_starts(&transfer->member, now);
+    transfer->gather.fd = transfer->fd;
+    gather_begin(&transfer->gather, transfer->from);
+    transfer->gather.extends = true;
+}
+
 /* All of the file comes, though there may be bytes of it. */
 static int begin(struct transfer *transfer, const struct download_head *head)
 {
@@ -203,14 +263,21 @@ static int begin(struct transfer *transfer, const struct download_head *head)
     if (version.encoded) /* another time other bytes may come */
         version.etag = version.last_modified = NULL;
     transfer->total = transfer->end = head->length;
-    transfer->at = transfer->written = 0;
-    ops->on_version(ops->data, &version, head->length, 0, transfer->why[0] ? transfer->why : NULL);
+    transfer->at = transfer->from = 0;
+    transfer->goes_on = false;
+    team_begin(transfer->team, &transfer->member, head->length, 0, NULL);
+    ops->on_version(ops->data, &version, head->length, 0, true,
+                    transfer->why[0] ? transfer->why : NULL);
 
     if (is_open) /* only now: what is on record is no longer what was there */
         r = cut(transfer, 0);
     if (r == 0 && transfer->job->checksum)
         r = start_checksum(transfer);
-    return r < 0 ? r : reserve(transfer);
+    if (r == 0)
+        r = reserve(transfer);
+    if (r == 0)
+        begin_bytes(transfer, head);
+    return r;
 }
 
 /* Not always where the file does. The head was judged: it is not nonsense. */
@@ -220,6 +287,22 @@ static int64_t end_of_part(const struct download_head *head, int64_t file_total)
     bool says = head->content_range &&
                 resume_parse_content_range(head->content_range, &first, &last, &total);
     return says ? last + 1 : file_total;
+}
+
+static bool has_same_etag(const struct transfer *transfer, const struct download_head *head)
+{
+    return resume_etag_is_strong(transfer->known.etag) && head->etag && !head->encoded &&
+           strcmp(transfer->known.etag, head->etag) == 0;
+}
+
+/* All of the file comes, and it is the one that parts further on are there of. */
+static bool keeps_parts(struct transfer *transfer, const struct download_head *head)
+{
+    struct team_view view;
+    team_look(transfer->team, 0, &view);
+    return transfer->request.start == 0 && !transfer->from_zero && transfer->fd >= 0 &&
+           view.bytes > view.written && head->length == transfer->known.total &&
+           has_same_etag(transfer, head);
 }
 
 /* The rest of the file comes, after some bytes that are there: to be compared. */
@@ -235,9 +318,15 @@ static int go_on(struct transfer *transfer, const struct download_head *head)
     transfer->total = known->total;
     transfer->at = transfer->request.start;
     transfer->end = end_of_part(head, known->total);
-    transfer->written = known->have;
-    ops->on_version(ops->data, &version, transfer->total, transfer->written, NULL);
-    return reserve(transfer);
+    transfer->from = known->have;
+    transfer->goes_on = true;
+    if (!has_same_etag(transfer, head)) /* what is further on is seen by nobody again */
+        team_begin(transfer->team, &transfer->member, known->total, known->have, NULL);
+    ops->on_version(ops->data, &version, transfer->total, transfer->from, false, NULL);
+    int r = reserve(transfer);
+    if (r == 0)
+        begin_bytes(transfer, head);
+    return r;
 }
 
 static int check_size(struct transfer *transfer, int64_t size)
@@ -269,7 +358,9 @@ static int on_head(void *data, const struct download_head *head)
         if (transfer->request.start > 0)
             give_up_bytes(transfer, message);
         r = check_size(transfer, head->length);
-        return r < 0 ? r : begin(transfer, head);
+        if (r < 0)
+            return r;
+        return keeps_parts(transfer, head) ? go_on(transfer, head) : begin(transfer, head);
     case RESUME_PART:
         r = check_size(transfer, transfer->known.total);
         return r < 0 ? r : go_on(transfer, head);
@@ -291,7 +382,7 @@ static ssize_t compare(struct transfer *transfer, const char *bytes, size_t len)
 {
     char there[16384];
     size_t same = 0;
-    int64_t missing = transfer->written - transfer->at;
+    int64_t missing = transfer->from - transfer->at;
     if ((int64_t)len > missing)
         len = (size_t)missing;
     while (same < len) {
@@ -307,31 +398,36 @@ static ssize_t compare(struct transfer *transfer, const char *bytes, size_t len)
     return (ssize_t)same;
 }
 
-static int gather(struct transfer *transfer, const char *bytes, size_t len)
+static bool is_at_end(const struct transfer *transfer)
 {
-    while (len > 0) {
-        size_t n = GATHER_SIZE - transfer->filled;
-        if (n > len)
-            n = len;
-        memcpy(transfer->gathered + transfer->filled, bytes, n);
-        transfer->filled += n;
-        transfer->at += (int64_t)n;
-        bytes += n;
-        len -= n;
-        if (transfer->filled == GATHER_SIZE) {
-            int r = write_gathered(transfer);
-            if (r < 0)
-                return r;
-        }
-    }
-    return 0;
+    return gather_position(&transfer->gather) >= atomic_load(&transfer->member.end);
 }
 
-static int take_in(struct transfer *transfer, const char *bytes, size_t len)
+/* Written with nothing left of its range: the rest is somebody else's. */
+static int stop_at_end(struct transfer *transfer)
 {
+    struct gather *gather = &transfer->gather;
+    if (!is_at_end(transfer))
+        return 0;
+    int r = gather_flush(gather);
+    return r == 0 && gather_is_done(gather) ? GATHER_RANGE_DONE : r;
+}
+
+static int add(struct transfer *transfer, const char *bytes, size_t len)
+{
+    int r = gather_add(&transfer->gather, bytes, len);
+    transfer->at += (int64_t)len;
+    if (r == 0 && transfer->total >= 0 && transfer->at < transfer->total)
+        r = stop_at_end(transfer);
+    return judge_write(transfer, r);
+}
+
+static int take_in(void *data, const char *bytes, size_t len)
+{
+    struct transfer *transfer = data;
     size_t seen = 0;
 
-    if (transfer->at < transfer->written) {
+    if (transfer->at < transfer->from) {
         ssize_t n = compare(transfer, bytes, len);
         if (n < 0)
             return (int)n;
@@ -341,42 +437,17 @@ static int take_in(struct transfer *transfer, const char *bytes, size_t len)
     if (transfer->end >= 0 && end > transfer->end)
         return fail(transfer, "protocol", "the server sends more than it announced");
     int r = check_size(transfer, end);
-    return r < 0 ? r : gather(transfer, bytes + seen, len - seen);
+    if (r < 0 || seen == len)
+        return r;
+    return add(transfer, bytes + seen, len - seen);
 }
 
 static bool cancelled(void *data);
 
-static size_t portion(const struct transfer *transfer, size_t len)
-{
-    for (size_t i = 0; i < TRANSFER_LIMITS; i++)
-        if (transfer->job->limits[i])
-            len = ratelimit_portion(transfer->job->limits[i], len);
-    return len;
-}
-
-static bool pass_limits(struct transfer *transfer, size_t len)
-{
-    for (size_t i = 0; i < TRANSFER_LIMITS; i++)
-        if (transfer->job->limits[i] &&
-            !ratelimit_pass(transfer->job->limits[i], len, cancelled, transfer))
-            return false;
-    return true;
-}
-
-/* What is here is kept, though it be over the limit, if nothing more is wanted. */
 static int on_data(void *data, const char *bytes, size_t len)
 {
     struct transfer *transfer = data;
-    bool wanted = true;
-    int r = 0;
-    while (len > 0 && r == 0) {
-        size_t n = wanted ? portion(transfer, len) : len;
-        wanted = wanted && pass_limits(transfer, n);
-        r = take_in(transfer, bytes, n);
-        bytes += n;
-        len -= n;
-    }
-    return r;
+    return ratelimit_hand_on(transfer->job->limits, bytes, len, take_in, cancelled, transfer);
 }
 
 static void on_response(void *data, int status)
@@ -385,29 +456,60 @@ static void on_response(void *data, int status)
     transfer->ops->on_response(transfer->ops->data, status);
 }
 
+static void report_if_due(struct transfer *transfer)
+{
+    if (transfer->is_open && units_now_boottime() - transfer->reported_at >= REPORT_EVERY)
+        report_progress(transfer);
+}
+
 /* Asked about once a second, and so the time to write what trickles in. */
 static bool cancelled(void *data)
 {
     struct transfer *transfer = data;
-    bool due = transfer->filled > 0 && units_now_boottime() - transfer->flushed_at >= FLUSH_AFTER;
-    return (due && write_gathered(transfer) < 0) || transfer->ops->cancelled(transfer->ops->data);
+    int r = judge_write(transfer, gather_flush_due(&transfer->gather));
+    report_if_due(transfer);
+    return (r < 0 && r != GATHER_RANGE_DONE) || transfer->ops->cancelled(transfer->ops->data);
+}
+
+/* Helpers come as soon as it can be told how fast this is, though little is gathered yet. */
+static void open_early(struct transfer *transfer)
+{
+    if (transfer->etag && !transfer->is_open && transfer->gather.filled > 0 &&
+        units_now_boottime() - transfer->gather.flushed_at >= OPEN_AFTER)
+        judge_write(transfer, gather_flush(&transfer->gather));
+}
+
+/* The same for the first request, which goes to the end of the file: others may have all of its
+ * range by now, while it stalled. */
+static bool first_cancelled(void *data)
+{
+    struct transfer *transfer = data;
+    open_early(transfer);
+    if (transfer->is_open && transfer->at >= transfer->from && transfer->at < transfer->total) {
+        if (is_at_end(transfer))
+            judge_write(transfer, gather_flush(&transfer->gather)); /* it may go on then */
+        transfer->taken =
+            transfer->taken || (is_at_end(transfer) && team_is_followed(&transfer->member));
+    }
+    return transfer->taken || cancelled(data);
 }
 
 /* After the last byte. */
 
+/* What was not hashed as it came: others brought it, or an earlier attempt. */
 static int hash_file(struct transfer *transfer)
 {
-    int r = start_checksum(transfer);
-    for (int64_t at = 0; r == 0 && at < transfer->written;) {
+    int r = transfer->checksum ? 0 : start_checksum(transfer);
+    for (int64_t at = transfer->hashed; r == 0 && at < transfer->total;) {
         if (transfer->ops->cancelled(transfer->ops->data))
             return -ECANCELED;
-        ssize_t n = read_some(transfer, transfer->gathered, GATHER_SIZE, at);
+        ssize_t n = read_some(transfer, transfer->gather.bytes, GATHER_SIZE, at);
         if (n == 0)
             r = fail_disk(transfer, -EIO, "the file was cut while it was checked");
         else if (n < 0)
             r = (int)n;
         else
-            checksum_add(transfer->checksum, transfer->gathered, (size_t)n);
+            checksum_add(transfer->checksum, transfer->gather.bytes, (size_t)n);
         at += n;
     }
     return r;
@@ -419,21 +521,17 @@ static int verify(struct transfer *transfer)
     int r = 0;
     if (!transfer->job->checksum)
         return 0;
-    if (!transfer->checksum)
+    if (!transfer->checksum || transfer->hashed < transfer->total)
         r = hash_file(transfer);
     if (r == 0 && checksum_verify(transfer->checksum, message) < 0)
         r = fail(transfer, "checksum", "%s", message);
     return r;
 }
 
-/* The server says that this was all. */
+/* All that was missing is here. */
 static int complete(struct transfer *transfer)
 {
-    if (transfer->total >= 0 && transfer->at != transfer->total)
-        return fail(transfer, "truncated", "the file ended early: %" PRId64 " of %" PRId64 " bytes",
-                    transfer->at, transfer->total);
-    transfer->total = transfer->written;
-    int r = transfer->request.start > 0 ? cut(transfer, transfer->total) : 0;
+    int r = transfer->goes_on ? cut(transfer, transfer->total) : 0;
     return r < 0 ? r : verify(transfer);
 }
 
@@ -451,13 +549,13 @@ static int open_known(struct transfer *transfer)
         return r;
     if (fstat(transfer->fd, &st) < 0)
         return fail_disk(transfer, -errno, "cannot look at the file");
-    if (known->total >= 0 && known->have > known->total)
-        known->have = known->total;
     if (st.st_size < known->have) {
         known->have = st.st_size;
         give_up_bytes(transfer, "bytes of the part file are missing");
+        team_begin(transfer->team, &transfer->member, known->total, known->have,
+                   transfer->job->ranges);
     }
-    transfer->written = known->have;
+    team_truncate(transfer->team, st.st_size);
     return 0;
 }
 
@@ -470,8 +568,7 @@ static void plan(struct transfer *transfer)
     if (transfer->request.start == 0 && transfer->known.have > RESUME_OVERLAP && !transfer->why[0])
         give_up_bytes(transfer, "the server gave nothing to know the file again by");
     transfer->again = false;
-    transfer->filled = 0;
-    transfer->flushed_at = units_now_boottime();
+    gather_begin(&transfer->gather, transfer->known.have);
 }
 
 /* Whatever came is kept, however it ended. */
@@ -482,63 +579,176 @@ static int request_once(struct transfer *transfer, const struct download_options
         .on_response = on_response,
         .on_head = on_head,
         .on_data = on_data,
-        .cancelled = cancelled,
+        .cancelled = first_cancelled,
         .data = transfer,
     };
-    struct download_options ranged = *options;
-    ranged.start = transfer->request.start;
-    ranged.if_range = transfer->request.if_range;
-    ranged.was_global = options->was_global || transfer->was_global;
+    struct download_options *ranged = &transfer->options;
+    *ranged = *options;
+    ranged->start = transfer->request.start;
+    ranged->if_range = transfer->request.if_range;
+    ranged->was_global = options->was_global || transfer->was_global;
 
-    int r = download_run(transfer->downloader, transfer->job->url, &ranged, &callbacks, result);
+    int r = download_run(transfer->downloader, transfer->job->url, ranged, &callbacks, result);
     transfer->was_global = transfer->was_global || result->was_global;
+    if (r == GATHER_RANGE_DONE || (r == -ECANCELED && transfer->taken))
+        r = 0;
     if (transfer->code)
-        return r;
-    int flushed = write_gathered(transfer);
+        return r < 0 ? r : -EIO;
+    int flushed = judge_write(transfer, gather_flush(&transfer->gather));
     if (r == 0)
-        return flushed;
+        return flushed == GATHER_RANGE_DONE ? 0 : flushed;
     transfer->code = NULL; /* a failed last write does not hide how the download itself failed */
     return r;
 }
 
-static int run(struct transfer *transfer, const struct download_options *options,
-               struct download_result *result)
+static int fail_truncated(struct transfer *transfer)
 {
-    int r = transfer->known.have > 0 ? open_known(transfer) : 0;
+    struct team_view view;
+    team_look(transfer->team, 0, &view);
+    return fail(transfer, "truncated", "the file ended early: %" PRId64 " of %" PRId64 " bytes",
+                view.bytes, transfer->total);
+}
+
+/* The server says that this was all. */
+static int check_first(struct transfer *transfer)
+{
+    struct team_part rest;
+    if (transfer->total >= 0)
+        return team_has(&transfer->member, &rest) ? fail_truncated(transfer) : 0;
+    team_end_here(transfer->team);
+    transfer->total = gather_position(&transfer->gather);
+    return 0;
+}
+
+/* What neither the first request brought nor others have in hand; then waits for these. */
+static int fetch_rest(struct transfer *transfer, struct download_result *result)
+{
+    const struct part_tools tools = {
+        .downloader = transfer->downloader,
+        .gather = &transfer->gather,
+        .on_response = on_response,
+        .cancelled = cancelled,
+        .data = transfer,
+    };
+    struct team_part part;
+    struct team_view view;
+    bool refused = !transfer->is_open;
+    for (;;) {
+        team_look(transfer->team, units_now_boottime(), &view);
+        if (view.whole)
+            return 0;
+        if (transfer->ops->cancelled(transfer->ops->data))
+            return -ECANCELED;
+        if (!refused && team_take(&transfer->member, units_now_boottime(), &part)) {
+            int r = part_fetch(&tools, &part, result);
+            if (transfer->code) /* told by `cancelled` */
+                return -EIO;
+            if (r == PART_REFUSED) { /* others may still have connections that are good */
+                team_refuse(transfer->team);
+                team_give_back(&transfer->member);
+                refused = true;
+            } else if (r == -EIO || r == -ECANCELED) {
+                return r;
+            } else if (r < 0) {
+                return judge_write(transfer, r);
+            }
+        } else if (view.members == 1 && refused) {
+            return fail_truncated(transfer);
+        } else {
+            team_wait(transfer->team, WAIT_SLICE);
+            report_if_due(transfer);
+        }
+    }
+}
+
+/* Until bytes were kept of an answer, and all of them have come. */
+static int first_request(struct transfer *transfer, const struct download_options *options,
+                         struct download_result *result)
+{
+    struct team_view view;
+    team_look(transfer->team, 0, &view);
+    int r = view.bytes > 0 ? open_known(transfer) : 0;
     for (int requests = 0; r == 0; requests++) {
         if (requests == REQUESTS_MAX)
             return fail(transfer, "changed", "the server sends another version each time");
         plan(transfer);
         r = request_once(transfer, options, result);
         if (!transfer->again)
-            return r < 0 ? r : complete(transfer);
+            return r;
         r = 0;
     }
     return r;
 }
 
-/* Field by field: others look at on_disk_since meanwhile. */
-static void begin_run(struct transfer *transfer, const struct transfer_job *job,
-                      const struct transfer_ops *ops)
+static int run(struct transfer *transfer, const struct download_options *options,
+               struct download_result *result)
 {
+    int r = first_request(transfer, options, result);
+    if (r == 0)
+        r = check_first(transfer);
+    if (r == 0)
+        r = fetch_rest(transfer, result);
+    team_close(transfer->team, &transfer->gather.on_disk_since);
+    return r < 0 ? r : complete(transfer);
+}
+
+/* A team that nobody else looks at any more. */
+static int renew_team(struct transfer *transfer)
+{
+    if (team_is_mine(transfer->team))
+        return 0;
+    struct team *team;
+    int r = team_create(&team);
+    if (r < 0)
+        return r;
+    team_unref(transfer->team);
+    transfer->team = team;
+    return 0;
+}
+
+static int64_t bytes_of(struct transfer *transfer, int64_t *ret_written)
+{
+    struct team_view view;
+    team_look(transfer->team, 0, &view);
+    *ret_written = view.written;
+    return view.bytes;
+}
+
+/* Field by field: others look at on_disk_since meanwhile. */
+static int begin_run(struct transfer *transfer, const struct transfer_job *job,
+                     const struct transfer_ops *ops)
+{
+    int64_t written;
     transfer->job = job;
     transfer->ops = ops;
     transfer->fd = -1;
-    transfer->written = job->known.have;
     transfer->total = job->known.total;
     transfer->why[0] = '\0';
     transfer->code = NULL;
     transfer->disk_error = 0;
     transfer->message[0] = '\0';
     transfer->checksum = NULL;
+    transfer->hashed = 0;
+    transfer->goes_on = transfer->is_open = transfer->taken = false;
+    transfer->etag = NULL;
+    transfer->reported_at = transfer->called_at = 0;
     transfer->known = job->known;
+    if (transfer->known.total >= 0 && transfer->known.have > transfer->known.total)
+        transfer->known.have = transfer->known.total;
     transfer->request = (struct resume_request){0};
     transfer->again = transfer->from_zero = transfer->no_if_range = false;
     transfer->was_global = false;
-    transfer->at = 0;
+    transfer->at = transfer->from = 0;
     transfer->end = -1;
-    transfer->filled = 0;
-    transfer->flushed_at = 0;
+    if (renew_team(transfer) < 0)
+        return fail(transfer, "internal", "out of memory");
+    transfer->gather.member = &transfer->member;
+    transfer->gather.on_written = on_written;
+    transfer->gather.data = transfer;
+    team_begin(transfer->team, &transfer->member, transfer->known.total, transfer->known.have,
+               job->ranges);
+    transfer->had = bytes_of(transfer, &written);
+    return 0;
 }
 
 int transfer_run(struct transfer *transfer, const struct transfer_job *job,
@@ -546,12 +756,13 @@ int transfer_run(struct transfer *transfer, const struct transfer_job *job,
                  struct transfer_outcome *ret_outcome)
 {
     struct download_result *result = &ret_outcome->download;
-    begin_run(transfer, job, ops);
     *ret_outcome = (struct transfer_outcome){
         .download = {.bytes_total = -1, .retry_after = -1}
     };
 
-    int r = run(transfer, options, result);
+    int r = begin_run(transfer, job, ops);
+    if (r == 0)
+        r = run(transfer, options, result);
     if (transfer->code) {
         result->error_code = transfer->code;
         result->disk_error = transfer->disk_error;
@@ -559,14 +770,81 @@ int transfer_run(struct transfer *transfer, const struct transfer_job *job,
         r = -EIO;
     }
     result->was_global = transfer->was_global;
-    ret_outcome->written = transfer->written;
+    ret_outcome->bytes = bytes_of(transfer, &ret_outcome->written);
     ret_outcome->total = transfer->total;
-    ret_outcome->progress = transfer->written > transfer->known.have;
+    ret_outcome->progress = ret_outcome->bytes > transfer->had;
     checksum_destroy(transfer->checksum);
     transfer->checksum = NULL;
+    free(TAKE_PTR(transfer->etag));
     transfer->job = NULL;
     transfer->ops = NULL;
     return r;
+}
+
+int transfer_written(struct transfer *transfer, int64_t *ret_written, char **ret_ranges)
+{
+    return team_written(transfer->team, ret_written, ret_ranges);
+}
+
+/* Helping. */
+
+struct helping {
+    const struct transfer_help *help;
+    struct team *team;
+};
+
+static void on_help_response(void *data, int status)
+{
+    struct helping *helping = data;
+    helping->help->on_response(helping->help->data, status);
+}
+
+static bool has_to_leave(void *data)
+{
+    struct helping *helping = data;
+    return team_is_closed(helping->team) || atomic_load(helping->help->leave) ||
+           atomic_load(helping->help->lost);
+}
+
+/* Whatever went wrong, none who comes after fares better; but one whose connection was lost in the
+ * middle may be followed by others. */
+static int64_t judge_help(struct team *team, int r, const struct download_result *result)
+{
+    int status = result->http_status;
+    bool lost = r == -EIO && result->bytes_done > 0;
+    if (r == 0 || r == -ECANCELED || lost)
+        return 0;
+    team_refuse(team);
+    if (r != -EIO || (status != 429 && status != 503))
+        return 0;
+    return result->retry_after > 0 ? result->retry_after : PATIENCE;
+}
+
+int64_t transfer_help(struct transfer *transfer, struct team *team,
+                      const struct transfer_help *help)
+{
+    struct helping helping = {help, team};
+    struct team_member member = {.on_disk_since = &transfer->gather.on_disk_since};
+    struct download_result result = {0};
+    struct team_part part;
+    const struct part_tools tools = {
+        .downloader = transfer->downloader,
+        .gather = &transfer->gather,
+        .on_response = on_help_response,
+        .cancelled = has_to_leave,
+        .data = &helping,
+    };
+    if (team_join(team, &member, help->hands, units_now_boottime()) < 0)
+        return 0;
+    transfer->gather.member = &member;
+    transfer->gather.on_written = NULL;
+    transfer->gather.fd = team_file(team)->fd;
+    int r = 0;
+    while (r == 0 && !has_to_leave(&helping) && team_take(&member, units_now_boottime(), &part))
+        r = part_fetch(&tools, &part, &result);
+    int64_t patience = judge_help(team, r, &result);
+    team_leave(&member);
+    return patience;
 }
 
 int transfer_create(struct download_share *share, struct transfer **ret_transfer)
@@ -574,8 +852,8 @@ int transfer_create(struct download_share *share, struct transfer **ret_transfer
     struct transfer *transfer = calloc(1, sizeof *transfer);
     if (!transfer)
         return -ENOMEM;
-    transfer->gathered = malloc(GATHER_SIZE);
-    if (!transfer->gathered || downloader_create(share, &transfer->downloader) < 0) {
+    if (gather_init(&transfer->gather) < 0 || team_create(&transfer->team) < 0 ||
+        downloader_create(share, &transfer->downloader) < 0) {
         transfer_destroy(transfer);
         return -ENOMEM;
     }
@@ -588,6 +866,7 @@ void transfer_destroy(struct transfer *transfer)
     if (!transfer)
         return;
     downloader_destroy(transfer->downloader);
-    free(transfer->gathered);
+    gather_release(&transfer->gather);
+    team_unref(transfer->team);
     free(transfer);
 }

@@ -87,6 +87,7 @@ static char *write_settings(const struct settings *s)
     else
         buf_printf(&out, "rate-limit = off\n");
     buf_printf(&out, "max-per-host = %u\n", s->max_per_host);
+    buf_printf(&out, "max-ranges = %u\n", s->max_ranges);
     buf_printf(&out, "max-waiting-per-user = %u\n", s->max_waiting_per_user);
     buf_printf(&out, "durability = %s\n", durability[s->durability]);
     put_history(&out, s);
