@@ -114,6 +114,7 @@ connection = socket.socket(socket.AF_UNIX)
 connection.connect(sys.argv[1])
 connection.sendall(b"POST /v1/tasks/%s/cancel HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
                    b"Content-Length: 0\r\n\r\n" % sys.argv[2].encode())
+print("sent", flush=True)
 print(connection.makefile("rb").readline().decode().strip(), flush=True)
 PYTHON
 id=$(add second "$T/fs/d")
@@ -125,6 +126,7 @@ third=$(add third "$T/fs/e")
 (exec $as_nobody python3 "$T/cancel.py" "$T/run/autodl.sock" "$id" >"$T/answer" 2>&1) &
 asker=$!
 pids="$pids $asker"
+wait_for 20 grep -q sent "$T/answer"
 sleep 0.5 # the wish has come; an answer before the stop would fail below
 kill "$service"
 if wait_for 7 ended "$asker" && grep -q "^HTTP/1.1 503 " "$T/answer"; then
