@@ -1,7 +1,6 @@
 #include "admission.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <search.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +13,7 @@
 #include "core/url.h"
 #include "hosts.h"
 #include "lanes.h"
+#include "together.h"
 #include "transfer/naming.h"
 
 #define ANSWER_WITHIN                                                                              \
@@ -81,12 +81,6 @@ void admission_unreserve(struct admission *admission, char *dest)
 }
 
 /* --- settling directory and name --- */
-
-static int remaining(int64_t deadline)
-{
-    int64_t left = deadline - units_now_boottime();
-    return left < 1 ? 1 : left > INT_MAX ? INT_MAX : (int)left;
-}
 
 /* Who has a name. */
 enum holder {
@@ -180,7 +174,7 @@ static int settle_numbered(struct admission *admission, struct files_channel *ch
             return -ENOMEM;
         free(task->name);
         task->name = name;
-        holder = ask_holder(admission, channel, task, remaining(deadline), ret_reserved);
+        holder = ask_holder(admission, channel, task, units_timeout(deadline), ret_reserved);
     }
     if (holder < 0) {
         free(task->name);
@@ -200,7 +194,7 @@ static int settle_name(struct admission *admission, struct files_channel *channe
 {
     if (task->if_exists == TASK_RENAME)
         return settle_numbered(admission, channel, task, deadline, ret_reserved);
-    return ask_holder(admission, channel, task, remaining(deadline), ret_reserved);
+    return ask_holder(admission, channel, task, units_timeout(deadline), ret_reserved);
 }
 
 static int settle_directory(struct files_channel *channel, struct task *task, int timeout)
@@ -489,7 +483,9 @@ void admission_hold_user(struct engine *engine, uid_t uid, struct files_channel 
 /* NOBODY, another holder of the name, or a negative errno. */
 static int settle_job(struct add_job *job, struct files_channel *channel)
 {
-    int r = settle_directory(channel, &job->task, remaining(job->deadline));
+    if (job->reserved) /* together with others */
+        return NOBODY;
+    int r = settle_directory(channel, &job->task, units_timeout(job->deadline));
     if (r == 0)
         r = settle_name(job->admission, channel, &job->task, job->deadline, &job->reserved);
     return r;
@@ -534,16 +530,46 @@ static void admit(struct add_job *job, struct files_channel **channel, bool *stu
     }
 }
 
+/* The first of these, and those after it that want the same directory; how many. */
+static size_t take_together(struct lane_job **jobs, struct add_job *ret_jobs[static TOGETHER_MAX])
+{
+    size_t count = 0;
+    do {
+        struct add_job *job = (struct add_job *)*jobs;
+        if (count > 0 && strcmp(job->task.directory, ret_jobs[0]->task.directory) != 0)
+            break;
+        ret_jobs[count++] = job;
+        *jobs = (*jobs)->next;
+    } while (*jobs && count < TOGETHER_MAX);
+    return count;
+}
+
+static void settle_together(struct admission *admission, struct files_channel *channel,
+                            struct add_job *const *jobs, size_t count)
+{
+    struct task *tasks[TOGETHER_MAX];
+    char *reserved[TOGETHER_MAX] = {NULL};
+    for (size_t i = 0; i < count; i++)
+        tasks[i] = &jobs[i]->task;
+    together_settle(admission->engine, admission, channel, tasks, count,
+                    jobs[0]->deadline, reserved);
+    for (size_t i = 0; i < count; i++)
+        jobs[i]->reserved = reserved[i];
+}
+
 static void admit_batch(void *data, uid_t uid, struct files_channel **channel,
                         struct lane_job *jobs)
 {
     struct admission *admission = data;
     bool stuck = queue_held(admission->engine->queue, uid, QUEUE_HOLD_STORAGE);
     while (jobs) {
-        struct add_job *job = (struct add_job *)jobs;
-        jobs = jobs->next;
-        if (find_after(job))
-            admit(job, channel, &stuck);
+        struct add_job *next[TOGETHER_MAX];
+        size_t count = take_together(&jobs, next);
+        if (count > 1 && *channel && !stuck && !atomic_load(&admission->engine->stopping))
+            settle_together(admission, *channel, next, count);
+        for (size_t i = 0; i < count; i++)
+            if (find_after(next[i]))
+                admit(next[i], channel, &stuck);
     }
 }
 

@@ -2,7 +2,6 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <limits.h>
 #include <search.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -146,12 +145,6 @@ static bool is_late(const struct batch *batch)
     return units_now_boottime() >= batch->deadline;
 }
 
-static int remaining(const struct batch *batch)
-{
-    int64_t left = batch->deadline - units_now_boottime();
-    return left < 1 ? 1 : (int)left;
-}
-
 /* --- directories --- */
 
 static int compare_places(const void *left, const void *right)
@@ -191,7 +184,7 @@ static int settle_place(struct batch *batch, struct batch_entry *entry,
     else if (is_new && is_late(batch))
         place->error = -EAGAIN;
     else if (is_new)
-        place->error = files_prepare(*channel, place->wanted, remaining(batch), &place->settled);
+        place->error = files_prepare(*channel, place->wanted, units_timeout(batch->deadline), &place->settled);
     if (is_new && place->error == -ETIMEDOUT && *channel)
         admission_hold_user(batch->engine, task->uid, channel);
     if (place->error)
@@ -423,7 +416,7 @@ static int settle_in_place(struct batch *batch, struct batch_entry **open, size_
         names[i] = open[i]->task->name;
     int r = store_dests_taken(batch->engine->store, directory, names, count, taken);
     if (r == 0)
-        r = files_stat_many(channel, directory, names, count, remaining(batch), kinds);
+        r = files_stat_many(channel, directory, names, count, units_timeout(batch->deadline), kinds);
     if (r < 0)
         return r;
     for (size_t i = 0; i < count; i++)

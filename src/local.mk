@@ -3,6 +3,7 @@ noinst_LIBRARIES += src/libmanager.a
 src_libmanager_a_SOURCES = \
 	src/active.c src/active.h \
 	src/admission.c src/admission.h \
+	src/together.c src/together.h \
 	src/attempt.c src/attempt.h \
 	src/batch.c src/batch.h \
 	src/dependants.c src/dependants.h \

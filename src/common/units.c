@@ -2,6 +2,7 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <limits.h>
 #include <stddef.h>
 #include <string.h>
 #include <time.h>
@@ -219,6 +220,12 @@ int64_t units_now_realtime(void)
 int64_t units_now_boottime(void)
 {
     return now(CLOCK_BOOTTIME);
+}
+
+int units_timeout(int64_t boottime)
+{
+    int64_t left = boottime - units_now_boottime();
+    return left < 1 ? 1 : left > INT_MAX ? INT_MAX : (int)left;
 }
 
 struct timespec units_monotonic_in(int64_t ms)

@@ -24,5 +24,7 @@ int units_parse_moment(const char *text, int64_t *ret_ms);
 int64_t units_now_realtime(void);
 /* Milliseconds since the boot, sleep included (CLOCK_BOOTTIME): what deadlines are kept on. */
 int64_t units_now_boottime(void);
+/* ms from now until that boot time, as a timeout: 1 to INT_MAX. */
+int units_timeout(int64_t boottime);
 /* The time in `ms` (at least 0) of CLOCK_MONOTONIC, which condition variables are waited on by. */
 struct timespec units_monotonic_in(int64_t ms);
