@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "common/buf.h"
 #include "harness.h"
@@ -259,6 +260,109 @@ START_TEST(many_survive_a_kill)
     ck_assert_int_eq(read_count(&service, "ENQUEUED"), 80);
     expect_list("?limit=2", "f79 f78");
     ck_assert_str_eq(json_at(call_v1("POST", "/v1/clear", NULL, 200), "count"), "80");
+}
+END_TEST
+
+/* --- at the same moment --- */
+
+#define AT_ONCE 20
+
+/* Asks them all while the user's filer stands still, so that they wait for it together. */
+static void add_at_once(const char *const *jsons, const char **ret_bodies)
+{
+    pid_t filers[8];
+    int fds[AT_ONCE];
+    unsigned count = service_filers(&service, (uid_t)-1, filers, 8);
+    ck_assert_uint_ge(count, 1);
+    for (unsigned i = 0; i < count; i++)
+        ck_assert_int_eq(kill(filers[i], SIGSTOP), 0);
+    for (unsigned i = 0; i < AT_ONCE; i++) {
+        const char *request =
+            http_request_text("POST", "/v1/tasks", "Content-Type: application/json\r\n", jsons[i]);
+        fds[i] = connect_unix(service.socket, NULL);
+        ck_assert_int_eq(write(fds[i], request, strlen(request)), (ssize_t)strlen(request));
+    }
+    /* What is asserted holds however many of them have arrived by now. */
+    nanosleep(&(struct timespec){.tv_nsec = 300 * 1000000}, NULL);
+    for (unsigned i = 0; i < count; i++)
+        ck_assert_int_eq(kill(filers[i], SIGCONT), 0);
+    for (unsigned i = 0; i < AT_ONCE; i++) {
+        _cleanup_answer_ struct answer answer;
+        http_exchange(fds[i], "", 0, &answer);
+        ck_assert_msg(answer.status == 201 || answer.status == 200, "%s gives %d: %s", jsons[i],
+                      answer.status, answer.body);
+        ret_bodies[i] = textf("%s", answer.body);
+    }
+}
+
+static bool has_dest(const char *const *bodies, const char *dest)
+{
+    for (unsigned i = 0; i < AT_ONCE; i++)
+        if (strcmp(json_at(bodies[i], "dest"), dest) == 0)
+            return true;
+    return false;
+}
+
+START_TEST(adds_at_the_same_moment)
+{
+    const char *jsons[AT_ONCE], *bodies[AT_ONCE];
+    service_start(&service, NULL);
+    const char *dir = make_directory(&service, "files"), *sub = make_directory(&service, "sub");
+    call(&service, NULL, "POST", "/pause");
+    v1_add(&service, origin_url(origin, "/bytes/10/first"), dir, NULL);
+    file_write(textf("%s/mine", dir), "mine");
+    file_write(textf("%s/there", dir), "mine");
+    file_write(textf("%s/old", dir), "old");
+
+    unsigned n = 0;
+    for (; n < 8; n++)
+        jsons[n] = textf("{\"url\": \"%s\", \"directory\": \"%s\"}",
+                         origin_url(origin, "/bytes/10/same"), dir);
+    static const struct {
+        const char *name, *more;
+    } others[] = {
+        {"a",     ""                              },
+        {"b",     ""                              },
+        {"c",     ""                              },
+        {"first", ""                              },
+        {"mine",  ""                              },
+        {"there", ", \"if_exists\": \"skip\""     },
+        {"old",   ", \"if_exists\": \"overwrite\""},
+        {"twin",  ", \"if_exists\": \"skip\""     },
+        {"twin",  ", \"if_exists\": \"skip\""     },
+        {"new",   ", \"if_exists\": \"overwrite\""}
+    };
+    for (unsigned i = 0; i < sizeof others / sizeof *others; i++)
+        jsons[n++] =
+            textf("{\"url\": \"%s\", \"directory\": \"%s\"%s}",
+                  origin_url(origin, textf("/bytes/10/%s", others[i].name)), dir, others[i].more);
+    for (; n < AT_ONCE; n++)
+        jsons[n] = textf("{\"url\": \"%s\", \"directory\": \"%s\"}",
+                         origin_url(origin, "/bytes/10/same"), sub);
+    add_at_once(jsons, bodies);
+
+    static const char *const names[] = {"same",   "same-1",  "same-2", "same-3", "same-4", "same-5",
+                                        "same-6", "same-7",  "a",      "b",      "c",      "mine-1",
+                                        "there",  "first-1", "old",    "twin",   "new"};
+    for (unsigned i = 0; i < sizeof names / sizeof *names; i++)
+        ck_assert_msg(has_dest(bodies, textf("%s/%s", dir, names[i])), "none has %s", names[i]);
+    ck_assert(has_dest(bodies, textf("%s/same", sub)) && has_dest(bodies, textf("%s/same-1", sub)));
+    ck_assert_str_eq(json_at(bodies[13], "status"), "FINISHED"); /* "there" */
+    ck_assert_str_eq(json_at(bodies[15], "id"), json_at(bodies[16], "id"));
+
+    call(&service, NULL, "POST", "/resume");
+    for (unsigned i = 0; i < AT_ONCE; i++)
+        v1_wait(&service, json_at(bodies[i], "id"), "FINISHED", SOON);
+    for (unsigned i = 0; i < 3; i++) {
+        _cleanup_free_ char *text = file_read(textf("%s/%s", dir,
+                                                    i == 0   ? "mine"
+                                                    : i == 1 ? "there"
+                                                             : "old"));
+        ck_assert_int_eq(strcmp(text, "mine") == 0, i < 2);
+        ck_assert_str_ne(text, "old");
+    }
+    ck_assert_uint_eq(count_names(dir, NULL), 19);
+    ck_assert_uint_eq(count_names(sub, NULL), 2);
 }
 END_TEST
 
@@ -513,6 +617,7 @@ int main(void)
     tcase_add_test(tcase, what_a_prefix_may_mean_is_told);
     tcase_add_test(tcase, many_skip_what_is_there);
     tcase_add_test(tcase, many_survive_a_kill);
+    tcase_add_test(tcase, adds_at_the_same_moment);
     tcase_add_test(tcase, what_waits_is_changed);
     tcase_add_test(tcase, a_task_gets_another_url);
     tcase_add_test(tcase, the_last_can_be_first);
