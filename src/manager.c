@@ -7,6 +7,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -563,6 +564,8 @@ static int recover_all(struct manager *manager)
         r = store_each_stray(manager->engine.store, recover_stray, manager);
     while (recovery.users)
         free(take_first(&recovery));
+    store_give_memory_back(manager->engine.store);
+    malloc_trim(0); /* of a million rows read, most is garbage */
     if (r == 0)
         log_info(
             "taken up from the last run: %llu waiting (%llu of them interrupted), %llu finishing",

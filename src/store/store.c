@@ -746,6 +746,13 @@ int store_each_stray(struct store *store, store_each each, void *data)
     return walk(store, database_list_strays, each, data);
 }
 
+void store_give_memory_back(struct store *store)
+{
+    pthread_mutex_lock(&store->reader_lock);
+    database_give_memory_back(store->reader);
+    pthread_mutex_unlock(&store->reader_lock);
+}
+
 int store_host_key(struct store *store, uint8_t ret_key[static STORE_HOST_KEY_SIZE])
 {
     pthread_mutex_lock(&store->reader_lock);

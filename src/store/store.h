@@ -170,6 +170,8 @@ int store_list_dependants(struct store *store, const struct store_dependant *las
                           struct store_dependant *ret_list, size_t *ret_count);
 /* Likewise those whose part file is to be removed (drop_part). */
 int store_each_stray(struct store *store, store_each each, void *data);
+/* After much was read: what is cached of it is forgotten. */
+void store_give_memory_back(struct store *store);
 /* The key by which hosts get their numbers: random, made with the database and never changed. */
 #define STORE_HOST_KEY_SIZE 32
 int store_host_key(struct store *store, uint8_t ret_key[static STORE_HOST_KEY_SIZE]);

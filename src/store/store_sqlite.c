@@ -848,6 +848,11 @@ void database_close(struct database *database)
     free(database);
 }
 
+void database_give_memory_back(struct database *database)
+{
+    (void)sqlite3_db_release_memory(database->connection);
+}
+
 /* --- writes --- */
 
 int database_begin(struct database *database)

@@ -25,6 +25,8 @@ int database_make(const char *path, char message[static 256]);
 int database_open(const char *path, struct database **ret_database, char message[static 256]);
 /* NULL is fine. The last connection to go folds the log into the file. */
 void database_close(struct database *database);
+/* Forgets the pages that it keeps in memory. */
+void database_give_memory_back(struct database *database);
 
 /* Writes go between begin and commit. After a failed commit, or a write that failed with anything
  * but -EEXIST or -ENOENT, roll back; that never fails. */
