@@ -16,6 +16,7 @@ import processes
 AT_ONCE = 10
 POLL = 0.005
 BATCH = 10000
+CLI_BATCH = 1000  # as many as `autodl add -i` sends at a time
 
 
 @dataclass
@@ -125,11 +126,11 @@ class Autodl:
     def counts(self):
         return self.ask("GET", "/stats")["tasks"]
 
-    def add(self, tasks, user=None):
+    def add(self, tasks, user=None, at_once=BATCH):
         """Durably; -> the tasks as the service has them."""
         added = []
-        for i in range(0, len(tasks), BATCH):
-            body = {"tasks": tasks[i : i + BATCH]}
+        for i in range(0, len(tasks), at_once):
+            body = {"tasks": tasks[i : i + at_once]}
             added += self.ask("POST", "/v1/tasks", body, user)["tasks"]
         return added
 
@@ -155,7 +156,7 @@ class Autodl:
             tasks = [{"url": url, "directory": directory, "name": name} for url, name in jobs]
             pids = self.pids()
             cpu, begun = processes.cpu(pids), time.monotonic()
-            self.add(tasks)
+            self.add(tasks, at_once=CLI_BATCH)
             self.wait_finished(len(jobs))
             seconds = time.monotonic() - begun
             pids = self.pids()  # the filer has come
