@@ -211,7 +211,7 @@ static void assert_same(const struct task *a, const struct task *b)
     ck_assert(same_text(a->headers, b->headers));
     ck_assert(same_text(a->username, b->username));
     ck_assert(same_text(a->password, b->password));
-    ck_assert(a->was_global == b->was_global);
+    ck_assert_uint_eq(a->was_global, b->was_global);
     ck_assert_int_eq(a->attempts, b->attempts);
     ck_assert_int_eq(a->failures, b->failures);
     ck_assert_int_eq(a->wait, b->wait);
@@ -266,7 +266,7 @@ static void set_the_newer_fields(struct task *task)
     task->file_dev = UINT64_MAX;
     task->file_ino = UINT64_MAX - 1;
     set_text(&task->checksum, "md5=00");
-    task->was_global = true;
+    task->was_global = 1U << TASK_MIRRORS_MAX | 1;
     set_text(&task->boot_id, "a boot");
     set_text(&task->etag, "\"an etag\"");
     set_text(&task->last_modified, "a date");
@@ -1970,7 +1970,7 @@ static void choose_progress(struct task *task)
     task->file_dev = (uint64_t)choose(99);
     task->file_ino = (uint64_t)choose(1 << 30) << choose(34);
     set_text(&task->checksum, choose(2) ? "sha-1=aa" : NULL);
-    task->was_global = choose(2);
+    task->was_global = (uint32_t)choose(2 << TASK_MIRRORS_MAX);
     if (task->state == TASK_FINISHED)
         task_forget_secrets(task);
     set_text(&task->boot_id, choose(2) ? "boot" : NULL);
