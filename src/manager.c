@@ -67,8 +67,9 @@ static const char NO_MEMORY[] = "the service is out of memory; try again later";
 struct verb {
     struct manager *manager;
     uid_t scope;
-    int64_t *rows; /* clear */
-    size_t count;
+    int64_t *rows; /* clear: those that the queue gave, ... */
+    size_t row_count;
+    size_t count; /* ... and what came of the verb */
     int64_t until; /* pause: ms since the epoch, 0: until resumed */
     int64_t until_boot;
     manager_done done;
@@ -214,9 +215,9 @@ static void on_cleared(void *data, int result)
         engine_tell_many(engine, verb->scope);
     } else { /* they still wait, then, as they came */
         struct task task;
-        if (verb->count > 0)
-            qsort(verb->rows, verb->count, sizeof *verb->rows, compare_rows);
-        for (size_t i = 0; i < verb->count; i++)
+        if (verb->row_count > 0)
+            qsort(verb->rows, verb->row_count, sizeof *verb->rows, compare_rows);
+        for (size_t i = 0; i < verb->row_count; i++)
             if (store_fetch(engine->store, verb->rows[i], &task) == 0) {
                 engine_enqueue(engine, &task, false);
                 task_release(&task);
@@ -231,10 +232,10 @@ void manager_clear(struct manager *manager, uid_t scope, manager_done done, void
     struct verb *verb = verb_begin(manager, scope, done, data);
     if (!verb)
         return;
-    int r = queue_clear(engine->queue, scope, &verb->rows, &verb->count);
+    int r = queue_clear(engine->queue, scope, &verb->rows, &verb->row_count);
     if (r == 0)
-        r = store_clear(engine->store, verb->rows, verb->count, units_now_realtime(),
-                        on_cleared_part, on_cleared, verb);
+        r = store_clear(engine->store, verb->rows, verb->row_count, units_now_realtime(),
+                        &verb->count, on_cleared_part, on_cleared, verb);
     if (r < 0)
         on_cleared(verb, r);
     pthread_rwlock_unlock(&manager->gate);

@@ -1008,7 +1008,7 @@ int database_clear(struct database *database, int64_t row, int64_t when, bool *r
     enum task_state state = TASK_CREATED;
     bool has_part = false;
     int result = look(database, row, &state, &has_part);
-    if (result < 0 || state != TASK_ENQUEUED)
+    if (result < 0 || (state != TASK_ENQUEUED && state != TASK_DOWNLOADING))
         return result < 0 ? result : -ENOENT;
 
     sqlite3_stmt *clear = database->statements[CLEAR];
