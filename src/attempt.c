@@ -359,8 +359,8 @@ static bool has_to_yield(struct attempt *attempt)
         .lost = costs_of_a_break(attempt),
         .before = attempt->given_back,
     };
-    attempt->yields =
-        yielding_may(&yielding) && queue_wants_slot(attempt->engine->queue, attempt->task.uid);
+    const struct queue_task queued = engine_queued(attempt->engine, &attempt->task);
+    attempt->yields = yielding_may(&yielding) && queue_wants_slot(attempt->engine->queue, &queued);
     return attempt->yields;
 }
 
