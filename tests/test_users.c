@@ -346,6 +346,31 @@ START_TEST(events_are_the_owners)
 }
 END_TEST
 
+/* Who is an operator no more hears of others' tasks no more: looked at with each beat (15 s). */
+START_TEST(a_lost_right_ends_what_is_heard_by_it)
+{
+    struct sse to_dora, to_her_own;
+    struct sse_event event;
+    const char *config = textf("%s/autodl.conf", service.dir);
+    file_write(config, "");
+    service_stop(&service);
+    service_start(&service, "--state-dir", textf("%s/lib", service.dir), "--socket", service.socket,
+                  "--config", config, NULL);
+    listen_as(&to_dora, &dora, "?scope=all");
+    listen_as(&to_her_own, &dora, "");
+    file_write(config, "operators = nogroup\n");
+    ck_assert_int_eq(kill(service.monitor, SIGHUP), 0);
+    int64_t until = harness_now() + SOON;
+    while (sse_next(&to_dora, SOON, &event) && harness_now() < until)
+        ;
+    ck_assert(to_dora.ended);
+    call(&service, &dora, "POST", "/pause");
+    sse_find(&to_her_own, SOON, "reset", NULL);
+    sse_end(&to_dora);
+    sse_end(&to_her_own);
+}
+END_TEST
+
 /* Neither a beginning of an id nor that several begin like it tells of another's tasks. */
 START_TEST(beginnings_of_ids_tell_nothing)
 {
@@ -881,6 +906,7 @@ int main(void)
     tcase_add_test(tcase, a_pause_is_the_users_own);
     tcase_add_test(tcase, the_table_of_who_may_do_what);
     tcase_add_test(tcase, events_are_the_owners);
+    tcase_add_test(tcase, a_lost_right_ends_what_is_heard_by_it);
     tcase_add_test(tcase, beginnings_of_ids_tell_nothing);
     tcase_add_test(tcase, waiting_tasks_count_for_their_user);
     tcase_add_test(tcase, a_long_line_delays_nobody_else);
