@@ -859,7 +859,6 @@ static bool wanted_from(uid_t uid, uint64_t host)
 
 START_TEST(a_place_at_a_host_is_wanted_by_who_runs_fewer)
 {
-    struct queue_task got;
     queue_set_host_max(queue, 3);
     for (int64_t row = 1; row <= 9; row++)
         push_to(ALICE, row, row == 4 ? 8 : 7, 0);
@@ -890,19 +889,25 @@ START_TEST(a_place_at_a_host_is_wanted_by_who_runs_fewer)
     release_from(ALICE, 7);
     pops(CAROL, 21);
     ck_assert(!wanted_from(ALICE, 7)); /* one each */
+}
+END_TEST
 
-    /* Who runs more in all would not come next, who waits for a slot as well has the other rule. */
-    release_from(BOB, 7);
-    ck_assert_int_eq(queue_pop(queue, 0, &got), 0);
-    ck_assert_uint_eq(got.uid, BOB); /* as many as alice, and longer ago */
-    for (int64_t row = 31; row <= 34; row++) {
-        push_to(4711, row, row == 34 ? 7 : 9, 0);
-        if (row < 34 && row > 31)
-            pops(4711, row - 1);
+START_TEST(no_place_is_wanted_in_vain)
+{
+    queue_set_host_max(queue, 2);
+    for (int64_t row = 1; row <= 2; row++) {
+        push_to(ALICE, row, 7, 0);
+        pops(ALICE, row);
+        push_to(BOB, 10 + row, 8, 0);
+        pops(BOB, 10 + row);
     }
-    ck_assert(!wanted_from(ALICE, 7));
+    push_to(BOB, 13, 7, 0);
+    ck_assert(!wanted_from(ALICE, 7)); /* alice, who would run fewer, would come next */
+    release_from(BOB, 8);
     queue_set_slots(queue, 2);
-    ck_assert(!wanted_from(CAROL, 7)); /* more run than may: what is given back is gone */
+    ck_assert(!wanted_from(ALICE, 7)); /* more run than may: what is given back is gone */
+    queue_set_slots(queue, 3);
+    ck_assert(wanted_from(ALICE, 7));
 }
 END_TEST
 
@@ -1881,6 +1886,7 @@ static Suite *suite(void)
     tcase_add_test(tcase, what_waits_outside_gains_no_turn);
     tcase_add_test(tcase, priority_goes_first_within_a_user);
     tcase_add_test(tcase, a_place_at_a_host_is_wanted_by_who_runs_fewer);
+    tcase_add_test(tcase, no_place_is_wanted_in_vain);
     tcase_add_test(tcase, a_place_given_back_goes_to_the_other);
     tcase_add_test(tcase, a_busy_host_is_passed_over);
     tcase_add_test(tcase, a_host_that_asked_for_patience_is_left_alone);
