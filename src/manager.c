@@ -1,7 +1,7 @@
 /*
- * Lock order: gate -> everything else; workers -> queue; settings_lock -> queue. No other lock of this floor (lanes,
- * admission, engine) is held while a function of another room is called; queue, stats, store and
- * files lock inside themselves and call nobody while they do.
+ * Lock order: gate -> everything else; workers -> queue; settings_lock -> queue. No other lock of
+ * this floor (lanes, admission, engine) is held while a function of another room is called; queue,
+ * stats, store and files lock inside themselves and call nobody while they do.
  */
 #include "manager.h"
 
@@ -73,7 +73,7 @@ struct verb {
     uid_t scope;
     int64_t *rows; /* clear: those that the queue gave, ... */
     size_t row_count;
-    size_t count; /* ... and what came of the verb */
+    size_t count;  /* ... and what came of the verb */
     int64_t until; /* pause: ms since the epoch, 0: until resumed */
     int64_t until_boot;
     manager_done done;

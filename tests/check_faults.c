@@ -714,8 +714,8 @@ static void clear_both(struct known known[static 2])
     if (!went_well(outcome_of(queued, &write)))
         return;
     for (int i = 0; i < 2; i++)
-        if (known[i].there && (known[i].task.state == TASK_ENQUEUED ||
-                               known[i].task.state == TASK_DOWNLOADING))
+        if (known[i].there &&
+            (known[i].task.state == TASK_ENQUEUED || known[i].task.state == TASK_DOWNLOADING))
             known[i].task.state = TASK_CLEARED;
 }
 

@@ -81,7 +81,7 @@ START_TEST(the_next_server_is_another)
 }
 END_TEST
 
-/* An address policy that forgets could be waited for: once a host was outside, it does not lead in. */
+/* Once a host was outside it does not lead inside, in a later round either. */
 START_TEST(who_was_global_is_remembered)
 {
     struct engine engine = {.host_key = {1}};

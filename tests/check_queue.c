@@ -819,7 +819,8 @@ START_TEST(a_slot_is_wanted_by_who_runs_fewer)
     queue_set_slots(queue, 2);
     ck_assert(queue_wants_slot(queue, task_of(ALICE, 0))); /* more run than may: all the more */
     queue_release(queue, task_of(ALICE, 0));
-    ck_assert(queue_wants_slot(queue, task_of(ALICE, 0))); /* ... until it came: one each, and one has none */
+    ck_assert(queue_wants_slot(
+        queue, task_of(ALICE, 0))); /* ... until it came: one each, and one has none */
     queue_release(queue, task_of(ALICE, 0));
     queue_release(queue, task_of(CAROL, 0));
     ck_assert(!queue_wants_slot(queue, task_of(BOB, 0)));

@@ -831,7 +831,8 @@ START_TEST(clears_what_is_enqueued)
 
     struct cleared cleared = {.waiter = WAITER(1)};
     size_t number = 0;
-    ck_assert_int_eq(store_clear(store, rows, COUNT + 1, 42, &number, on_part, on_cleared, &cleared), 0);
+    ck_assert_int_eq(
+        store_clear(store, rows, COUNT + 1, 42, &number, on_part, on_cleared, &cleared), 0);
     memset(rows, 0, sizeof(rows[0])); /* the store has its own copy */
     ck_assert_int_eq(wait_for(&cleared.waiter), 0);
     ck_assert(!cleared.wrong);

@@ -528,12 +528,11 @@ START_TEST(slow_origins_leave_room_at_their_hosts)
     ck_assert_int_eq(hostile_start(0, &hostile), 0);
     const char *host = textf("http://127.0.0.1:%u", hostile_port(hostile));
     for (unsigned i = 0; i < 2; i++)
-        ck_assert_int_eq(
-            add_task(&service, &alice, textf("%s%s", host, paths[i]), NULL, &tasks[i]), 200);
+        ck_assert_int_eq(add_task(&service, &alice, textf("%s%s", host, paths[i]), NULL, &tasks[i]),
+                         200);
     wait_count(&service, "DOWNLOADING", 2, SOON);
     int64_t began = harness_now();
-    ck_assert_int_eq(
-        add_task(&service, &bob, textf("%s/bobs?size=1000", host), NULL, &bobs), 200);
+    ck_assert_int_eq(add_task(&service, &bob, textf("%s/bobs?size=1000", host), NULL, &bobs), 200);
     ck_assert_str_eq(member_of(&bob, bobs.id, "waiting_for.reason"), "host");
     wait_state(&service, &bob, bobs.id, "FINISHED", SOON);
     ck_assert_int_lt(harness_now() - began, 20000);

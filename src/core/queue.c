@@ -176,14 +176,12 @@ static bool is_kept_locked(struct queue *queue, const struct user *user, int64_t
 static bool may_start_locked(struct queue *queue, const struct user *user, int64_t now,
                              struct waiting_task *ret_task)
 {
-    return !is_kept_locked(queue, user, now) &&
-           waiting_next(&queue->waiting, user->line, ret_task);
+    return !is_kept_locked(queue, user, now) && waiting_next(&queue->waiting, user->line, ret_task);
 }
 
 static bool comes_before(const struct user *one, const struct user *other)
 {
-    return one->running != other->running ? one->running < other->running
-                                          : one->turn < other->turn;
+    return one->running != other->running ? one->running < other->running : one->turn < other->turn;
 }
 
 /* Whose turn it is: the fewest running, then the longest without a turn. NULL: nobody may. */

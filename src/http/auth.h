@@ -49,8 +49,8 @@ enum auth_result auth_identify(struct auth *auth, int socket, const char *name,
                                struct refusal *ret_refusal, void (*again)(void *data), void *data);
 
 /*
- * Who this uid is now: judged anew, by what was looked up in the last `age` ms. AUTH_REFUSED: nobody
- * whom the service serves. After AUTH_LOOKING, `again` is called exactly once.
+ * Who this uid is now: judged anew, by what was looked up in the last `age` ms. AUTH_REFUSED:
+ * nobody whom the service serves. After AUTH_LOOKING, `again` is called exactly once.
  */
 enum auth_result auth_recall(struct auth *auth, uid_t uid, int64_t age, struct caller *ret_caller,
                              void (*again)(void *data), void *data);

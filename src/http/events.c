@@ -607,12 +607,12 @@ static void on_looked_up(void *data)
     pthread_mutex_unlock(&events->lock);
 }
 
-/* A right to listen may be lost while somebody does. What has to be looked up is, for another time. */
+/* A right may be lost while somebody listens. What has to be looked up is judged another time. */
 static bool may_still_listen(struct reader *reader)
 {
     struct caller caller;
-    enum auth_result result = auth_recall(reader->auth, reader->uid, JUDGED_FOR, &caller,
-                                          on_looked_up, reader->events);
+    enum auth_result result =
+        auth_recall(reader->auth, reader->uid, JUDGED_FOR, &caller, on_looked_up, reader->events);
     if (result != AUTH_OK)
         return result == AUTH_LOOKING;
     return reader->scope != MANAGER_EVERYBODY || caller.is_operator;
