@@ -359,8 +359,8 @@ static bool has_to_yield(struct attempt *attempt)
         .lost = costs_of_a_break(attempt),
         .before = attempt->given_back,
     };
-    attempt->yields =
-        yielding_may(&yielding) && queue_wants_slot(attempt->engine->queue, attempt->task.uid);
+    const struct queue_task queued = engine_queued(attempt->engine, &attempt->task);
+    attempt->yields = yielding_may(&yielding) && queue_wants_slot(attempt->engine->queue, &queued);
     return attempt->yields;
 }
 
@@ -734,7 +734,7 @@ static int transfer(struct attempt *attempt)
         .policy = &policy,
         .connect_timeout = options->connect_timeout,
         .stall_timeout = options->stall_timeout,
-        .was_global = task->was_global,
+        .was_global = mirrors_was_global(task),
         .headers = is_first_server ? task->headers : NULL,
         .username = is_first_server ? task->username : NULL,
         .password = is_first_server ? task->password : NULL,
@@ -754,7 +754,8 @@ static int transfer(struct attempt *attempt)
         update_written(attempt);
     attempt->bytes = attempt->outcome.bytes;
     count_bytes(attempt, units_now_boottime());
-    task->was_global = task->was_global || attempt->outcome.download.was_global;
+    if (attempt->outcome.download.was_global)
+        mirrors_set_global(task);
     return r;
 }
 

@@ -40,12 +40,14 @@ struct series {
 
 struct batch_entry {
     struct task *task;
+    enum task_state state; /* it begins in */
     struct place *place;
     struct series *series; /* if it takes numbers */
     char *name;            /* as it was wanted */
     char *reserved;        /* the dest it keeps others from, or NULL */
-    bool given;            /* it is there already, by an earlier task or in this batch: not added */
-    struct batch_entry *twin; /* that one, in this batch; or NULL */
+    bool given;            /* it is there already, by one of the following: not added */
+    struct batch_entry *twin; /* in this batch */
+    struct task *stored;      /* added earlier */
     struct batch_entry *next; /* that has won */
 };
 
@@ -83,6 +85,13 @@ static void free_series(void *node)
     free(series);
 }
 
+static void forget_stored(struct batch_entry *entry)
+{
+    if (entry->stored)
+        task_release(entry->stored);
+    free(TAKE_PTR(entry->stored));
+}
+
 /* What was settled is not any more. */
 static void unsettle(struct batch *batch)
 {
@@ -104,8 +113,10 @@ static void batch_free(struct batch *batch)
     if (batch->entries)
         unsettle(batch);
     for (size_t i = 0; i < batch->count; i++) {
-        if (batch->entries)
+        if (batch->entries) {
             free(batch->entries[i].name);
+            forget_stored(&batch->entries[i]);
+        }
         if (batch->tasks)
             task_release(&batch->tasks[i]);
     }
@@ -320,28 +331,27 @@ static int take_names(struct batch *batch, struct batch_entry **open, size_t *co
 /* An unfinished task has the dest of one that would rather skip: that is the answer. */
 static int give_stored(struct batch *batch, struct batch_entry *entry)
 {
-    struct task twin;
-    int r = store_find_dest(batch->engine->store, entry->task->directory, entry->task->name, &twin);
+    _cleanup_free_ struct task *twin = malloc(sizeof *twin);
+    int r = twin ? store_find_dest(batch->engine->store, entry->task->directory, entry->task->name,
+                                   twin)
+                 : -ENOMEM;
     if (r == -ENOENT)
         return -EBUSY; /* it has just ended */
     if (r < 0)
         return r;
-    if (twin.uid != entry->task->uid) {
-        task_release(&twin);
+    entry->stored = TAKE_PTR(twin);
+    if (entry->stored->uid != entry->task->uid)
         return refuse_for(entry, batch, -EEXIST, "another user's task is going to make that file");
-    }
     admission_unreserve(batch->batches->admission, TAKE_PTR(entry->reserved));
-    task_release(entry->task);
-    *entry->task = twin;
     entry->given = true;
     return 0;
 }
 
-/* The file is there: nothing is to be done, and that is a task's end. */
+/* The file is there: nothing is to be done, and that is a task's end. The store keeps no secrets of
+ * it; here they stay, since the file may be gone if it comes to a second try. */
 static void skip(struct task *task)
 {
     engine_set_error(task, "exists", "the file is there already");
-    task_forget_secrets(task);
     task->state = TASK_FINISHED;
     task->ended_at = units_now_realtime();
 }
@@ -480,6 +490,24 @@ static int list_open(struct batch *batch, struct batch_entry **open, size_t *ret
     return 0;
 }
 
+/* Entries whose twin took that name first, and has another in the end, are open again; how many. */
+static size_t reopen(struct batch *batch, struct batch_entry **open)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < batch->count; i++) {
+        struct batch_entry *entry = &batch->entries[i];
+        const struct batch_entry *twin = entry->twin;
+        if (!twin || !twin->series ||
+            (twin->task->admitted && strcmp(twin->task->name, entry->task->name) == 0))
+            continue;
+        entry->given = false;
+        entry->twin = NULL;
+        open[count++] = entry;
+    }
+    qsort(open, count, sizeof *open, by_place);
+    return count;
+}
+
 /* What could not be settled in time is accepted all the same, by the name it wanted. */
 static int forget_names(struct batch *batch)
 {
@@ -503,8 +531,15 @@ static int settle_names(struct batch *batch, struct files_channel **channel)
     _cleanup_free_ struct batch_entry **open = calloc(batch->count, sizeof *open);
     size_t count = 0;
     int r = open ? list_open(batch, open, &count) : -ENOMEM;
-    while (r == 0 && count > 0 && *channel && !is_late(batch)) /* one place may have cost it */
-        r = settle_round(batch, open, &count, *channel);
+    bool goes_on = r == 0;
+    while (goes_on) {
+        while (r == 0 && count > 0 && *channel && !is_late(batch)) /* one place may have cost it */
+            r = settle_round(batch, open, &count, *channel);
+        if (r == -ECANCELED)
+            return r;
+        count = reopen(batch, open);
+        goes_on = r == 0 && count > 0 && *channel && !is_late(batch);
+    }
     if (r == -ETIMEDOUT)
         admission_hold_user(batch->engine, batch->tasks[0].uid, channel);
     return r == 0 || admission_can_wait(r) ? forget_names(batch) : r;
@@ -581,7 +616,8 @@ static void answer(struct batch *batch)
     struct manager_view *views = calloc(batch->count, sizeof *views);
     for (size_t i = 0; i < batch->count && views; i++) {
         const struct batch_entry *entry = &batch->entries[i];
-        views[i] = engine_view(batch->engine, entry->twin ? entry->twin->task : entry->task);
+        entry = entry->twin ? entry->twin : entry;
+        views[i] = engine_view(batch->engine, entry->stored ? entry->stored : entry->task);
     }
     struct manager_reply reply = {.view = views, .count = batch->count};
     if (!views) {
@@ -615,10 +651,13 @@ static int start_over(struct batch *batch)
     for (size_t i = 0; i < batch->count; i++) {
         struct batch_entry *entry = &batch->entries[i];
         entry->task->admitted = false;
+        entry->task->state = entry->state;
+        entry->task->ended_at = 0;
+        engine_set_error(entry->task, NULL, NULL);
         entry->series = NULL;
-        if (entry->twin)
-            entry->given = false;
+        entry->given = false;
         entry->twin = NULL;
+        forget_stored(entry);
     }
     return forget_names(batch);
 }
@@ -679,6 +718,7 @@ static int fill(struct batch *batch, const struct manager_add *adds)
         struct batch_entry *entry = &batch->entries[i];
         entry->task = &batch->tasks[i];
         int r = admission_fill(batch->engine, &adds[i], entry->task);
+        entry->state = entry->task->state;
         if (r == 0)
             r = (entry->name = strdup(entry->task->name)) ? 0 : -ENOMEM;
         if (r < 0)

@@ -1,7 +1,7 @@
 /*
- * Lock order: gate -> everything else; workers -> queue. No other lock of this floor (lanes,
- * admission, engine) is held while a function of another room is called; queue, stats, store and
- * files lock inside themselves and call nobody while they do.
+ * Lock order: gate -> everything else; workers -> queue; settings_lock -> queue. No other lock of
+ * this floor (lanes, admission, engine) is held while a function of another room is called; queue,
+ * stats, store and files lock inside themselves and call nobody while they do.
  */
 #include "manager.h"
 
@@ -35,6 +35,7 @@
 #define WATCH_EVERY   1000   /* ms, while something runs */
 #define PRUNE_EVERY   600000 /* ms */
 #define PRUNE_AT_ONCE 10000  /* tasks */
+#define STAFF_AGAIN   10000  /* ms, after threads could not be started */
 #define CLOCK_SET_BY  100    /* ms; less is what two clocks differ by that are read in turn */
 #define STOP_PATIENCE 5000 /* ms for what is in hand when the service stops, a last sync included  \
                             */
@@ -57,6 +58,9 @@ struct manager {
     struct overviews *overviews;
     struct timer *_Atomic timer; /* NULL until the last run was taken up */
     _Atomic int64_t prune_at; /* boot time */
+    atomic_bool understaffed; /* there may be fewer workers than slots */
+
+    pthread_mutex_t settings_lock; /* what is set is in force, in the same order */
     struct knobs *knobs;
 };
 
@@ -67,8 +71,9 @@ static const char NO_MEMORY[] = "the service is out of memory; try again later";
 struct verb {
     struct manager *manager;
     uid_t scope;
-    int64_t *rows; /* clear */
-    size_t count;
+    int64_t *rows; /* clear: those that the queue gave, ... */
+    size_t row_count;
+    size_t count;  /* ... and what came of the verb */
     int64_t until; /* pause: ms since the epoch, 0: until resumed */
     int64_t until_boot;
     manager_done done;
@@ -214,9 +219,9 @@ static void on_cleared(void *data, int result)
         engine_tell_many(engine, verb->scope);
     } else { /* they still wait, then, as they came */
         struct task task;
-        if (verb->count > 0)
-            qsort(verb->rows, verb->count, sizeof *verb->rows, compare_rows);
-        for (size_t i = 0; i < verb->count; i++)
+        if (verb->row_count > 0)
+            qsort(verb->rows, verb->row_count, sizeof *verb->rows, compare_rows);
+        for (size_t i = 0; i < verb->row_count; i++)
             if (store_fetch(engine->store, verb->rows[i], &task) == 0) {
                 engine_enqueue(engine, &task, false);
                 task_release(&task);
@@ -231,10 +236,10 @@ void manager_clear(struct manager *manager, uid_t scope, manager_done done, void
     struct verb *verb = verb_begin(manager, scope, done, data);
     if (!verb)
         return;
-    int r = queue_clear(engine->queue, scope, &verb->rows, &verb->count);
+    int r = queue_clear(engine->queue, scope, &verb->rows, &verb->row_count);
     if (r == 0)
-        r = store_clear(engine->store, verb->rows, verb->count, units_now_realtime(),
-                        on_cleared_part, on_cleared, verb);
+        r = store_clear(engine->store, verb->rows, verb->row_count, units_now_realtime(),
+                        &verb->count, on_cleared_part, on_cleared, verb);
     if (r < 0)
         on_cleared(verb, r);
     pthread_rwlock_unlock(&manager->gate);
@@ -372,23 +377,27 @@ void manager_settings(struct manager *manager, struct manager_setting_view ret_v
     knobs_read(manager->knobs, ret_views);
 }
 
-static int set_max_tasks(struct manager *manager)
+/* A thousand threads take their time: no HTTP thread waits for them. */
+static int start_workers(struct manager *manager)
 {
-    unsigned number = (unsigned)knobs_value(manager->knobs, MANAGER_MAX_TASKS);
-    int r = workers_resize(manager->workers, number);
+    int r = workers_fill(manager->workers);
     if (r < 0)
-        log_error("not all of %u workers could be started: %s", number, strerror(-r));
+        log_error("not all workers could be started: %s", strerror(-r));
     else
-        log_info("max_tasks_num=%u", number);
+        log_info("max_tasks_num=%u", queue_slots(manager->engine.queue));
     return r;
 }
 
-/* Those that need no thread. */
-static void apply_limits(struct manager *manager)
+static void apply_settings_locked(struct manager *manager)
 {
     struct engine *engine = &manager->engine;
+    unsigned slots = (unsigned)knobs_value(manager->knobs, MANAGER_MAX_TASKS);
     engine_set_rate_limit(engine, knobs_value(manager->knobs, MANAGER_RATE_LIMIT));
     queue_set_host_max(engine->queue, (unsigned)knobs_value(manager->knobs, MANAGER_MAX_PER_HOST));
+    bool changed = slots != queue_slots(engine->queue);
+    queue_set_slots(engine->queue, slots);
+    if (changed) /* last: the timer's thread goes by the slots */
+        atomic_store(&manager->understaffed, true);
 }
 
 int manager_change_settings(struct manager *manager, const struct manager_settings_change *change)
@@ -396,10 +405,11 @@ int manager_change_settings(struct manager *manager, const struct manager_settin
     pthread_rwlock_rdlock(&manager->gate);
     int r = atomic_load(&manager->engine.stopping) ? -ESHUTDOWN : 0;
     if (r == 0) {
+        pthread_mutex_lock(&manager->settings_lock);
         knobs_turn(manager->knobs, change);
-        apply_limits(manager);
+        apply_settings_locked(manager);
+        pthread_mutex_unlock(&manager->settings_lock);
         timer_kick(manager->timer);
-        r = change->set[MANAGER_MAX_TASKS] ? set_max_tasks(manager) : 0;
     }
     pthread_rwlock_unlock(&manager->gate);
     return r;
@@ -410,13 +420,10 @@ void manager_reload(struct manager *manager, const struct settings *settings)
     if (engine_set_options(&manager->engine, settings) < 0)
         log_error("no memory for the new settings; the old ones stay");
     files_renew(manager->engine.files, settings->umask);
+    pthread_mutex_lock(&manager->settings_lock);
     knobs_reset(manager->knobs, settings);
-    pthread_rwlock_rdlock(&manager->gate);
-    if (!atomic_load(&manager->engine.stopping)) {
-        apply_limits(manager);
-        set_max_tasks(manager);
-    }
-    pthread_rwlock_unlock(&manager->gate);
+    apply_settings_locked(manager);
+    pthread_mutex_unlock(&manager->settings_lock);
     atomic_store(&manager->prune_at, 0);
     timer_kick(manager->timer);
 }
@@ -641,10 +648,16 @@ static int64_t do_what_is_due(struct manager *manager)
     int64_t prune_at = atomic_load(&manager->prune_at);
     if (watch_at > prune_at)
         watch_at = prune_at;
+    pthread_mutex_lock(&manager->settings_lock);
     int64_t knobs_at = knobs_tick(manager->knobs, now);
     if (knobs_at == 0) /* a time has come just now */
-        apply_limits(manager);
-    else if (watch_at > knobs_at)
+        apply_settings_locked(manager);
+    pthread_mutex_unlock(&manager->settings_lock);
+    if (atomic_exchange(&manager->understaffed, false) && start_workers(manager) < 0) {
+        atomic_store(&manager->understaffed, true);
+        knobs_at = now + STAFF_AGAIN;
+    }
+    if (knobs_at != 0 && watch_at > knobs_at)
         watch_at = knobs_at;
     return next != 0 && next < watch_at ? next : watch_at;
 }
@@ -754,6 +767,7 @@ int manager_create(const struct settings *settings, const char *boot_id, struct 
     if (!manager)
         return -ENOMEM;
     pthread_rwlock_init(&manager->gate, NULL);
+    pthread_mutex_init(&manager->settings_lock, NULL);
     int r = engine_init(&manager->engine, settings);
     if (r == 0)
         r = knobs_create(settings, &manager->knobs);
@@ -792,8 +806,10 @@ int manager_set_listeners(struct manager *manager, const struct address_endpoint
 
 int manager_start(struct manager *manager)
 {
-    apply_limits(manager);
-    return set_max_tasks(manager);
+    pthread_mutex_lock(&manager->settings_lock);
+    apply_settings_locked(manager);
+    pthread_mutex_unlock(&manager->settings_lock);
+    return start_workers(manager);
 }
 
 static int64_t time_left(int64_t until)
@@ -870,6 +886,7 @@ void manager_destroy(struct manager *manager)
     queue_destroy(manager->engine.queue);
     engine_release(&manager->engine);
     knobs_destroy(manager->knobs);
+    pthread_mutex_destroy(&manager->settings_lock);
     pthread_rwlock_destroy(&manager->gate);
     free(manager);
 }

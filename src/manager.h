@@ -271,5 +271,5 @@ struct manager_settings_change { /* borrowed */
 /* These answer at once. */
 void manager_stats(struct manager *manager, struct stats_snapshot *ret_snapshot);
 void manager_settings(struct manager *manager, struct manager_setting_view ret_views[MANAGER_SETTINGS]);
-/* 0, -ESHUTDOWN, or another errno (logged): not all workers could be started. */
+/* They are in force when it returns; workers that have to be started come soon. 0 or -ESHUTDOWN. */
 int manager_change_settings(struct manager *manager, const struct manager_settings_change *change);

@@ -1,5 +1,6 @@
 #include "mirrors.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -38,13 +39,32 @@ bool mirrors_is_first_server(const struct task *task)
     return url && hosts_same_origin(task->url, url);
 }
 
+void mirrors_set_global(struct task *task)
+{
+    task->was_global |= 1U << task->mirror;
+}
+
+/* Several of them may be on one server. */
+bool mirrors_was_global(const struct task *task)
+{
+    static_assert(TASK_MIRRORS_MAX < 32, "bits of was_global");
+    _cleanup_free_ char *now = task->was_global ? mirrors_url(task) : NULL;
+    struct task other = {.url = task->url, .mirrors = task->mirrors};
+    bool known = task->was_global & 1U << task->mirror;
+    for (int i = 0; now && i <= TASK_MIRRORS_MAX && !known; i++) {
+        other.mirror = i;
+        _cleanup_free_ char *url = task->was_global & 1U << i ? mirrors_url(&other) : NULL;
+        known = url && hosts_same_origin(now, url);
+    }
+    return known;
+}
+
 /* What is known of the server in use, not of the file. */
 static int settle(struct engine *engine, struct task *task)
 {
     _cleanup_free_ char *url = mirrors_url(task);
     uint64_t host = url ? hosts_number(engine->host_key, url) : 0;
     free(TAKE_PTR(task->etag));
-    task->was_global = false;
     task->host = host; /* 0: found out later */
     return host ? 0 : -ENOMEM;
 }

@@ -10,6 +10,10 @@ bool mirrors_has_next(const struct task *task);
 /* Whether the URL in use is on the server of the task's own one, which alone the headers and the
  * login are for. */
 bool mirrors_is_first_server(const struct task *task);
+/* Whether the server in use was reached at a global address (address.h), however long ago; and that
+ * it was now. */
+bool mirrors_was_global(const struct task *task);
+void mirrors_set_global(struct task *task);
 /* The next one is in use: nothing but the bytes, their number and their date is known of its file.
  * 0 or -ENOMEM. */
 int mirrors_move_on(struct engine *engine, struct task *task);

@@ -477,7 +477,7 @@ static int retarget(struct verb_job *job)
     task->url = TAKE_PTR(url);
     task->host = host;
     task->mirror = 0;
-    task->was_global = false;
+    task->was_global &= ~1U; /* of the mirrors it is known as before */
     task->failures = 0;
     forget_patience(task); /* it has not been tried there */
     return 0;

@@ -185,11 +185,11 @@ static int start_locked(struct workers *workers, unsigned number)
     return 0;
 }
 
-int workers_resize(struct workers *workers, unsigned number)
+int workers_fill(struct workers *workers)
 {
     int r = 0;
     pthread_mutex_lock(&workers->lock);
-    queue_set_slots(workers->queue, number);
+    unsigned number = queue_slots(workers->queue);
     for (unsigned i = 0; i < number && r == 0; i++)
         if (!workers->all[i] || workers->all[i]->ended)
             r = start_locked(workers, i);

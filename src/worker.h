@@ -40,9 +40,9 @@ struct worker_events { /* `data` is passed through; no lock is held but where it
 /* No thread yet. 0 or -ENOMEM. */
 int workers_create(struct queue *queue, const struct worker_events *events,
                    struct workers **ret_workers);
-/* From now on `number` of them, which is set as the queue's slots too: more at once, fewer as tasks
- * end. 0, or a negative errno when not all threads could be made (as many as could work). */
-int workers_resize(struct workers *workers, unsigned number);
+/* As many as the queue has slots: starts those that are missing; those beyond end by themselves. 0,
+ * or a negative errno when not all threads could be made (as many as could work). */
+int workers_fill(struct workers *workers);
 /* Replaces those that have been in one file operation for longer than `patience` ms. False: none runs
  * anything, there is nothing to watch until on_busy. */
 bool workers_watch(struct workers *workers, int64_t patience);

@@ -157,6 +157,28 @@ START_TEST(memberships_are_noticed_within_60_s)
 }
 END_TEST
 
+START_TEST(who_insists_gets_what_is_fresh)
+{
+    struct answer answer = {.lock = PTHREAD_MUTEX_INITIALIZER, .came = PTHREAD_COND_INITIALIZER};
+    struct account account;
+    expect_operator(false, false);
+    set_members("alice");
+    now += 1000;
+    ck_assert_int_eq(accounts_find_fresh(accounts, ALICE, 1000, &account, on_again, &answer), 0);
+    ck_assert(!account.in_group);
+    ck_assert_int_eq(accounts_find_fresh(accounts, ALICE, 999, &account, on_again, &answer),
+                     -EINPROGRESS);
+    pthread_mutex_lock(&answer.lock);
+    while (!answer.again)
+        pthread_cond_wait(&answer.came, &answer.lock);
+    pthread_mutex_unlock(&answer.lock);
+    ck_assert_int_eq(accounts_find_fresh(accounts, ALICE, 0, &account, on_again, &answer), 0);
+    ck_assert(account.in_group);
+    ck_assert(find(NULL, &account)); /* and so do others */
+    ck_assert(account.in_group);
+}
+END_TEST
+
 START_TEST(new_accounts_are_noticed_soon)
 {
     struct account account;
@@ -192,6 +214,7 @@ static int run(void)
     TCase *tcase = tcase_create("accounts");
     tcase_add_checked_fixture(tcase, set_up, tear_down);
     tcase_add_test(tcase, memberships_are_noticed_within_60_s);
+    tcase_add_test(tcase, who_insists_gets_what_is_fresh);
     tcase_add_test(tcase, new_accounts_are_noticed_soon);
     tcase_add_test(tcase, another_group_is_looked_at_at_once);
     suite_add_tcase(suite, tcase);

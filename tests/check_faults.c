@@ -710,11 +710,12 @@ static void clear_both(struct known known[static 2])
 {
     struct write write = WRITE_INIT;
     int64_t rows[] = {known[0].task.row, known[1].task.row};
-    int queued = store_clear(store, rows, 2, 5, NULL, on_done, &write);
+    int queued = store_clear(store, rows, 2, 5, NULL, NULL, on_done, &write);
     if (!went_well(outcome_of(queued, &write)))
         return;
     for (int i = 0; i < 2; i++)
-        if (known[i].there && known[i].task.state == TASK_ENQUEUED)
+        if (known[i].there &&
+            (known[i].task.state == TASK_ENQUEUED || known[i].task.state == TASK_DOWNLOADING))
             known[i].task.state = TASK_CLEARED;
 }
 

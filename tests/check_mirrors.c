@@ -56,7 +56,6 @@ START_TEST(the_next_server_is_another)
 {
     struct engine engine = {.host_key = {1}};
     task.host = 7;
-    task.was_global = true;
     task.failures = 3;
     task.written = 100;
     task.etag = strdup("\"a\"");
@@ -65,7 +64,7 @@ START_TEST(the_next_server_is_another)
     uint64_t first = task.host;
     ck_assert(first != 0 && first != 7);
     ck_assert_int_eq(task.mirror, 1);
-    ck_assert(!task.etag && !task.was_global && task.failures == 0);
+    ck_assert(!task.etag && task.failures == 0);
     ck_assert_str_eq(task.last_modified, "then");
     ck_assert_int_eq(task.written, 100);
     ck_assert_int_eq(mirrors_move_on(&engine, &task), 0);
@@ -79,6 +78,28 @@ START_TEST(the_next_server_is_another)
     task.etag = strdup("\"a\"");
     mirrors_rewind(&engine, &task); /* it is there already */
     ck_assert_str_eq(task.etag, "\"a\"");
+}
+END_TEST
+
+/* Once a host was outside it does not lead inside, in a later round either. */
+START_TEST(who_was_global_is_remembered)
+{
+    struct engine engine = {.host_key = {1}};
+    ck_assert(!mirrors_was_global(&task));
+    mirrors_set_global(&task);
+    ck_assert(mirrors_was_global(&task));
+    ck_assert_int_eq(mirrors_move_on(&engine, &task), 0);
+    ck_assert(mirrors_was_global(&task)); /* the same server */
+    ck_assert_int_eq(mirrors_move_on(&engine, &task), 0);
+    ck_assert(!mirrors_was_global(&task));
+    ck_assert_int_eq(mirrors_move_on(&engine, &task), 0);
+    ck_assert(!mirrors_was_global(&task));
+    mirrors_set_global(&task);
+    mirrors_rewind(&engine, &task);
+    ck_assert(mirrors_was_global(&task));
+    for (int i = 0; i < 3; i++)
+        ck_assert_int_eq(mirrors_move_on(&engine, &task), 0);
+    ck_assert(mirrors_was_global(&task));
 }
 END_TEST
 
@@ -119,6 +140,7 @@ static Suite *suite(void)
     tcase_add_loop_test(tcase, they_come_in_order, 0, 5);
     tcase_add_test(tcase, none);
     tcase_add_test(tcase, the_next_server_is_another);
+    tcase_add_test(tcase, who_was_global_is_remembered);
     tcase_add_test(tcase, errors_are_told_together);
     suite_add_tcase(suite, tcase);
     return suite;

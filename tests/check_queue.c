@@ -796,36 +796,37 @@ START_TEST(a_slot_is_wanted_by_who_runs_fewer)
     for (int64_t row = 1; row <= 3; row++)
         pops(ALICE, row);
     push(BOB, 11);
-    ck_assert(!queue_wants_slot(queue, ALICE)); /* there is one */
+    ck_assert(!queue_wants_slot(queue, task_of(ALICE, 0))); /* there is one */
     pops(BOB, 11);
-    ck_assert(!queue_wants_slot(queue, ALICE)); /* her own wait, nobody else's */
+    ck_assert(!queue_wants_slot(queue, task_of(ALICE, 0))); /* her own wait, nobody else's */
     push(CAROL, 21);
-    ck_assert(!queue_wants_slot(queue, BOB)); /* alice has more */
-    ck_assert(!queue_wants_slot(queue, 4711));
+    ck_assert(!queue_wants_slot(queue, task_of(BOB, 0))); /* alice has more */
+    ck_assert(!queue_wants_slot(queue, task_of(4711, 0)));
     ck_assert_int_eq(queue_pause(queue, CAROL, 0), 0);
-    ck_assert(!queue_wants_slot(queue, ALICE)); /* hers could not start */
+    ck_assert(!queue_wants_slot(queue, task_of(ALICE, 0))); /* hers could not start */
     ck_assert(queue_resume(queue, CAROL));
-    ck_assert(queue_wants_slot(queue, ALICE));
-    ck_assert(!queue_wants_slot(queue, ALICE)); /* once is enough ... */
+    ck_assert(queue_wants_slot(queue, task_of(ALICE, 0)));
+    ck_assert(!queue_wants_slot(queue, task_of(ALICE, 0))); /* once is enough ... */
     ck_assert_int_eq(queue_push(queue, task_of(ALICE, 1)), 0);
     queue_release(queue, task_of(ALICE, 0));
     pops(CAROL, 21);
     push(CAROL, 22);
     push(BOB, 12);
-    ck_assert(!queue_wants_slot(queue, ALICE)); /* 2 against 1: nobody would gain */
+    ck_assert(!queue_wants_slot(queue, task_of(ALICE, 0))); /* 2 against 1: nobody would gain */
     queue_release(queue, task_of(BOB, 0));
     pops(BOB, 12);
     push(4711, 31);
     queue_set_slots(queue, 2);
-    ck_assert(queue_wants_slot(queue, ALICE)); /* more run than may: all the more */
+    ck_assert(queue_wants_slot(queue, task_of(ALICE, 0))); /* more run than may: all the more */
     queue_release(queue, task_of(ALICE, 0));
-    ck_assert(queue_wants_slot(queue, ALICE)); /* ... until it came: one each, and one has none */
+    ck_assert(queue_wants_slot(
+        queue, task_of(ALICE, 0))); /* ... until it came: one each, and one has none */
     queue_release(queue, task_of(ALICE, 0));
     queue_release(queue, task_of(CAROL, 0));
-    ck_assert(!queue_wants_slot(queue, BOB));
+    ck_assert(!queue_wants_slot(queue, task_of(BOB, 0)));
     pops(4711, 31);
     queue_close(queue);
-    ck_assert(!queue_wants_slot(queue, BOB));
+    ck_assert(!queue_wants_slot(queue, task_of(BOB, 0)));
 }
 END_TEST
 
@@ -838,7 +839,7 @@ START_TEST(a_slot_given_back_goes_to_the_other)
     ck_assert_int_eq(queue_pop(queue, 0, &task), 0);
     ck_assert_uint_eq(task.given_back, 0);
     push(BOB, 11);
-    ck_assert(queue_wants_slot(queue, ALICE));
+    ck_assert(queue_wants_slot(queue, task_of(ALICE, 0)));
     task.given_back = 3;
     ck_assert_int_eq(queue_push(queue, &task), 0);
     queue_release(queue, &task);
@@ -849,6 +850,84 @@ START_TEST(a_slot_given_back_goes_to_the_other)
     ck_assert_int_eq(queue_pop(queue, 0, &task), 0);
     ck_assert_int_eq(task.row, 1);
     ck_assert_uint_eq(task.given_back, 3);
+}
+END_TEST
+
+static bool wanted_from(uid_t uid, uint64_t host)
+{
+    return queue_wants_slot(queue, &(struct queue_task){.host = host, .uid = uid});
+}
+
+START_TEST(a_place_at_a_host_is_wanted_by_who_runs_fewer)
+{
+    queue_set_host_max(queue, 3);
+    for (int64_t row = 1; row <= 9; row++)
+        push_to(ALICE, row, row == 4 ? 8 : 7, 0);
+    for (int64_t row = 1; row <= 4; row++)
+        pops(ALICE, row);
+    ck_assert(!wanted_from(ALICE, 7)); /* nobody else waits there */
+    push_to(BOB, 11, 7, 0);
+    push_to(BOB, 12, 9, 0);
+    pops(BOB, 12);
+    ck_assert(!wanted_from(ALICE, 8)); /* there is room, or there would be a slot */
+    ck_assert(!wanted_from(BOB, 9));
+    ck_assert_int_eq(queue_hold(queue, BOB, QUEUE_HOLD_STORAGE, true), 0);
+    ck_assert(!wanted_from(ALICE, 7));
+    ck_assert_int_eq(queue_hold(queue, BOB, QUEUE_HOLD_STORAGE, false), 0);
+    ck_assert_int_eq(queue_hold_host(queue, 7, 5000), 0);
+    ck_assert(!wanted_from(ALICE, 7)); /* it asked for patience */
+    now = 5000;
+    queue_tick(queue);
+    ck_assert(wanted_from(ALICE, 7));
+    ck_assert(!wanted_from(ALICE, 7)); /* once is enough */
+    ck_assert_int_eq(queue_push(queue, &(struct queue_task){.row = 1, .host = 7, .uid = ALICE}), 0);
+    release_from(ALICE, 7);
+    pops(BOB, 11);
+    push_to(BOB, 13, 7, 0);
+    ck_assert(!wanted_from(ALICE, 7)); /* 2 against 1: nobody would gain */
+    push_to(CAROL, 21, 7, 0);
+    ck_assert(wanted_from(ALICE, 7)); /* who has none there */
+    release_from(ALICE, 7);
+    pops(CAROL, 21);
+    ck_assert(!wanted_from(ALICE, 7)); /* one each */
+}
+END_TEST
+
+START_TEST(no_place_is_wanted_in_vain)
+{
+    queue_set_host_max(queue, 2);
+    for (int64_t row = 1; row <= 2; row++) {
+        push_to(ALICE, row, 7, 0);
+        pops(ALICE, row);
+        push_to(BOB, 10 + row, 8, 0);
+        pops(BOB, 10 + row);
+    }
+    push_to(BOB, 13, 7, 0);
+    ck_assert(!wanted_from(ALICE, 7)); /* alice, who would run fewer, would come next */
+    release_from(BOB, 8);
+    queue_set_slots(queue, 2);
+    ck_assert(!wanted_from(ALICE, 7)); /* more run than may: what is given back is gone */
+    queue_set_slots(queue, 3);
+    ck_assert(wanted_from(ALICE, 7));
+}
+END_TEST
+
+/* A slot and the place come back together. */
+START_TEST(a_place_given_back_goes_to_the_other)
+{
+    queue_set_slots(queue, 2);
+    queue_set_host_max(queue, 2);
+    for (int64_t row = 1; row <= 4; row++)
+        push_to(ALICE, row, 7, 0);
+    pops(ALICE, 1);
+    pops(ALICE, 2);
+    push_to(BOB, 11, 7, 0);
+    ck_assert(wanted_from(ALICE, 7));
+    push_to(ALICE, 1, 7, 0);
+    release_from(ALICE, 7);
+    pops(BOB, 11);
+    ck_assert(!wanted_from(ALICE, 7));
+    ck_assert(!wanted_from(BOB, 7));
 }
 END_TEST
 
@@ -920,6 +999,8 @@ static struct model {
     unsigned slots;
     unsigned running;
     uint64_t turns;
+    bool asked;      /* for a slot, since the last one was given back */
+    unsigned wanted; /* how often */
 } model;
 
 static struct popper {
@@ -993,10 +1074,11 @@ static int model_first(int i)
     return -1;
 }
 
-static int model_next(void)
+/* Slots apart. */
+static int model_best(void)
 {
     int best = -1;
-    if (model.running >= model.slots || model_paused(MODEL_USERS))
+    if (model_paused(MODEL_USERS))
         return -1;
     for (int i = 0; i < MODEL_USERS; i++) {
         if (model_first(i) < 0 || model.user[i].held || model_paused(i))
@@ -1007,6 +1089,11 @@ static int model_next(void)
             best = i;
     }
     return best;
+}
+
+static int model_next(void)
+{
+    return model.running >= model.slots ? -1 : model_best();
 }
 
 static void model_know(int i)
@@ -1247,8 +1334,65 @@ static void try_release(int i)
     model.user[i].turn = ++model.turns;
     model.host[host_of(row)].running--;
     model.running--;
+    model.asked = false;
     model_forget(i);
     queue_release(queue, model_task(i, row));
+}
+
+static int model_at(int i, int host)
+{
+    int count = 0;
+    for (int j = 0; j < model.user[i].running; j++)
+        count += host_of(model.user[i].runs[j]) == host;
+    return count;
+}
+
+/* Who would have a place at this host that user i gives back; -1: nobody. */
+static int model_next_at(int i, int host)
+{
+    int best = -1;
+    for (int u = 0; u < MODEL_USERS && !model_paused(MODEL_USERS); u++) {
+        bool waits = false;
+        for (int j = 0; j < model.user[u].length; j++)
+            waits = waits || host_of(model.user[u].line[j]) == host;
+        if (!waits || model.user[u].held || model_paused(u) ||
+            model.user[u].running >= model.user[i].running)
+            continue;
+        if (best < 0 || model.user[u].running < model.user[best].running ||
+            (model.user[u].running == model.user[best].running &&
+             model.user[u].turn < model.user[best].turn))
+            best = u;
+    }
+    return best;
+}
+
+static bool model_wants(int i, int host)
+{
+    int next = model.running >= model.slots ? model_best() : -1, has = 0, other = 0, most = 0;
+    bool of_slots = next >= 0 && next != i;
+    if (!of_slots && (model.running > model.slots || model.host[host].until > now ||
+                      model.host[host].running < model.host_max))
+        return false;
+    if (!of_slots && (next = model_next_at(i, host)) < 0)
+        return false;
+    for (int u = 0; u < MODEL_USERS; u++) {
+        int runs = of_slots ? model.user[u].running : model_at(u, host);
+        most = runs > most ? runs : most;
+        has = u == i ? runs : has;
+        other = u == next ? runs : other;
+    }
+    return has - other >= 2 || (other == 0 && has == most);
+}
+
+static void try_wanting(int i)
+{
+    if (model.user[i].running == 0)
+        return;
+    int64_t row = model.user[i].runs[rand() % model.user[i].running];
+    bool expected = !model.asked && model_wants(i, host_of(row));
+    ck_assert(queue_wants_slot(queue, model_task(i, row)) == expected);
+    model.asked = model.asked || expected;
+    model.wanted += expected;
 }
 
 static void try_clear(int i)
@@ -1362,6 +1506,7 @@ static void try_anything(int64_t row)
     } else if (what < 34) {
         try_why(user);
         try_position(user);
+        try_wanting(user);
     } else if (what < 35) {
         try_shift();
     } else if (what < 72) {
@@ -1492,6 +1637,8 @@ START_TEST(agrees_with_a_model)
         ck_assert_int_eq(queue_has_after(queue), model_has_after());
     }
     printf("# %lld operations\n", (long long)op);
+    if (op >= MODEL_LEAST)
+        ck_assert_uint_gt(model.wanted, 0);
     fflush(stdout);
     queue_close(queue);
     pthread_mutex_lock(&popper.lock);
@@ -1739,6 +1886,9 @@ static Suite *suite(void)
     tcase_add_test(tcase, what_waits_outside_counts_too);
     tcase_add_test(tcase, what_waits_outside_gains_no_turn);
     tcase_add_test(tcase, priority_goes_first_within_a_user);
+    tcase_add_test(tcase, a_place_at_a_host_is_wanted_by_who_runs_fewer);
+    tcase_add_test(tcase, no_place_is_wanted_in_vain);
+    tcase_add_test(tcase, a_place_given_back_goes_to_the_other);
     tcase_add_test(tcase, a_busy_host_is_passed_over);
     tcase_add_test(tcase, a_host_that_asked_for_patience_is_left_alone);
     tcase_add_test(tcase, start_times_follow_the_wall_clock);

@@ -1149,13 +1149,13 @@ START_TEST(stats_at_a_glance)
     ck_assert_str_eq(seen()->verb, "overview");
     ck_assert_uint_eq(seen()->scope, getuid());
     static const char *const parts[] = {
-        "{\"tasks\": {\"own\": {\"CREATED\": 0, \"ENQUEUED\": 0, \"DOWNLOADING\": 0, \"FINISHED\": 0, "
+        "{\"tasks\": {\"own\": {\"CREATED\": 0, \"ENQUEUED\": 0, \"DOWNLOADING\": 0, \"FINISHED\": "
+        "0, "
         "\"FAILED\": 0, \"CLEARED\": 0, \"FINISHING\": 0, \"PAUSED\": 4, \"CANCELLED\": 0}, "
         "\"all\": {\"CREATED\": 0, \"ENQUEUED\": 0, \"DOWNLOADING\": 0, \"FINISHED\": 5, ",
-        "}}, \"step_seconds\": 10, \"bytes\": [0, 0, 0, ",
-        ", 0, 1000], \"responses\": [7, 0, ",
-        ", 0], \"disk\": {\"directory\": \"/home/x/d \\u00e9\", \"free\": 5000000000}, "
-        "\"pauses\": {\"own\": {\"until\": null}, \"all\": null}}"};
+        "}}, \"step_seconds\": 10, \"bytes\": [0, 0, 0, ", ", 0, 1000], \"responses\": [7, 0, ",
+        (", 0], \"disk\": {\"directory\": \"/home/x/d \\u00e9\", \"free\": 5000000000}, "
+         "\"pauses\": {\"own\": {\"until\": null}, \"all\": null}}")};
     for (size_t i = 0; i < LENGTH(parts); i++)
         ck_assert_msg(strstr(answer, parts[i]), "%s is not in %s", parts[i], answer);
     expect("HEAD /v1/stats", 200, "");

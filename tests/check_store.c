@@ -211,7 +211,7 @@ static void assert_same(const struct task *a, const struct task *b)
     ck_assert(same_text(a->headers, b->headers));
     ck_assert(same_text(a->username, b->username));
     ck_assert(same_text(a->password, b->password));
-    ck_assert(a->was_global == b->was_global);
+    ck_assert_uint_eq(a->was_global, b->was_global);
     ck_assert_int_eq(a->attempts, b->attempts);
     ck_assert_int_eq(a->failures, b->failures);
     ck_assert_int_eq(a->wait, b->wait);
@@ -266,7 +266,7 @@ static void set_the_newer_fields(struct task *task)
     task->file_dev = UINT64_MAX;
     task->file_ino = UINT64_MAX - 1;
     set_text(&task->checksum, "md5=00");
-    task->was_global = true;
+    task->was_global = 1U << TASK_MIRRORS_MAX | 1;
     set_text(&task->boot_id, "a boot");
     set_text(&task->etag, "\"an etag\"");
     set_text(&task->last_modified, "a date");
@@ -819,7 +819,9 @@ START_TEST(clears_what_is_enqueued)
         snprintf(name, sizeof(name), "%d", i);
         _cleanup_(task_release) struct task task = make_task(ALICE, "/d", name);
         task.has_part = i % 7 == 0;
-        task.state = i % 5 == 0 ? TASK_DOWNLOADING : TASK_ENQUEUED;
+        task.state = i % 5 == 0   ? TASK_FINISHING
+                     : i % 3 == 0 ? TASK_DOWNLOADING /* it waits again, and that was not stored */
+                                  : TASK_ENQUEUED;
         task.wait = TASK_WAIT_RETRY;
         task.not_before = 77;
         store_add(store, &task, &rows[i], on_done, &added);
@@ -828,25 +830,29 @@ START_TEST(clears_what_is_enqueued)
     rows[COUNT] = 1000000; /* no such row: not an error */
 
     struct cleared cleared = {.waiter = WAITER(1)};
-    ck_assert_int_eq(store_clear(store, rows, COUNT + 1, 42, on_part, on_cleared, &cleared), 0);
+    size_t number = 0;
+    ck_assert_int_eq(
+        store_clear(store, rows, COUNT + 1, 42, &number, on_part, on_cleared, &cleared), 0);
     memset(rows, 0, sizeof(rows[0])); /* the store has its own copy */
     ck_assert_int_eq(wait_for(&cleared.waiter), 0);
     ck_assert(!cleared.wrong);
+    ck_assert_uint_eq(number, COUNT - COUNT / 5);
     ck_assert_int_eq(cleared.parts, (COUNT / 7 + 1) - (COUNT / 35 + 1));
     for (int i = 1; i < COUNT; i++)
-        ck_assert_int_eq(state_of(rows[i]), i % 5 == 0 ? TASK_DOWNLOADING : TASK_CLEARED);
+        ck_assert_int_eq(state_of(rows[i]), i % 5 == 0 ? TASK_FINISHING : TASK_CLEARED);
     ck_assert_int_eq(store_dest_taken(store, "/d", "1"), 0);
     ck_assert_int_eq(store_dest_taken(store, "/d", "5"), 1);
 
     struct cleared again = {.waiter = WAITER(1)};
-    ck_assert_int_eq(store_clear(store, rows, COUNT, 43, on_part, on_cleared, &again), 0);
+    ck_assert_int_eq(store_clear(store, rows, COUNT, 43, &number, on_part, on_cleared, &again), 0);
     ck_assert_int_eq(wait_for(&again.waiter), 0);
     ck_assert_int_eq(again.parts, 0);
+    ck_assert_uint_eq(number, 0);
 
     struct cleared nothing = {.waiter = WAITER(1)};
-    ck_assert_int_eq(store_clear(store, NULL, 0, 44, on_part, on_cleared, &nothing), 0);
+    ck_assert_int_eq(store_clear(store, NULL, 0, 44, NULL, on_part, on_cleared, &nothing), 0);
     ck_assert_int_eq(wait_for(&nothing.waiter), 0);
-    ck_assert_int_eq(store_clear(store, rows, COUNT, 45, NULL, NULL, NULL), 0);
+    ck_assert_int_eq(store_clear(store, rows, COUNT, 45, NULL, NULL, NULL, NULL), 0);
 }
 END_TEST
 
@@ -954,7 +960,7 @@ START_TEST(prunes_by_age_and_number)
     ck_assert_int_eq(prune_now(0, 2, 1000), 0);
     assert_left(tasks, "01..4.67..");
     struct waiter cleared = WAITER(1);
-    ck_assert_int_eq(store_clear(store, &tasks[6].row, 1, 80, NULL, on_done, &cleared), 0);
+    ck_assert_int_eq(store_clear(store, &tasks[6].row, 1, 80, NULL, NULL, on_done, &cleared), 0);
     ck_assert_int_eq(wait_for(&cleared), 0);
     ck_assert_int_eq(prune_now(51, 1, 1), 0); /* by age, and that was one already */
     assert_left(tasks, ".1..4.67..");
@@ -1970,7 +1976,7 @@ static void choose_progress(struct task *task)
     task->file_dev = (uint64_t)choose(99);
     task->file_ino = (uint64_t)choose(1 << 30) << choose(34);
     set_text(&task->checksum, choose(2) ? "sha-1=aa" : NULL);
-    task->was_global = choose(2);
+    task->was_global = (uint32_t)choose(2 << TASK_MIRRORS_MAX);
     if (task->state == TASK_FINISHED)
         task_forget_secrets(task);
     set_text(&task->boot_id, choose(2) ? "boot" : NULL);
@@ -2070,7 +2076,7 @@ static void model_clear(struct model_op *op)
     for (int i = 0; i < count; i++) {
         struct task *task = &model.tasks[choose(model.stored)];
         rows[i] = task->row;
-        if (task->state == TASK_ENQUEUED) {
+        if (task->state == TASK_ENQUEUED || task->state == TASK_DOWNLOADING) {
             task->state = TASK_CLEARED;
             task->ended_at = 99;
             task->wait = TASK_WAIT_NONE;
@@ -2078,7 +2084,7 @@ static void model_clear(struct model_op *op)
             task->drop_part = task->has_part;
         }
     }
-    ck_assert_int_eq(store_clear(store, rows, (size_t)count, 99, NULL, on_model_done, op), 0);
+    ck_assert_int_eq(store_clear(store, rows, (size_t)count, 99, NULL, NULL, on_model_done, op), 0);
 }
 
 static void model_forget(struct model_op *op)

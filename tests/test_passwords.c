@@ -427,18 +427,21 @@ START_TEST(a_thousand_wrong_ones)
     struct try tries[ROUND];
     unsigned wrong = 0, later = 0, busy = 0;
     for (unsigned i = 0; i < 1000; i++) {
-        tries[i % ROUND] = begin(&bob, "alice", textf("%s-%u", WRONG, i));
-        if (i % ROUND != ROUND - 1)
-            continue;
+        bool is_last = i % ROUND == ROUND - 1;
         int64_t before = harness_now();
-        expect(&alice, "alice", "", 200, NULL);   /* herself */
-        expect(&root, "alice", RIGHT, 200, NULL); /* the same, with her password */
-        expect(&root, "carol", RIGHT, 200, NULL); /* another */
-        expect(&bob, "carol", RIGHT, 200, NULL);  /* from the same place */
-        ck_assert_msg(harness_now() - before < PROMPT, "others: %d ms",
-                      (int)(harness_now() - before));
+        if (is_last) {
+            expect(&alice, "alice", "", 200, NULL);   /* herself */
+            expect(&root, "alice", RIGHT, 200, NULL); /* the same, with her password */
+            expect(&root, "carol", RIGHT, 200, NULL); /* another */
+            expect(&bob, "carol", RIGHT, 200, NULL);  /* from the same place */
+            ck_assert_msg(harness_now() - before < PROMPT, "others: %d ms",
+                          (int)(harness_now() - before));
+        }
+        tries[i % ROUND] = begin(&bob, "alice", textf("%s-%u", WRONG, i));
+        if (!is_last)
+            continue;
         unsigned looked_at = wrong;
-        for (unsigned j = 0; j < ROUND; j++) {
+        for (unsigned j = ROUND; j-- > 0;) { /* the last first: it waits for its own answer alone */
             int status = end(&tries[j]);
             const char *seconds = answer_header(&tries[j].answer, "Retry-After");
             ck_assert_msg(status == 401 || (seconds && atoi(seconds) > 0 && atoi(seconds) <= 30),

@@ -346,6 +346,31 @@ START_TEST(events_are_the_owners)
 }
 END_TEST
 
+/* Who is an operator no more hears of others' tasks no more: looked at with each beat (15 s). */
+START_TEST(a_lost_right_ends_what_is_heard_by_it)
+{
+    struct sse to_dora, to_her_own;
+    struct sse_event event;
+    const char *config = textf("%s/autodl.conf", service.dir);
+    file_write(config, "");
+    service_stop(&service);
+    service_start(&service, "--state-dir", textf("%s/lib", service.dir), "--socket", service.socket,
+                  "--config", config, NULL);
+    listen_as(&to_dora, &dora, "?scope=all");
+    listen_as(&to_her_own, &dora, "");
+    file_write(config, "operators = nogroup\n");
+    ck_assert_int_eq(kill(service.monitor, SIGHUP), 0);
+    int64_t until = harness_now() + SOON;
+    while (sse_next(&to_dora, SOON, &event) && harness_now() < until)
+        ;
+    ck_assert(to_dora.ended);
+    call(&service, &dora, "POST", "/pause");
+    sse_find(&to_her_own, SOON, "reset", NULL);
+    sse_end(&to_dora);
+    sse_end(&to_her_own);
+}
+END_TEST
+
 /* Neither a beginning of an id nor that several begin like it tells of another's tasks. */
 START_TEST(beginnings_of_ids_tell_nothing)
 {
@@ -484,6 +509,44 @@ START_TEST(slow_origins_delay_nobody_else)
         ck_assert_int_eq(hostile_expect_file(tasks[i].dest, paths[i], 0), 0);
         task_view_release(&tasks[i]);
     }
+    hostile_stop(hostile);
+}
+END_TEST
+
+/* There are slots, but alice's downloads are all that may run at the host. */
+START_TEST(slow_origins_leave_room_at_their_hosts)
+{
+    struct hostile *hostile;
+    struct hostile_count count;
+    struct task_view tasks[2] = {0};
+    _cleanup_view_ struct task_view bobs = {0};
+    static const char *const paths[] = {"/a?size=300000&rate=12000", "/b?size=300000&rate=12000"};
+    unsigned requests = 0;
+    service_stop(&service);
+    service_start(&service, "--state-dir", textf("%s/lib", service.dir), "--socket", service.socket,
+                  "--max-tasks-num", "9", "--max-per-host", "2", NULL);
+    ck_assert_int_eq(hostile_start(0, &hostile), 0);
+    const char *host = textf("http://127.0.0.1:%u", hostile_port(hostile));
+    for (unsigned i = 0; i < 2; i++)
+        ck_assert_int_eq(add_task(&service, &alice, textf("%s%s", host, paths[i]), NULL, &tasks[i]),
+                         200);
+    wait_count(&service, "DOWNLOADING", 2, SOON);
+    int64_t began = harness_now();
+    ck_assert_int_eq(add_task(&service, &bob, textf("%s/bobs?size=1000", host), NULL, &bobs), 200);
+    ck_assert_str_eq(member_of(&bob, bobs.id, "waiting_for.reason"), "host");
+    wait_state(&service, &bob, bobs.id, "FINISHED", SOON);
+    ck_assert_int_lt(harness_now() - began, 20000);
+    ck_assert_int_ge(harness_now() - began, 9000);
+    hostile_hurry(hostile);
+    for (unsigned i = 0; i < 2; i++) {
+        wait_state(&service, &alice, tasks[i].id, "FINISHED", SOON);
+        hostile_read(hostile, paths[i], &count);
+        requests += count.requests;
+        ck_assert_uint_le(count.again, count.excused);
+        ck_assert_int_eq(hostile_expect_file(tasks[i].dest, paths[i], 0), 0);
+        task_view_release(&tasks[i]);
+    }
+    ck_assert_uint_eq(requests, 3); /* one went aside, and on */
     hostile_stop(hostile);
 }
 END_TEST
@@ -842,10 +905,12 @@ int main(void)
     tcase_add_test(tcase, a_pause_is_the_users_own);
     tcase_add_test(tcase, the_table_of_who_may_do_what);
     tcase_add_test(tcase, events_are_the_owners);
+    tcase_add_test(tcase, a_lost_right_ends_what_is_heard_by_it);
     tcase_add_test(tcase, beginnings_of_ids_tell_nothing);
     tcase_add_test(tcase, waiting_tasks_count_for_their_user);
     tcase_add_test(tcase, a_long_line_delays_nobody_else);
     tcase_add_test(tcase, slow_origins_delay_nobody_else);
+    tcase_add_test(tcase, slow_origins_leave_room_at_their_hosts);
     tcase_add_test(tcase, root_acts_for_others_on_the_socket);
     tcase_add_test(tcase, the_kernel_vouches_on_loopback);
     tcase_add_test(tcase, sends_and_closes_at_once);

@@ -250,6 +250,66 @@ START_TEST(many_skip_what_is_there)
 }
 END_TEST
 
+/* The first takes the name, and finds it on the disk: then the second has no twin. */
+START_TEST(many_skip_what_another_did_not_get)
+{
+    service_start(&service, NULL);
+    call_v1("POST", "/v1/pause", NULL, 200);
+    const char *there = make_directory(&service, "there");
+    file_write(textf("%s/old", there), "x");
+    const char *rename = textf("\"directory\": \"%s\"", there);
+    const char *skip = textf("%s, \"if_exists\": \"skip\"", rename);
+    const char *body = add_many(textf("{\"url\": \"http://h/old\", %s}, {\"url\": "
+                                      "\"http://h/old\", %s}, {\"url\": \"http://h/new\", %s}, "
+                                      "{\"url\": \"http://h/new\", %s}",
+                                      rename, skip, rename, skip),
+                                201);
+    ck_assert_str_eq(members(body, "status"), "ENQUEUED FINISHED ENQUEUED ENQUEUED");
+    ck_assert_str_eq(members(body, "name"), "old-1 old new new");
+    const char *ids = members(body, "id");
+    ck_assert_str_eq(textf("%.36s", ids + 2 * 37), ids + 3 * 37); /* the same task */
+}
+END_TEST
+
+/* Somebody whose tasks of a name come and go. */
+static void come_and_go(const char *there)
+{
+    for (;;) {
+        const char *body;
+        v1_try_add(&service, "http://h/going", there, "\"if_exists\": \"skip\"", &body);
+        const char *id = json_at(body, "id");
+        if (id)
+            v1_call(&service, "POST", textf("/v1/tasks/%s/cancel", id), NULL, &body);
+    }
+}
+
+/* Who has to begin anew, as somebody came between, has found out nothing yet. */
+START_TEST(many_begin_anew)
+{
+    enum { ROUNDS = 300 };
+    service_start(&service, NULL);
+    call_v1("POST", "/v1/pause", NULL, 200);
+    const char *there = make_directory(&service, "there");
+    const char *skip = textf("\"directory\": \"%s\", \"if_exists\": \"skip\"", there);
+    const char *twin = v1_add(&service, "http://h/twin", there, NULL);
+    pid_t somebody = fork();
+    if (somebody == 0)
+        come_and_go(there);
+    for (int i = 0; i < ROUNDS; i++) {
+        const char *body = add_many(textf("{\"url\": \"http://h/twin\", %s}, {\"url\": "
+                                          "\"http://h/going\", %s}",
+                                          skip, skip),
+                                    201);
+        ck_assert_str_eq(members(body, "name"), "twin going");
+        const char *ids = members(body, "id");
+        ck_assert_str_eq(textf("%.36s", ids), twin);
+        call_v1("POST", textf("/v1/tasks/%s/cancel", ids + 37), NULL, 200);
+    }
+    kill(somebody, SIGKILL);
+    wait_exit(somebody, SOON);
+}
+END_TEST
+
 START_TEST(many_survive_a_kill)
 {
     service_start(&service, NULL);
@@ -616,6 +676,8 @@ int main(void)
     tcase_add_test(tcase, many_are_added_or_none);
     tcase_add_test(tcase, what_a_prefix_may_mean_is_told);
     tcase_add_test(tcase, many_skip_what_is_there);
+    tcase_add_test(tcase, many_skip_what_another_did_not_get);
+    tcase_add_test(tcase, many_begin_anew);
     tcase_add_test(tcase, many_survive_a_kill);
     tcase_add_test(tcase, adds_at_the_same_moment);
     tcase_add_test(tcase, what_waits_is_changed);

@@ -165,13 +165,23 @@ static bool in_force(const struct pause *pause, int64_t now)
     return pause->on && (pause->until == 0 || now < pause->until);
 }
 
+/* By a pause, or by their file system. */
+static bool is_kept_locked(struct queue *queue, const struct user *user, int64_t now)
+{
+    assert_locked(queue);
+    return user->held || in_force(&queue->pause, now) || in_force(&user->pause, now);
+}
+
 /* Has the user a task that may start, slots apart? Which one? */
 static bool may_start_locked(struct queue *queue, const struct user *user, int64_t now,
                              struct waiting_task *ret_task)
 {
-    assert_locked(queue);
-    return !user->held && !in_force(&queue->pause, now) && !in_force(&user->pause, now) &&
-           waiting_next(&queue->waiting, user->line, ret_task);
+    return !is_kept_locked(queue, user, now) && waiting_next(&queue->waiting, user->line, ret_task);
+}
+
+static bool comes_before(const struct user *one, const struct user *other)
+{
+    return one->running != other->running ? one->running < other->running : one->turn < other->turn;
 }
 
 /* Whose turn it is: the fewest running, then the longest without a turn. NULL: nobody may. */
@@ -183,8 +193,7 @@ static struct user *next_user_locked(struct queue *queue, int64_t now,
     for (size_t i = 0; i < queue->user_count; i++) {
         struct user *user = &queue->users[i];
         struct waiting_task task;
-        if (best && (user->running > best->running ||
-                     (user->running == best->running && user->turn > best->turn)))
+        if (best && !comes_before(user, best))
             continue;
         if (!may_start_locked(queue, user, now, &task))
             continue;
@@ -493,23 +502,57 @@ static unsigned most_running_locked(struct queue *queue)
     return most;
 }
 
-static bool wants_slot_locked(struct queue *queue, uid_t uid)
+/* Who has so many gives one to who has so many, and has none the fewer for it. */
+static bool has_to_share(unsigned has, unsigned other, unsigned most)
 {
-    struct waiting_task task;
-    if (queue->closed || queue->wants_slot || queue->running < queue->slots || queue->slots == 0)
-        return false;
-    const struct user *user = find_user_locked(queue, uid);
-    const struct user *next = next_user_locked(queue, queue->clock(), &task);
-    if (!user || !next || next == user)
-        return false;
-    return user->running >= next->running + 2 ||
-           (next->running == 0 && user->running == most_running_locked(queue));
+    return has >= other + 2 || (other == 0 && has == most);
 }
 
-bool queue_wants_slot(struct queue *queue, uid_t uid)
+/* The same for the places at a host. Whoever comes next there must come before this one, who would
+ * only get it back. */
+static bool wants_place_locked(struct queue *queue, const struct user *user, uint64_t host,
+                               int64_t now)
+{
+    assert_locked(queue);
+    if (queue->running > queue->slots || !waiting_is_full(&queue->waiting, host))
+        return false;
+    const struct user *next = NULL;
+    unsigned most = 0, nexts = 0;
+    bool waits;
+    for (size_t i = 0; i < queue->user_count; i++) {
+        const struct user *other = &queue->users[i];
+        unsigned there = waiting_at_host(&queue->waiting, other->line, host, &waits);
+        if (there > most)
+            most = there;
+        if (!waits || is_kept_locked(queue, other, now) || other->running >= user->running)
+            continue;
+        if (next && !comes_before(other, next))
+            continue;
+        next = other;
+        nexts = there;
+    }
+    return next &&
+           has_to_share(waiting_at_host(&queue->waiting, user->line, host, &waits), nexts, most);
+}
+
+static bool wants_slot_locked(struct queue *queue, const struct queue_task *from)
+{
+    struct waiting_task task;
+    if (queue->closed || queue->wants_slot || queue->slots == 0)
+        return false;
+    int64_t now = queue->clock();
+    const struct user *user = find_user_locked(queue, from->uid), *next = NULL;
+    if (user && queue->running >= queue->slots)
+        next = next_user_locked(queue, now, &task);
+    if (next && next != user)
+        return has_to_share(user->running, next->running, most_running_locked(queue));
+    return user && wants_place_locked(queue, user, from->host, now);
+}
+
+bool queue_wants_slot(struct queue *queue, const struct queue_task *from)
 {
     lock(queue);
-    bool wanted = wants_slot_locked(queue, uid);
+    bool wanted = wants_slot_locked(queue, from);
     queue->wants_slot = queue->wants_slot || wanted;
     unlock(queue);
     return wanted;
@@ -578,7 +621,7 @@ void queue_release(struct queue *queue, const struct queue_task *task)
     user->running--;
     queue->running--;
     queue->wants_slot = false;
-    waiting_end(&queue->waiting, task->host);
+    waiting_end(&queue->waiting, user->line, task->host);
     forget_if_idle_locked(queue, user);
     ask_helpers_locked(queue, queue->clock()); /* its host may take another now */
     if (length_locked(queue, QUEUE_EVERYBODY) > 0 || queue->helping.offers)

@@ -97,12 +97,14 @@ unsigned queue_position(struct queue *queue, int64_t row);
  */
 int queue_pop(struct queue *queue, unsigned worker, struct queue_task *ret_task);
 /*
- * All slots are taken, and another user has a task that could start: should this one give a slot
- * back? Only if they have none the fewer for it (two more than the other, or the other none and
- * nobody more than they), so that no slot goes to and fro. If true, one of this user's tasks has to
- * be released soon; until something is, nobody is asked again.
+ * All slots are taken, and another user has a task that could start: should this running task give
+ * its slot back? Only if its user has none the fewer for it (two more than the other, or the other
+ * none and nobody more than they), so that no slot goes to and fro. The same if all that may run at
+ * its host do, and another user, who runs fewer in all, waits for that alone; what counts then is
+ * what each runs there. If true, the task has to be released soon; until something is, nobody is
+ * asked again. Of `from`, uid and host are looked at.
  */
-bool queue_wants_slot(struct queue *queue, uid_t uid);
+bool queue_wants_slot(struct queue *queue, const struct queue_task *from);
 
 /*
  * Workers that have no task may help with one that runs. Such helpers are invisible to tasks: none

@@ -113,7 +113,8 @@ struct task {
     uint64_t file_dev, file_ino; /* of the finished file; 0: not known */
     char *etag; /* as the server sent it, or NULL */
     char *last_modified; /* as the server sent it, or NULL */
-    bool was_global; /* the URL's host was reached at a global address (address.h) */
+    uint32_t was_global; /* which hosts were reached at a global address (address.h): bit 0 the
+                            URL's, bit n the one of mirror n */
 
     char *error_code; /* why it failed, or the last attempt did (a word), or NULL */
     char *error_message; /* the same as a sentence, or NULL */

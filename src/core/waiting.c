@@ -17,13 +17,15 @@ struct item {
     uint8_t given_back;
 };
 
-/* The tasks of one line for one host. The line's heap has it while its first task may start. */
+/* The tasks of one line for one host, as long as there are any, or some that were started run. The
+ * line's heap has it while its first task may start. */
 struct strand {
     struct table_head head; /* key: line and host, by number */
     uint32_t line, host;
     uint32_t next;     /* of the same host */
     uint32_t at;       /* where it stands in the line's heap; OUT: it is not there */
     uint32_t later;    /* its tasks that wait for their time: there is room for them to come back */
+    uint32_t running;
     struct heap items; /* the first to start on top */
 };
 
@@ -38,7 +40,8 @@ struct host {
 struct line {
     struct table_head head;
     uint32_t length;
-    uint32_t strands; /* how many: the heap has room for all */
+    uint32_t strands; /* how many: the heap has room for all ... */
+    uint32_t drained; /* ... these too, of which none waits */
     struct heap ready;
 };
 
@@ -178,11 +181,19 @@ static void let_go(struct waiting *waiting, uint32_t number)
 
 /* --- strands --- */
 
-/* Those without a task go: a heap must not look at an empty one. */
+static bool is_drained(const struct strand *strand)
+{
+    return strand->items.count == 0 && strand->later == 0;
+}
+
+/* Those without a task go. */
 static void forget_empty_strand(struct waiting *waiting, uint32_t number)
 {
     struct strand *strand = strand_at(waiting, number);
-    if (strand->items.count > 0 || strand->later > 0)
+    if (!is_drained(strand))
+        return;
+    heap_release(&strand->items);
+    if (strand->running > 0)
         return;
     uint32_t host_number = strand->host;
     uint32_t *link = &host_at(waiting, host_number)->strands;
@@ -190,9 +201,21 @@ static void forget_empty_strand(struct waiting *waiting, uint32_t number)
         link = &strand_at(waiting, *link)->next;
     *link = strand->next;
     line_at(waiting, strand->line)->strands--;
-    heap_release(&strand->items);
+    line_at(waiting, strand->line)->drained--;
     table_drop(&waiting->strands, number);
     forget_idle_host(waiting, host_number);
+}
+
+static uint64_t strand_key(uint32_t line, uint32_t host)
+{
+    return (uint64_t)line << 32 | host;
+}
+
+/* 0: there is none. */
+static uint32_t find_strand(const struct waiting *waiting, uint32_t line, uint64_t host_key)
+{
+    uint32_t host = table_find(&waiting->hosts, host_key);
+    return host ? table_find(&waiting->strands, strand_key(line, host)) : 0;
 }
 
 static uint32_t make_strand(struct waiting *waiting, uint32_t line_number, uint32_t host_number,
@@ -212,6 +235,7 @@ static uint32_t make_strand(struct waiting *waiting, uint32_t line_number, uint3
     strand->next = host->strands;
     host->strands = number;
     line->strands++;
+    line->drained++;
     return number;
 }
 
@@ -221,7 +245,7 @@ static uint32_t get_strand(struct waiting *waiting, uint32_t line, uint64_t host
     uint32_t host = get_host(waiting, host_key);
     if (!host)
         return 0;
-    uint64_t key = (uint64_t)line << 32 | host;
+    uint64_t key = strand_key(line, host);
     uint32_t number = table_find(&waiting->strands, key);
     if (!number)
         number = make_strand(waiting, line, host, key);
@@ -255,6 +279,7 @@ static uint32_t make_item(struct waiting *waiting, uint32_t line, const struct w
     item->priority = task->priority;
     item->given_back = task->given_back;
     line_at(waiting, line)->length++;
+    line_at(waiting, line)->drained -= is_drained(strand_at(waiting, strand));
     return number;
 }
 
@@ -336,7 +361,9 @@ static void drop(struct waiting *waiting, uint32_t number)
     struct item *item = item_at(waiting, number);
     uint32_t strand = item->strand;
     take_out_of_heap(waiting, item);
-    line_at(waiting, strand_at(waiting, strand)->line)->length--;
+    struct line *line = line_at(waiting, strand_at(waiting, strand)->line);
+    line->length--;
+    line->drained += is_drained(strand_at(waiting, strand));
     table_drop(&waiting->items, number);
     forget_empty_strand(waiting, strand);
 }
@@ -352,7 +379,7 @@ int waiting_remove(struct waiting *waiting, int64_t row)
 
 bool waiting_next(struct waiting *waiting, uint32_t line, struct waiting_task *ret_task)
 {
-    const uint32_t strands = line_at(waiting, line)->strands;
+    const uint32_t strands = line_at(waiting, line)->strands - line_at(waiting, line)->drained;
     const struct heap *ready = &line_at(waiting, line)->ready;
     if (ready->count == 0)
         return false;
@@ -370,24 +397,43 @@ void waiting_start(struct waiting *waiting, int64_t row)
 {
     uint32_t number = table_find(&waiting->items, (uint64_t)row);
     assert(number);
-    struct host *host =
-        host_at(waiting, strand_at(waiting, item_at(waiting, number)->strand)->host);
-    host->running++; /* first: it is not forgotten then */
+    struct strand *strand = strand_at(waiting, item_at(waiting, number)->strand);
+    struct host *host = host_at(waiting, strand->host);
+    strand->running++; /* first: they are not forgotten then */
+    host->running++;
     drop(waiting, number);
     if (is_busy(waiting, host))
         settle_host(waiting, host);
 }
 
-void waiting_end(struct waiting *waiting, uint64_t host_key)
+void waiting_end(struct waiting *waiting, uint32_t line, uint64_t host_key)
 {
-    uint32_t number = table_find(&waiting->hosts, host_key);
-    struct host *host = host_at(waiting, number);
-    assert(host->running > 0);
+    uint32_t number = find_strand(waiting, line, host_key);
+    struct strand *strand = strand_at(waiting, number);
+    struct host *host = host_at(waiting, strand->host);
+    assert(strand->running > 0 && host->running > 0);
     bool was_busy = is_busy(waiting, host);
+    strand->running--;
     host->running--;
     if (was_busy && !is_busy(waiting, host))
         settle_host(waiting, host);
-    forget_idle_host(waiting, number);
+    forget_empty_strand(waiting, number);
+}
+
+bool waiting_is_full(const struct waiting *waiting, uint64_t host_key)
+{
+    uint32_t number = table_find(&waiting->hosts, host_key);
+    const struct host *host = number ? host_at(waiting, number) : NULL;
+    return host && is_busy(waiting, host) && !is_held(host);
+}
+
+unsigned waiting_at_host(const struct waiting *waiting, uint32_t line, uint64_t host_key,
+                         bool *ret_more)
+{
+    uint32_t number = find_strand(waiting, line, host_key);
+    const struct strand *strand = number ? strand_at(waiting, number) : NULL;
+    *ret_more = strand && strand->items.count > 0;
+    return strand ? strand->running : 0;
 }
 
 unsigned waiting_room(const struct waiting *waiting, uint64_t host_key)
@@ -416,8 +462,10 @@ bool waiting_ready(const struct waiting *waiting, uint32_t line, uint32_t index,
 static void forget_order(struct waiting *waiting, uint32_t line)
 {
     for (uint32_t n = table_next(&waiting->lines, 1); n; n = table_next(&waiting->lines, n + 1))
-        if (!line || n == line)
+        if (!line || n == line) {
             line_at(waiting, n)->ready.count = 0;
+            line_at(waiting, n)->drained = line_at(waiting, n)->strands; /* soon */
+        }
     for (uint32_t n = table_next(&waiting->strands, 1); n;
          n = table_next(&waiting->strands, n + 1)) {
         struct strand *strand = strand_at(waiting, n);

@@ -64,8 +64,13 @@ void waiting_shift(struct waiting *waiting, uint8_t why, int64_t by);
 bool waiting_next(struct waiting *waiting, uint32_t line, struct waiting_task *ret_task);
 /* It starts: it waits no longer, and its host has one more running. */
 void waiting_start(struct waiting *waiting, int64_t row);
-/* One that was started runs no longer. */
-void waiting_end(struct waiting *waiting, uint64_t host);
+/* One of this line that was started at this host runs no longer. */
+void waiting_end(struct waiting *waiting, uint32_t line, uint64_t host);
+/* As many run at this host as may, which alone keeps others from it. */
+bool waiting_is_full(const struct waiting *waiting, uint64_t host);
+/* How many of this line run at this host; `ret_more`: others would, if their host let them. */
+unsigned waiting_at_host(const struct waiting *waiting, uint32_t line, uint64_t host,
+                         bool *ret_more);
 /* It waits no longer. 0, or -ENOENT. */
 int waiting_remove(struct waiting *waiting, int64_t row);
 /* Takes all of a line (0: of every line) into `rows`, which has room for them, in no order; how

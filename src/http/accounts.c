@@ -27,7 +27,7 @@ struct entry {
     struct entry *next; /* of the known ones, or of those to look up */
     char *name;         /* NULL: by uid */
     uid_t uid;
-    int64_t expires; /* CLOCK_BOOTTIME, ms */
+    int64_t found_at, expires; /* CLOCK_BOOTTIME, ms */
     struct account account;
     struct waiter *waiters;
 };
@@ -199,12 +199,12 @@ static struct entry *want_locked(struct accounts *accounts, const char *name, ui
     return entry;
 }
 
-int accounts_find(struct accounts *accounts, const char *name, uid_t uid,
-                  struct account *ret_account, void (*again)(void *data), void *data)
+static int find(struct accounts *accounts, const char *name, uid_t uid, int64_t age,
+                struct account *ret_account, void (*again)(void *data), void *data)
 {
     pthread_mutex_lock(&accounts->lock);
     struct entry *entry = find_known_locked(accounts, name, uid);
-    if (entry) {
+    if (entry && units_now_boottime() - entry->found_at <= age) {
         *ret_account = entry->account;
         pthread_mutex_unlock(&accounts->lock);
         return 0;
@@ -222,12 +222,25 @@ int accounts_find(struct accounts *accounts, const char *name, uid_t uid,
     return error;
 }
 
+int accounts_find(struct accounts *accounts, const char *name, uid_t uid,
+                  struct account *ret_account, void (*again)(void *data), void *data)
+{
+    return find(accounts, name, uid, INT64_MAX, ret_account, again, data);
+}
+
+int accounts_find_fresh(struct accounts *accounts, uid_t uid, int64_t age,
+                        struct account *ret_account, void (*again)(void *data), void *data)
+{
+    return find(accounts, NULL, uid, age, ret_account, again, data);
+}
+
 /* Moves the entry from the wanted to the known ones; its waiters go to the caller. */
 static struct waiter *settle_locked(struct accounts *accounts, struct entry *entry)
 {
     struct waiter *waiters = TAKE_PTR(entry->waiters);
     accounts->wanted = entry->next;
     int64_t now = units_now_boottime();
+    entry->found_at = now;
     entry->expires = now + (entry->account.found ? FOUND_FOR_MS : NOT_FOUND_FOR_MS);
     entry->next = accounts->known;
     accounts->known = entry;

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "common/api.h"
@@ -29,3 +30,6 @@ int accounts_set_group(struct accounts *accounts, const char *group);
  * thread, no lock held: ask again then; -ENOMEM. */
 int accounts_find(struct accounts *accounts, const char *name, uid_t uid,
                   struct account *ret_account, void (*again)(void *data), void *data);
+/* The same, of what was looked up in the last `age` ms. */
+int accounts_find_fresh(struct accounts *accounts, uid_t uid, int64_t age,
+                        struct account *ret_account, void (*again)(void *data), void *data);

@@ -457,6 +457,25 @@ enum auth_result auth_identify(struct auth *auth, int socket, const char *name,
     return identify_on_tcp(auth, &claim, ret_caller, ret_refusal);
 }
 
+/* --- who it still is --- */
+
+enum auth_result auth_recall(struct auth *auth, uid_t uid, int64_t age, struct caller *ret_caller,
+                             void (*again)(void *data), void *data)
+{
+    struct account account;
+    struct refusal refusal;
+    if (auth->user_mode) {
+        *ret_caller = auth->owner;
+        return AUTH_OK;
+    }
+    int error = accounts_find_fresh(auth->accounts, uid, age, &account, again, data);
+    if (error == -EINPROGRESS)
+        return AUTH_LOOKING;
+    if (error == 0 && !account.found && uid == 0)
+        account = (struct account){.found = true, .name = "root"};
+    return error == 0 && account.found ? admit(auth, &account, ret_caller, &refusal) : AUTH_REFUSED;
+}
+
 /* --- who may --- */
 
 enum who {

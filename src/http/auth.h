@@ -7,6 +7,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "common/api.h"
@@ -46,6 +47,13 @@ enum auth_result {
 enum auth_result auth_identify(struct auth *auth, int socket, const char *name,
                                const char *password, struct caller *ret_caller,
                                struct refusal *ret_refusal, void (*again)(void *data), void *data);
+
+/*
+ * Who this uid is now: judged anew, by what was looked up in the last `age` ms. AUTH_REFUSED:
+ * nobody whom the service serves. After AUTH_LOOKING, `again` is called exactly once.
+ */
+enum auth_result auth_recall(struct auth *auth, uid_t uid, int64_t age, struct caller *ret_caller,
+                             void (*again)(void *data), void *data);
 
 enum auth_action {
     AUTH_ADD,

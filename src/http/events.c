@@ -20,6 +20,7 @@
 #define COUNTS_EVERY   1000 /* ms, and so many times as long as it takes to count a user's tasks: */
 #define COUNTING_TIMES 20
 #define BEAT_EVERY     15000 /* ms */
+#define JUDGED_FOR     30000 /* ms; with a beat, a lost right is noticed within 60 s */
 #define FIRST_LINE     "retry: 3000"
 #define NEVER          INT64_MAX
 
@@ -47,6 +48,7 @@ struct events {
     int64_t beat_at;
     uint64_t counts_version; /* a listener that has seen another gets them */
     bool news;               /* in the ring, for the thread to wake listeners */
+    bool judges;             /* whether they may still listen */
     bool closing;
 };
 
@@ -66,6 +68,7 @@ struct reader {
     /* immutable */
     struct events *events;
     struct stream *stream;
+    struct auth *auth;
     uid_t uid, scope;
     char (*ids)[API_ID_LENGTH + 1];
     size_t id_count;
@@ -79,6 +82,7 @@ struct reader {
     struct event *current;    /* that is being sent, or NULL ... */
     size_t offset;            /* ... up to here */
     bool missed, beat;
+    bool over;
     uint64_t counts_seen;
 };
 
@@ -362,8 +366,8 @@ static bool look_locked(struct reader *reader)
     struct events *events = reader->events;
     enum ring_look look = ring_look(events->ring, &reader->place, wants, reader);
     reader->missed = reader->missed || look == RING_MISSED;
-    return reader->current || reader->missed || look == RING_EVENT || reader->beat ||
-           wants_counts_locked(reader);
+    return reader->over || reader->current || reader->missed || look == RING_EVENT ||
+           reader->beat || wants_counts_locked(reader);
 }
 
 /* What the listener gets in between the events of the ring; NULL: no memory. */
@@ -420,7 +424,7 @@ static ssize_t read_events(void *data, char *to, size_t max)
     size_t filled = 0;
     int error = 0;
     pthread_mutex_lock(&reader->events->lock);
-    while (filled < max && !error) {
+    while (filled < max && !error && !reader->over) {
         if (!reader->current)
             error = take_locked(reader);
         if (!error)
@@ -511,6 +515,7 @@ static struct reader *reader_create(struct events *events, const struct http_req
     if (!reader)
         return NULL;
     reader->events = events;
+    reader->auth = wish->auth;
     reader->uid = http_request_caller(request)->uid;
     reader->scope = wish->scope;
     reader->ids = calloc(wish->id_count + 1, sizeof *reader->ids);
@@ -593,12 +598,34 @@ unsigned events_listeners(struct events *events)
 
 /* --- the thread --- */
 
+static void on_looked_up(void *data)
+{
+    struct events *events = data;
+    pthread_mutex_lock(&events->lock);
+    events->news = events->judges = true;
+    pthread_cond_signal(&events->changed);
+    pthread_mutex_unlock(&events->lock);
+}
+
+/* A right may be lost while somebody listens. What has to be looked up is judged another time. */
+static bool may_still_listen(struct reader *reader)
+{
+    struct caller caller;
+    enum auth_result result =
+        auth_recall(reader->auth, reader->uid, JUDGED_FOR, &caller, on_looked_up, reader->events);
+    if (result != AUTH_OK)
+        return result == AUTH_LOOKING;
+    return reader->scope != MANAGER_EVERYBODY || caller.is_operator;
+}
+
 /* Wakes those that have something to read. The lock keeps them here. */
-static void wake_readers(struct events *events, bool beat)
+static void wake_readers(struct events *events, bool beat, bool judge)
 {
     pthread_mutex_lock(&events->readers_lock);
     for (struct reader *reader = events->readers; reader; reader = reader->next) {
+        bool over = judge && !may_still_listen(reader);
         pthread_mutex_lock(&events->lock);
+        reader->over = reader->over || over;
         reader->beat = reader->beat || beat;
         bool ready = look_locked(reader);
         pthread_mutex_unlock(&events->lock);
@@ -638,7 +665,8 @@ static void *run(void *data)
     while (wait_locked(events)) {
         int64_t now = units_now_boottime();
         bool beats = now >= events->beat_at, runs = now >= events->progress_at;
-        events->news = false;
+        bool judges = beats || events->judges;
+        events->news = events->judges = false;
         if (beats)
             events->beat_at = now + BEAT_EVERY;
         count_new_users_locked(events);
@@ -647,7 +675,7 @@ static void *run(void *data)
         pthread_mutex_unlock(&events->lock);
         if (runs)
             tell_progress(events, now);
-        wake_readers(events, beats);
+        wake_readers(events, beats, judges);
         pthread_mutex_lock(&events->lock);
     }
     pthread_mutex_unlock(&events->lock);

@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <sys/types.h>
 
+#include "http/auth.h"
 #include "http/http.h"
 #include "manager.h"
 
@@ -27,6 +28,7 @@ void events_stop(struct events *events);
 void events_destroy(struct events *events); /* NULL is fine */
 
 struct events_wish {        /* borrowed */
+    struct auth *auth;      /* who may listen to that, now and later; it outlives the listener */
     uid_t scope;            /* whose tasks, or MANAGER_EVERYBODY */
     const char *const *ids; /* of the tasks, or their beginnings */
     size_t id_count;        /* 0: all of them */

@@ -48,8 +48,8 @@ static bool read_parameters(struct http_request *request, const char **ids, size
 static bool read_wish(struct http_request *request, const struct routes *routes, const char **ids,
                       struct events_wish *ret_wish)
 {
-    struct events_wish wish = {.ids = ids,
-                               .last_id = http_request_header(request, "Last-Event-ID")};
+    struct events_wish wish = {
+        .auth = routes->auth, .ids = ids, .last_id = http_request_header(request, "Last-Event-ID")};
     const char *scope;
     if (!read_parameters(request, ids, &wish.id_count, &scope) ||
         !routes_may(request, routes, AUTH_EVENTS, scope, &wish.scope))

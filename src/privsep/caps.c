@@ -53,11 +53,32 @@ void caps_drop_bounding(void)
             (void)prctl(PR_CAPBSET_DROP, cap, 0, 0, 0);
 }
 
+#ifdef __SANITIZE_THREAD__
+/* capset(2) is for one thread, and the sanitizer has one of its own in each process: with what that
+ * kept, set*id(2), which the C library does in all threads alike (nptl(7)), would end there in
+ * another way than here. Whoever was root and is not any more has no capability, in every thread
+ * (capabilities(7)). */
+static int clear_in_all_threads(void)
+{
+    uid_t uid = getuid();
+    if (!caps_may_become_others() || uid == 0)
+        return 0;
+    return setresuid(0, 0, 0) < 0 || setresuid(uid, uid, uid) < 0 ? -errno : 0;
+}
+#else
+static int clear_in_all_threads(void)
+{
+    return 0; /* there is this one */
+}
+#endif
+
 int caps_give_up(void)
 {
     uint64_t permitted;
     uint64_t effective;
-    int r = caps_set(0);
+    int r = clear_in_all_threads();
+    if (r == 0)
+        r = caps_set(0);
     if (r == 0)
         r = caps_get(&permitted, &effective);
     if (r < 0)

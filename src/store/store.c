@@ -37,6 +37,7 @@ struct op {
     struct task **tasks; /* add_many; `count` of them, the caller's */
     int64_t row;      /* forget */
     int64_t *rows;    /* clear: what to clear; then, as with prune, those that had a part */
+    size_t cleared, *ret_cleared;
     size_t count;
     int64_t when;
     store_part part;
@@ -189,6 +190,8 @@ static void finish_op(struct database *database, struct op *op)
 {
     if (op->result == 0 && op->ret_row)
         *op->ret_row = op->task.row;
+    if (op->result == 0 && op->ret_cleared)
+        *op->ret_cleared = op->cleared;
     if (op->result == 0 && op->part)
         report_parts(database, op);
     if (op->done)
@@ -480,6 +483,7 @@ static int run_clear(struct database *database, struct op *op)
         int result = database_clear(database, op->rows[i], op->when, &has_part);
         if (result < 0 && result != -ENOENT)
             return result;
+        op->cleared += result == 0;
         if (has_part)
             op->rows[with_part++] = op->rows[i];
     }
@@ -488,12 +492,13 @@ static int run_clear(struct database *database, struct op *op)
 }
 
 int store_clear(struct store *store, const int64_t *rows, size_t count, int64_t when,
-                store_part part, store_done done, void *data)
+                size_t *ret_cleared, store_part part, store_done done, void *data)
 {
     struct op *op = create_op(run_clear, done, data);
     if (!op)
         return -ENOMEM;
     op->when = when;
+    op->ret_cleared = ret_cleared;
     op->part = part;
     op->count = count;
     if (count > 0) {

@@ -66,10 +66,12 @@ int store_change(struct store *store, const struct task *task, struct store_chan
 /* What store_clear and store_prune tell of the tasks that may have left a part file behind: called on
  * the writer thread after the commit, before `done`. */
 typedef void (*store_part)(void *data, const struct task *task);
-/* ENQUEUED ones among these rows become CLEARED at `when` (ms since the epoch) and wait for nothing
- * any more, in one transaction; a part file is to be dropped (drop_part). */
+/* Tasks that were taken out of the queue become CLEARED at `when` (ms since the epoch) and wait for
+ * nothing any more, in one transaction; a part file is to be dropped (drop_part). ENQUEUED ones, or
+ * DOWNLOADING ones, whose way back to the queue could not be stored; others are left as they are.
+ * `ret_cleared` (or NULL) gets how many before `done` is called; it must live until then. */
 int store_clear(struct store *store, const int64_t *rows, size_t count, int64_t when,
-                store_part part, store_done done, void *data);
+                size_t *ret_cleared, store_part part, store_done done, void *data);
 
 /* Removes an ended task. `done` gets -ENOENT when there is no such row, -EBUSY when it has not
  * ended. */

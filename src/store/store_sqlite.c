@@ -635,7 +635,7 @@ static void read_task_numbers(sqlite3_stmt *statement, struct task *task)
     task->http_status = sqlite3_column_int(statement, COLUMN_HTTP_STATUS);
     task->name_is_final = sqlite3_column_int64(statement, COLUMN_NAME_IS_FINAL) != 0;
     task->retries = sqlite3_column_int(statement, COLUMN_RETRIES);
-    task->was_global = sqlite3_column_int64(statement, COLUMN_WAS_GLOBAL) != 0;
+    task->was_global = (uint32_t)sqlite3_column_int64(statement, COLUMN_WAS_GLOBAL);
     task->attempts = sqlite3_column_int(statement, COLUMN_ATTEMPTS);
     task->failures = sqlite3_column_int(statement, COLUMN_FAILURES);
     task->not_before = sqlite3_column_int64(statement, COLUMN_NOT_BEFORE);
@@ -1008,7 +1008,7 @@ int database_clear(struct database *database, int64_t row, int64_t when, bool *r
     enum task_state state = TASK_CREATED;
     bool has_part = false;
     int result = look(database, row, &state, &has_part);
-    if (result < 0 || state != TASK_ENQUEUED)
+    if (result < 0 || (state != TASK_ENQUEUED && state != TASK_DOWNLOADING))
         return result < 0 ? result : -ENOENT;
 
     sqlite3_stmt *clear = database->statements[CLEAR];
