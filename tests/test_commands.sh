@@ -212,6 +212,38 @@ else
     not_ok "cookies go along"
 fi
 
+# --- ssh is a child, and does not outlive us ---
+
+cat >"$T/ssh" <<'SSH'
+#!/bin/sh
+# Answers one request, and goes on when the connection is closed: until it is asked to end, or
+# (stubborn) killed.
+echo $$ >"$HOME/ssh.pid"
+sleep 60 >/dev/null </dev/null &
+trap 'echo asked >"$HOME/ssh.asked"; kill $!; exit' TERM
+case $1 in stubborn) trap '' TERM ;; esac
+while read -r line && [ ${#line} -gt 1 ]; do :; done
+printf 'HTTP/1.1 200 OK\r\nContent-Length: 27\r\n\r\n{"tasks": [], "next": null}'
+exec >/dev/null </dev/null
+case $1 in stubborn) kill $! && exec sleep 60 ;; esac
+wait
+SSH
+chmod 755 "$T/ssh"
+export AUTODL_SSH="$T/ssh"
+a -h ssh://me@nas list
+check "through ssh" 0 '' ''
+if [ "$(cat "$HOME/ssh.asked")" = asked ] && ! kill -0 "$(cat "$HOME/ssh.pid")" 2>/dev/null; then
+    ok "ssh is asked to end, and waited for"
+else
+    not_ok "ssh is asked to end, and waited for" "$(said; cat "$HOME/ssh.pid")"
+fi
+rm -f "$HOME/ssh.pid"
+AUTODL_SSH="$T/ssh stubborn"
+a -h ssh://me@nas list
+check "through ssh that does not end when it is asked" 0 '' ''
+kill -0 "$(cat "$HOME/ssh.pid")" 2>/dev/null && not_ok "it is killed" || ok "it is killed"
+unset AUTODL_SSH
+
 # --- help ---
 
 commands=$("$T/autodl" --help | sed -n '/^Commands:/,/^$/s/^  *\([a-z_-]*\).*/\1/p')
