@@ -122,7 +122,7 @@ check "settings --json" 0 '{*"max_per_host":{"value":5,*}' ''
 a settings
 check "settings" 0 'max_tasks_num = 4 *max_per_host = 5 *' ''
 a limit
-check "limit" 0 'rate_limit = off*' ''
+check "limit" 0 'No limit' ''
 a stats --text
 check "stats --text" 0 'yours *all *free in *' ''
 a clear --json

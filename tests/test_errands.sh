@@ -133,11 +133,11 @@ check "find what came since yesterday" 0 '*finished, 2.0K in *second.bin → ~/a
 # --- limit the rate until evening ---
 
 a limit 2M --for 2h
-check "limit the rate for a while" 0 'rate_limit = 2.0M until *' ''
+check "limit the rate for a while" 0 'At most 2.0M/s until * (autodl limit off ends it)' ''
 a limit 2M --until 18:00
-check "limit the rate until evening" 0 'rate_limit = 2.0M until *18:00*' ''
+check "limit the rate until evening" 0 'At most 2.0M/s until *18:00 (autodl limit off ends it)' ''
 a limit off
-check "and no more" 0 'rate_limit = off*' ''
+check "and no more" 0 'No limit' ''
 
 # --- wait in a script ---
 
