@@ -895,6 +895,37 @@ START_TEST(a_terminal_is_not_driven_by_the_server)
 }
 END_TEST
 
+/* A text of the service never ends a line of ours, nor hides in it; what is spelt with joiners
+ * stays. */
+START_TEST(texts_of_the_server_stay_within_their_line)
+{
+    /* clang-format off */
+    static const struct {
+        const char *words[3];
+        const char *body, *shown;
+    } cases[] = {
+        {{"settings"}, "{\"max_tasks_num\": {\"value\": 3, \"source\": \"a\\nb\", \"who\": \"c\\u200bd\"}}",
+         "max_tasks_num = 3  (a\\x0ab, by c\\u200bd)\n"},
+        {{"limit"}, "{\"max_tasks_num\": {}, \"rate_limit\": {\"value\": 1024, \"until\": \"x\\n\"}}",
+         "At most 1.0K/s (autodl limit off ends it)\n"},
+        {{"stats", "--text"},
+         "{\"tasks\": {}, \"disk\": {\"free\": 1024, \"directory\": \"/a\\nb\\ufeff\"}}",
+         "disk      1.0K free in /a\\x0ab\\ufeff\n"},
+        {{"status", "5b0c", "--text"},
+         "{\"id\": \"5b0c9a1e\", \"status\": \"CLEARED\", \"directory\": \"/a\", "
+         "\"name\": \"a\\u00ad\\u2060\\u200d\\ufe0f\\udb40\\udc61b\"}",
+         "5b0c9a1e  cleared  a\\u00ad\\u2060\xe2\x80\x8d\xef\xb8\x8f\\ue0061b \xe2\x86\x92 /a\n"},
+    };
+    /* clang-format on */
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        set_answers(http(200, cases[i].body), NULL);
+        ck_assert_int_eq(
+            run(&plain, "unix", cases[i].words[0], cases[i].words[1], cases[i].words[2], NULL), 0);
+        expect(cases[i].shown, "");
+    }
+}
+END_TEST
+
 /* --- answers that are none --- */
 
 struct garbage {
@@ -1202,6 +1233,7 @@ static Suite *suite(void)
     tcase_add_test(tcase, a_relative_path_needs_the_same_machine);
     LOOP(ends_as_the_answer_says, endings);
     tcase_add_test(tcase, a_terminal_is_not_driven_by_the_server);
+    tcase_add_test(tcase, texts_of_the_server_stay_within_their_line);
     LOOP(garbage_is_told_apart, garbages);
     tcase_add_test(tcase, an_answer_is_bounded);
     tcase_add_test(tcase, the_environment_names_a_service);
