@@ -8,7 +8,7 @@ TEST_EXTENSIONS = .sh
 
 dist_check_SCRIPTS = tests/test_commands.sh tests/test_completions.sh tests/test_docs.sh \
 	tests/test_errands.sh tests/test_floors.sh tests/test_frozen.sh tests/test_nginx.sh \
-	tests/test_screens.sh tests/test_sftp.sh tests/test_system.sh
+	tests/test_screens.sh tests/test_secrets.sh tests/test_sftp.sh tests/test_system.sh
 TESTS += $(dist_check_SCRIPTS)
 EXTRA_DIST += tests/fixtures/make_fixture.c tests/fixtures/schema-1.db tests/fixtures/schema-2.db \
 	tests/fixtures/schema-3.db tests/fixtures/schema-4.db

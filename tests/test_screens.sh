@@ -77,7 +77,7 @@ golden() { # name, what it shows
 # than the others: what was added with such a one is forgotten, and the scene played again.
 has_long_id() { raw | grep -Eq '(^|[^-0-9a-f])[0-9a-f]{8}(-?[0-9a-f])+( |$)' && ! raw | grep -q '^ *id  '; }
 still() { # columns, commands, name, what it shows
-    while :; do
+    for _ in 1 2 3 4 5; do
         play "$1" "$2"
         within 1200 has_ended || break
         has_long_id || break
@@ -91,7 +91,7 @@ undo() { :; }
 
 undo() {
     a cancel --state unfinished
-    a rm --state cancelled
+    a rm --all
 }
 still 80 'autodl list
 autodl watch
@@ -146,7 +146,7 @@ autodl list --match busy --json | autodl show -" show "cards"
 
 # A screen that moves until it stands still, at half of the file.
 live() { # columns, commands
-    while :; do
+    for _ in 1 2 3 4 5; do
         play "$1" "$2"
         within 600 seen ' 50% .* 0/s' || break
         has_long_id || break
@@ -176,6 +176,11 @@ golden watch "watch: a line for each that runs, each retry with its reason, and 
 interrupt
 golden watch-interrupted "and what is left is said"
 undo
+undo() {
+    a rm --match quick
+    a rm --match gone
+    rm -f "$HOME"/autodl-storage/quick*
+}
 still 100 'autodl add "$O/bytes/10/quick" --wait
 autodl add "$O/status/404/gone" "$O/bytes/10/quick" --wait
 autodl add "$O/status/404/gone" --wait -q
@@ -187,7 +192,10 @@ golden watch-pipe "in a pipe a line for each change"
 
 # --- a pause that was forgotten, a long list, what is seen at a glance ---
 
-undo() { a cancel --match x.iso --state waiting; }
+undo() {
+    a cancel --match x.iso
+    a rm --match x.iso
+}
 a pause 2h
 still 80 'autodl add "$O/bytes/10/x.iso"
 autodl list --match x.iso' paused "a pause is shouted by add and list"
