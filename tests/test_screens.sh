@@ -199,12 +199,17 @@ undo() {
 a pause 2h
 still 80 'autodl add "$O/bytes/10/x.iso"
 autodl list --match x.iso' paused "a pause is shouted by add and list"
-seq -f "$O/bytes/1/n%.0f" 1 1200 >"$T/many"
+seq -f "$O/bytes/1/n%.0f" 1 100000 >"$T/many"
 printf 'example.org/no-scheme\n' >>"$T/many"
 a clear
-still 80 'autodl add -i "$T/many" --if-exists skip
+play 80 'autodl add -i "$T/many" --if-exists skip
 autodl clear
-autodl resume' many "a long list is counted; bad lines are told by number"
+autodl resume'
+bar='^adding [1-9][0-9]*000 \[=*>\{0,1\} *\]$'
+within 400 seen "$bar" && ok "a bar moves while a long list is added" ||
+    not_ok "a bar moves while a long list is added" "$(raw)"
+within 1200 has_ended
+golden many "100,000 are counted; bad lines are told by number"
 still 80 'autodl stats
 autodl settings' stats "what is seen at a glance"
 raw | grep -q '█' && ok "the rates of ten minutes are drawn" || not_ok "the rates of ten minutes are drawn" "$(raw)"
