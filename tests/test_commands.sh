@@ -115,6 +115,26 @@ status=$? out=$(cat "$T/out") err=$(cat "$T/err")
 check "cancel -" 0 '*  cancelled  held → *' ''
 a rm "$id"
 check "rm" 0 "Forgot $id" ''
+a pause 1h --text
+a add "$O/bytes/10/turn-1" --label one --tries 3
+one=$(id_of "$out")
+a add "$O/bytes/10/turn-2" --json
+two=$(id_of "$out")
+a first "$two"
+check "first" 0 '*  waiting, paused until *turn-2 → *' ''
+a show "$one" --json
+check "the other one comes after it" 0 '*"position":2,*"label":"one"*' ''
+a set "$one" label=another
+a list --match another --json
+check "set label, and a list by it" 0 "{\"id\":\"$one\"*\"label\":\"another\"*}" ''
+a add "$O/bytes/10/turn-1" --if-exists skip
+check "add --if-exists skip of what waits" 0 "{\"id\":\"$one\"*\"label\":\"another\"*}" ''
+a list --match turn --json
+[ "$(printf '%s\n' "$out" | wc -l)" = 2 ] && ok "nothing was added" || not_ok "nothing was added" "$(said)"
+a cancel "$one" "$two" --keep
+check "cancel of two" 0 '*turn-1 → *turn-2 → *' ''
+a resume --text
+check "resume" 0 'Resumed: what waits may start' ''
 a hold --match nothing-of-that-kind --json
 check "a filter that hits nothing" 0 '{"count":0}' ''
 a settings max_per_host=5 --json
