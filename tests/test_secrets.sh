@@ -89,7 +89,7 @@ fi
 printf 'machine 127.0.0.1 login me password from-netrc\n' >"$T/home/.netrc"
 ask_nobody add "$O/head/netrc" --origin-user me --wait -q
 status=$? out=$(cat "$T/out") err=$(cat "$T/err")
-check "~/.netrc has it" 0 '' ''
+check "netrc has it" 0 '' ''
 arrived "and it arrives" "$(basic me:from-netrc)" netrc
 
 # --- what is left ---
