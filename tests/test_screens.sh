@@ -71,7 +71,7 @@ golden() { # name, what it shows
         sleep 3
         raw | normal >"$golden/$1"
     fi
-    if within 100 is_golden "$1"; then ok "$2"; else not_ok "$2" "$(cat "$T/diff")"; fi
+    if within 40 is_golden "$1"; then ok "$2"; else not_ok "$2" "$(cat "$T/diff")"; fi
 }
 # The same of commands that end by themselves. Ids are as random as they are, and a few are longer
 # than the others: what was added with such a one is forgotten, and the scene played again.
