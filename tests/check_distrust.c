@@ -106,13 +106,13 @@ static void tear_down(void)
     nftw(base, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }
 
-static const char *const precious[] = {"home/.bashrc", "home/.ssh/keys", "home/.ssh/k" PART,
+static const char *const precious[] = {"home/.bashrc", "home/.ssh/keys", ("home/.ssh/k" PART),
                                        "home/precious", "outside/precious"};
 
 static void make_place(void)
 {
     static const char *const directories[] = {"home", "home/.ssh", "home/pub", "outside",
-                                              "home/directory" PART};
+                                              ("home/directory" PART)};
     for (size_t i = 0; i < sizeof(directories) / sizeof(directories[0]); i++)
         ck_assert_int_eq(mkdir(at(directories[i]), 0755), 0);
     for (size_t i = 0; i < sizeof(precious) / sizeof(precious[0]); i++)
