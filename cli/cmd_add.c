@@ -96,6 +96,7 @@ struct adding {
     bool is_lost;       /* the service does not answer any more */
     bool is_paused;     /* one that was added waits for the end of a pause */
     struct id_list ids; /* of those to be waited for */
+    struct json_object *shown; /* those of them that were printed */
     char last_id[VIEW_ID_MAX];
     FILE *list;
     int64_t list_size; /* bytes; 0: nobody knows */
@@ -122,9 +123,7 @@ static void draw_bar(const struct adding *adding)
     buf_init(&line, 4096);
     buf_printf(&line, "adding %zu ", adding->added);
     bar_add(&line, ftello(adding->list), adding->list_size, columns > 60 ? 40 : columns / 2);
-    output_rewind(0);
-    output_print("%s", line.data ? line.data : "");
-    output_flush();
+    output_transient(line.data);
 }
 
 static void on_added(struct adding *adding, struct json_object *task)
@@ -138,8 +137,11 @@ static void on_added(struct adding *adding, struct json_object *task)
     view_short_id(view.id, adding->last_id);
     if (adding->waits)
         id_list_add(&adding->ids, view.id);
-    if (shows_each(adding))
-        view_print(task, output_is_json(true));
+    if (!shows_each(adding))
+        return;
+    view_print(task, output_is_json(true));
+    if (adding->waits)
+        json_object_object_add(adding->shown, view.id, json_object_get(task));
 }
 
 /* Which of them a refusal is about. */
@@ -284,8 +286,7 @@ static enum api_exit add_list(struct adding *adding, const char *name)
         adding->list_size = status.st_size;
     enum api_exit result = input_read(file, adding->call->client, on_entry, adding);
     send_batch(adding);
-    if (output_to_terminal() && !adding->is_quiet)
-        output_rewind(0);
+    output_transient(NULL);
     adding->list = NULL;
     if (!is_stdin)
         fclose(file);
@@ -300,7 +301,8 @@ static void print_summary(const struct adding *adding)
     if (adding->is_list && output_to_terminal()) {
         output_print("Added %zu download%s", adding->added, adding->added == 1 ? "" : "s");
         if (adding->refused)
-            output_print(", %zu were refused", adding->refused);
+            output_print(", %zu %s refused", adding->refused,
+                         adding->refused == 1 ? "was" : "were");
         output_print("\n");
     }
     if (output_to_terminal() && adding->added > 0 && !adding->waits) {
@@ -337,7 +339,11 @@ static enum api_exit read_options(struct adding *adding, const char *first_url)
 static enum api_exit wait_for_all(struct adding *adding)
 {
     struct follow_wish wish = {
-        .ids = &adding->ids, .is_silent = adding->is_quiet, .is_classic = true};
+        .ids = &adding->ids,
+        .known = adding->shown,
+        .is_silent = adding->is_quiet,
+        .is_classic = true,
+    };
 
     if (!adding->waits || adding->ids.count == 0 || adding->is_lost)
         return API_EXIT_DONE;
@@ -348,6 +354,7 @@ static void release_adding(struct adding *adding)
 {
     json_object_put(adding->wish);
     json_object_put(adding->batch);
+    json_object_put(adding->shown);
     cookies_destroy(adding->cookies);
     id_list_release(&adding->ids);
 }
@@ -355,7 +362,11 @@ static void release_adding(struct adding *adding)
 static enum api_exit add_v1(const struct command_call *call, int urls, const char *path)
 {
     _cleanup_(release_adding) struct adding adding = {
-        .call = call, .wish = json_object_new_object(), .batch = json_object_new_array()};
+        .call = call,
+        .wish = json_object_new_object(),
+        .batch = json_object_new_array(),
+        .shown = json_object_new_object(),
+    };
     const char *list = given_value(&call->given, "input-file");
 
     enum api_exit status = read_options(&adding, urls ? call->argv[0] : NULL);

@@ -49,23 +49,29 @@ static void add_size(struct buf *buf, const struct view *view)
 {
     char text[HUMAN_MAX];
 
-    if (view->bytes_total > 0 && !view_has_ended(view) && view->bytes_done > 0)
-        buf_printf(buf, "%d%% of ", (int)(view->bytes_done * 100 / view->bytes_total));
     if (view->bytes_total >= 0 || view->bytes_done > 0)
         buf_add_string(
             buf, human_size(view->bytes_total >= 0 ? view->bytes_total : view->bytes_done, text));
 }
 
-/* How fast it is, or why it is not. */
+/* How far it is, how fast, or why it is not. */
 static void add_note(struct buf *buf, const struct view *view)
 {
+    _cleanup_(buf_release) struct buf why = {0};
+    bool is_begun = view->bytes_total > 0 && view->bytes_done > 0 && !view_has_ended(view);
     char text[HUMAN_MAX];
 
-    view_add_why(buf, view);
+    buf_init(&why, QUERY_MAX);
+    view_add_why(&why, view);
     if (strcmp(view->status, "DOWNLOADING") == 0 && view->rate > 0)
-        buf_printf(buf, "%s/s", human_size(view->rate, text));
+        buf_printf(&why, "%s/s", human_size(view->rate, text));
     if (strcmp(view->status, "DOWNLOADING") == 0 && view->eta >= 0)
-        buf_printf(buf, ", %s left", human_duration(view->eta * 1000, text));
+        buf_printf(&why, ", %s left", human_duration(view->eta * 1000, text));
+    if (is_begun)
+        buf_printf(buf, "%d%%%s", (int)(view->bytes_done * 100 / view->bytes_total),
+                   why.len ? ", " : "");
+    if (why.len)
+        buf_add_string(buf, why.data);
 }
 
 static void add_row(struct table *table, const struct view *view)

@@ -50,41 +50,34 @@ static void print_setting(const char *name, struct json_object *setting)
     output_print("\n");
 }
 
-static enum api_exit print_settings(struct json_object *settings, const char *only)
+static void print_settings(struct json_object *settings)
 {
-    if (output_is_json(false)) {
-        output_json(settings);
-        return API_EXIT_DONE;
+    json_object_object_foreach(settings, name, setting)
+    {
+        if (json_object_is_type(setting, json_type_object))
+            print_setting(name, setting);
     }
-    json_object_object_foreach(settings, name,
-                               setting) if (json_object_is_type(setting, json_type_object) &&
-                                            (!only || strcmp(only, name) == 0))
-        print_setting(name, setting);
-    return API_EXIT_DONE;
 }
 
-static enum api_exit get_settings(const struct command_call *call, const char *only)
+/* Reads them, or changes them by `patch`, and prints what they are then. */
+static enum api_exit ask_settings(const struct command_call *call, struct json_object *patch,
+                                  void (*print)(struct json_object *settings))
 {
+    struct client_request request = {.path = PATH, .expects = "max_tasks_num"};
     struct client_answer answer;
-    enum api_exit status = cmd_ask(
-        call, &(struct client_request){.path = PATH, .expects = "max_tasks_num"}, NULL, &answer);
 
-    return status == API_EXIT_DONE ? print_settings(answer.json, only) : status;
-}
-
-static enum api_exit patch_settings(const struct command_call *call, struct json_object *patch,
-                                    const char *only)
-{
-    struct client_answer answer;
-    enum api_exit status = cmd_ask(call,
-                                   &(struct client_request){.path = PATH,
-                                                            .method = "PATCH",
-                                                            .json = json_object_to_json_string_ext(
-                                                                patch, JSON_C_TO_STRING_PLAIN),
-                                                            .expects = "max_tasks_num"},
-                                   NULL, &answer);
-
-    return status == API_EXIT_DONE ? print_settings(answer.json, only) : status;
+    if (patch) {
+        request.method = "PATCH";
+        request.json = json_object_to_json_string_ext(patch, JSON_C_TO_STRING_PLAIN);
+    }
+    enum api_exit status = cmd_ask(call, &request, NULL, &answer);
+    if (status != API_EXIT_DONE)
+        return status;
+    if (output_is_json(false))
+        output_json(answer.json);
+    else
+        print(answer.json);
+    return status;
 }
 
 static enum api_exit set_one(struct json_object *patch, const char *key, const char *value)
@@ -116,7 +109,7 @@ enum api_exit cmd_settings(const struct command_call *call)
     _cleanup_(put_object) struct json_object *patch = json_object_new_object();
 
     if (call->argc == 0)
-        return get_settings(call, NULL);
+        return ask_settings(call, NULL, print_settings);
     for (int i = 0; i < call->argc; i++) {
         const char *equals = strchr(call->argv[i], '=');
         if (!equals)
@@ -129,10 +122,29 @@ enum api_exit cmd_settings(const struct command_call *call)
         if (status != API_EXIT_DONE)
             return status;
     }
-    return patch_settings(call, patch, NULL);
+    return ask_settings(call, patch, print_settings);
 }
 
 /* --- limit --- */
+
+static void print_limit(struct json_object *settings)
+{
+    struct json_object *setting = NULL, *value = NULL;
+    char rate[HUMAN_MAX], time[HUMAN_MAX];
+    int64_t ms;
+
+    json_object_object_get_ex(settings, "rate_limit", &setting);
+    json_object_object_get_ex(setting, "value", &value);
+    if (json_object_get_int64(value) <= 0) {
+        output_print("No limit\n");
+        return;
+    }
+    const char *until = text_of(setting, "until");
+    bool has_end = until && units_parse_moment(until, &ms) == 0;
+    output_print("At most %s/s%s%s (autodl limit off ends it)\n",
+                 human_size(json_object_get_int64(value), rate), has_end ? " until " : "",
+                 has_end ? human_time(ms, time) : "");
+}
 
 /* When it ends by --until or --for; 0: never. */
 static enum api_exit read_end(const struct command_call *call, int64_t *ret_ms)
@@ -165,7 +177,7 @@ enum api_exit cmd_limit(const struct command_call *call)
     if (call->argc == 0 && end)
         return output_fail(API_EXIT_USAGE, "limit what? As in: autodl limit 2M --until 18:00");
     if (call->argc == 0)
-        return get_settings(call, "rate_limit");
+        return ask_settings(call, NULL, print_limit);
     status = human_parse_rate("limit", call->argv[0], &rate);
     if (status != API_EXIT_DONE)
         return status;
@@ -174,5 +186,5 @@ enum api_exit cmd_limit(const struct command_call *call)
     json_object_object_add(patch, "rate_limit", json_object_new_int64(rate));
     if (end)
         json_object_object_add(patch, "until", json_object_new_string(human_rfc3339(end, text)));
-    return patch_settings(call, patch, "rate_limit");
+    return ask_settings(call, patch, print_limit);
 }

@@ -9,6 +9,7 @@
 #include "human.h"
 #include "output.h"
 #include "pauses.h"
+#include "view.h"
 
 #define TEXT_BYTES ((size_t)1 << 14)
 #define POINTS_MAX 120
@@ -80,19 +81,24 @@ static void print_rates(struct json_object *stats)
     output_paint(PAINT_BLUE);
     output_print("%s", line.data ? line.data : "");
     output_paint(PAINT_NONE);
-    output_print("|\n%-9s %s/s on average, %s/s at most\n", "",
+    output_print("|\n");
+    output_print("%-9s %s/s on average, %s/s at most\n", "",
                  human_size(sum / (int64_t)count / step, mean), human_size(most / step, peak));
 }
 
-static void print_disks(struct json_object *stats)
+static void print_disk(struct json_object *stats)
 {
+    _cleanup_(buf_release) struct buf directory = {0};
     struct json_object *disk = member(stats, "disk");
     char text[HUMAN_MAX];
 
-    if (disk)
-        output_print("%-9s %s free in %s\n", "disk",
-                     human_size(json_object_get_int64(member(disk, "free")), text),
-                     json_object_get_string(member(disk, "directory")));
+    buf_init(&directory, TEXT_BYTES);
+    if (!disk)
+        return;
+    view_add_directory(&directory, json_object_get_string(member(disk, "directory")));
+    output_print("%-9s %s free in %s\n", "disk",
+                 human_size(json_object_get_int64(member(disk, "free")), text),
+                 directory.data ? directory.data : "?");
 }
 
 enum api_exit cmd_stats(const struct command_call *call)
@@ -113,7 +119,7 @@ enum api_exit cmd_stats(const struct command_call *call)
     print_counts("yours", member(tasks, "own"));
     print_counts("all", member(tasks, "all"));
     print_rates(answer.json);
-    print_disks(answer.json);
+    print_disk(answer.json);
     output_flush();
     pauses_say(answer.json);
     return status;

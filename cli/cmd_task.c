@@ -277,7 +277,8 @@ enum api_exit cmd_show(const struct command_call *call)
         if (status != API_EXIT_DONE)
             continue;
         if (output_to_terminal()) {
-            output_print("%s", i > 0 ? "\n" : "");
+            if (i > 0)
+                output_print("\n");
             print_card(task);
         } else {
             view_print(task, output_is_json(false));

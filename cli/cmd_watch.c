@@ -29,7 +29,7 @@ static enum api_exit find_ids(const struct command_call *call, struct id_list *r
     return worst;
 }
 
-static enum api_exit follow_ids(const struct command_call *call, struct follow_wish *wish)
+static enum api_exit follow_ids(const struct command_call *call, struct follow_wish wish)
 {
     _cleanup_(id_list_release) struct id_list ids = {0};
     enum api_exit status = find_ids(call, &ids);
@@ -37,16 +37,16 @@ static enum api_exit follow_ids(const struct command_call *call, struct follow_w
     if (status != API_EXIT_DONE)
         return status;
     if (call->argc > 0)
-        wish->ids = &ids;
+        wish.ids = &ids;
     if (call->argc > 0 && ids.count == 0) /* no line on standard input */
         return API_EXIT_DONE;
-    return follow(call, wish);
+    return follow(call, &wish);
 }
 
 enum api_exit cmd_watch(const struct command_call *call)
 {
     struct follow_wish wish = {.with_new = call->argc == 0};
-    return follow_ids(call, &wish);
+    return follow_ids(call, wish);
 }
 
 enum api_exit cmd_wait(const struct command_call *call)
@@ -59,5 +59,5 @@ enum api_exit cmd_wait(const struct command_call *call)
         if (status != API_EXIT_DONE)
             return status;
     }
-    return follow_ids(call, &wish);
+    return follow_ids(call, wish);
 }

@@ -36,10 +36,10 @@ static void print_option_names(const struct command *command, bool with_argument
     for (const struct option_row *row = options; row->name; row++) {
         if (!is_meant(row, command, with_argument) || (with_argument && !row->argument))
             continue;
-        output_print("%s--%s", before, row->name);
+        output_own("%s--%s", before, row->name);
         before = between;
         for (const char *letter = row->letters; *letter; letter++)
-            output_print("%s-%c", before, *letter);
+            output_own("%s-%c", before, *letter);
     }
 }
 
@@ -49,13 +49,13 @@ static void print_bash_case(const char *names, const char *completes)
                                  strcmp(completes, COMPLETES_DIRECTORIES) == 0);
     if (!completes)
         return;
-    output_print("    %s)\n", names);
+    output_own("    %s)\n", names);
     for (size_t i = 0; i < KINDS; i++)
         if (strcmp(kinds[i].what, completes) == 0)
-            output_print("        found=%s\n", kinds[i].bash);
+            output_own("        found=%s\n", kinds[i].bash);
     if (completes[0] != '<')
-        output_print("        found=$(compgen -W '%s' -- \"$current\")\n", completes);
-    output_print("%s        ;;\n", is_file ? "        compopt -o filenames 2>/dev/null\n" : "");
+        output_own("        found=$(compgen -W '%s' -- \"$current\")\n", completes);
+    output_own("%s        ;;\n", is_file ? "        compopt -o filenames 2>/dev/null\n" : "");
 }
 
 static void print_bash_arguments(void)
@@ -83,59 +83,58 @@ static void print_bash_options(void)
     for (const struct command *command = commands; command->name; command++) {
         if (!*command->options)
             continue;
-        output_print("    %s) options+=' ", command->name);
+        output_own("    %s) options+=' ", command->name);
         print_option_names(command, false, " ");
-        output_print("' ;;\n");
+        output_own("' ;;\n");
     }
 }
 
 /* $subject is the option whose value is completed, else the command, else what stands for it. */
 static void print_bash(void)
 {
-    output_print(
-        "# bash completion for autodl; made by: autodl completions bash\n"
-        "_autodl() {\n"
-        "    local current=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]}\n"
-        "    local subject= command= found= i commands options\n"
-        "    commands='");
+    output_own("# bash completion for autodl; made by: autodl completions bash\n"
+               "_autodl() {\n"
+               "    local current=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]}\n"
+               "    local subject= command= found= i commands options\n"
+               "    commands='");
     for (const struct command *command = commands; command->name; command++)
-        output_print("%s%s", command == commands ? "" : " ", command->name);
-    output_print("'\n    options='");
+        output_own("%s%s", command == commands ? "" : " ", command->name);
+    output_own("'\n    options='");
     print_option_names(NULL, false, " ");
-    output_print("'\n"
-                 "    COMPREPLY=()\n"
-                 "    if [[ $current == = ]]; then\n"
-                 "        current=\n"
-                 "    elif [[ $before == = ]]; then\n"
-                 "        before=${COMP_WORDS[COMP_CWORD - 2]}\n"
-                 "    fi\n"
-                 "    for ((i = 1; i < COMP_CWORD; i++)); do\n"
-                 "        case ${COMP_WORDS[i]} in\n"
-                 "        ");
+    output_own("'\n"
+               "    COMPREPLY=()\n"
+               "    if [[ $current == = ]]; then\n"
+               "        current=\n"
+               "    elif [[ $before == = ]]; then\n"
+               "        before=${COMP_WORDS[COMP_CWORD - 2]}\n"
+               "    fi\n"
+               "    for ((i = 1; i < COMP_CWORD; i++)); do\n"
+               "        case ${COMP_WORDS[i]} in\n"
+               "        ");
     print_option_names(NULL, true, " | ");
-    output_print(")\n"
-                 "            [[ ${COMP_WORDS[++i]} != = ]] || ((++i)) ;;\n"
-                 "        -*) ;;\n"
-                 "        *) subject=${COMP_WORDS[i]} command=$subject && break ;;\n"
-                 "        esac\n"
-                 "    done\n"
-                 "    case $before in\n"
-                 "    ");
+    output_own(")\n"
+               "            [[ ${COMP_WORDS[++i]} != = ]] || ((++i)) ;;\n"
+               "        -*) ;;\n"
+               "        *) subject=${COMP_WORDS[i]} command=$subject && break ;;\n"
+               "        esac\n"
+               "    done\n"
+               "    case $before in\n"
+               "    ");
     print_option_names(NULL, true, " | ");
-    output_print(") subject=$before ;;\n"
-                 "    *) [[ $current != -* ]] || subject=options ;;\n"
-                 "    esac\n"
-                 "    case $command in\n");
+    output_own(") subject=$before ;;\n"
+               "    *) [[ $current != -* ]] || subject=options ;;\n"
+               "    esac\n"
+               "    case $command in\n");
     print_bash_options();
-    output_print("    esac\n"
-                 "    case $subject in\n"
-                 "    '') found=$(compgen -W \"$commands\" -- \"$current\") ;;\n"
-                 "    options) found=$(compgen -W \"$options\" -- \"$current\") ;;\n");
+    output_own("    esac\n"
+               "    case $subject in\n"
+               "    '') found=$(compgen -W \"$commands\" -- \"$current\") ;;\n"
+               "    options) found=$(compgen -W \"$options\" -- \"$current\") ;;\n");
     print_bash_arguments();
-    output_print("    esac\n"
-                 "    [[ -z $found ]] || mapfile -t COMPREPLY <<<\"$found\"\n"
-                 "}\n"
-                 "complete -F _autodl autodl\n");
+    output_own("    esac\n"
+               "    [[ -z $found ]] || mapfile -t COMPREPLY <<<\"$found\"\n"
+               "}\n"
+               "complete -F _autodl autodl\n");
 }
 
 /* --- zsh: zshcompsys(1), _arguments and _describe --- */
@@ -146,9 +145,9 @@ static void print_zsh_text(const char *text)
 {
     for (; *text; text++) {
         if (*text == '\'')
-            output_print("'\\''");
+            output_own("'\\''");
         else
-            output_print(strchr(":[]", *text) ? "\\%c" : "%c", *text);
+            output_own(strchr(":[]", *text) ? "\\%c" : "%c", *text);
     }
 }
 
@@ -156,81 +155,81 @@ static void print_zsh_action(const char *completes)
 {
     for (size_t i = 0; completes && i < KINDS; i++)
         if (strcmp(kinds[i].what, completes) == 0)
-            output_print("%s", kinds[i].zsh);
+            output_own("%s", kinds[i].zsh);
     if (completes && completes[0] != '<')
-        output_print("(%s)", completes);
+        output_own("(%s)", completes);
 }
 
 /* Names of the option other than this one, so that it is offered once. */
 static void print_zsh_others(const struct option_row *row)
 {
     for (const char *letter = row->letters; *letter; letter++)
-        output_print("-%c ", *letter);
-    output_print("--%s", row->name);
+        output_own("-%c ", *letter);
+    output_own("--%s", row->name);
 }
 
 static void print_zsh_option(const struct option_row *row)
 {
     bool is_repeated = strcmp(row->name, "header") == 0 || strcmp(row->name, "mirror") == 0;
-    output_print("        '");
+    output_own("        '");
     if (is_repeated)
-        output_print("*");
+        output_own("*");
     if (*row->letters) {
-        output_print("(");
+        output_own("(");
         print_zsh_others(row);
-        output_print(")'{");
+        output_own(")'{");
         for (const char *letter = row->letters; *letter; letter++)
-            output_print("-%c%s,", *letter, row->argument ? "+" : "");
-        output_print("--%s%s}'[", row->name, row->argument ? "=" : "");
+            output_own("-%c%s,", *letter, row->argument ? "+" : "");
+        output_own("--%s%s}'[", row->name, row->argument ? "=" : "");
     } else {
-        output_print("--%s%s[", row->name, row->argument ? "=" : "");
+        output_own("--%s%s[", row->name, row->argument ? "=" : "");
     }
     print_zsh_text(row->help);
-    output_print("]");
+    output_own("]");
     if (row->argument) {
-        output_print(":%s:", row->argument);
+        output_own(":%s:", row->argument);
         print_zsh_action(row->completes);
     }
-    output_print("' \\\n");
+    output_own("' \\\n");
 }
 
 static void print_zsh(void)
 {
-    output_print("#compdef autodl\n"
-                 "# zsh completion for autodl; made by: autodl completions zsh\n"
-                 "local context state state_descr line\n"
-                 "typeset -A opt_args\n"
-                 "local -a commands\n"
-                 "commands=(\n");
+    output_own("#compdef autodl\n"
+               "# zsh completion for autodl; made by: autodl completions zsh\n"
+               "local context state state_descr line\n"
+               "typeset -A opt_args\n"
+               "local -a commands\n"
+               "commands=(\n");
     for (const struct command *command = commands; command->name; command++) {
-        output_print("    '%s:", command->name);
+        output_own("    '%s:", command->name);
         print_zsh_text(command->summary);
-        output_print("'\n");
+        output_own("'\n");
     }
-    output_print(")\n"
-                 "_arguments -S -C \\\n");
+    output_own(")\n"
+               "_arguments -S -C \\\n");
     for (const struct option_row *row = options; row->name; row++)
         if (is_meant(row, NULL, true))
             print_zsh_option(row);
-    output_print("        '1:command:->command' '*:argument:->argument' && return\n"
-                 "case $state in\n"
-                 "command) _describe command commands ;;\n"
-                 "argument)\n"
-                 "    case $line[1] in\n");
+    output_own("        '1:command:->command' '*:argument:->argument' && return\n"
+               "case $state in\n"
+               "command) _describe command commands ;;\n"
+               "argument)\n"
+               "    case $line[1] in\n");
     for (const struct command *command = commands; command->name; command++) {
         if (!command->completes)
             continue;
-        output_print("    %s%s%s) ", command->name, command->alias ? "|" : "",
-                     command->alias ? command->alias : "");
+        output_own("    %s%s%s) ", command->name, command->alias ? "|" : "",
+                   command->alias ? command->alias : "");
         if (command->completes[0] != '<')
-            output_print("compadd -- %s", command->completes);
+            output_own("compadd -- %s", command->completes);
         else
             print_zsh_action(command->completes);
-        output_print(" ;;\n");
+        output_own(" ;;\n");
     }
-    output_print("    esac\n"
-                 "    ;;\n"
-                 "esac\n");
+    output_own("    esac\n"
+               "    ;;\n"
+               "esac\n");
 }
 
 enum api_exit cmd_completions(const struct command_call *call)

@@ -492,8 +492,11 @@ enum api_exit follow(const struct command_call *call, const struct follow_wish *
     sse_init(&follow.sse, on_event, &follow);
     if (output_to_terminal() && !wish->is_silent)
         follow.live = live_create();
-    for (size_t i = 0; wish->ids && i < wish->ids->count; i++)
-        json_object_object_add(follow.tasks, wish->ids->ids[i], NULL);
+    for (size_t i = 0; wish->ids && i < wish->ids->count; i++) {
+        struct json_object *task = NULL;
+        json_object_object_get_ex(wish->known, wish->ids->ids[i], &task);
+        json_object_object_add(follow.tasks, wish->ids->ids[i], json_object_get(task));
+    }
     catch_signals(follow.live != NULL);
     enum api_exit status = finish(&follow, listen_on(&follow));
     live_destroy(follow.live);

@@ -10,8 +10,11 @@
 #include "cmd.h"
 #include "tasks.h"
 
+struct json_object;
+
 struct follow_wish {
     const struct id_list *ids; /* whole ids; NULL: all that are unfinished */
+    struct json_object *known; /* id -> task, as they were printed already; or NULL */
     bool with_new;             /* without ids: those too that are added meanwhile */
     bool is_silent;
     bool is_classic; /* of a command of 2017, which prints JSON in a pipe */

@@ -26,7 +26,7 @@ static void print_option(const struct option_row *row)
         len += (size_t)snprintf(left + len, sizeof left - len, "-%c, ", *letter);
     snprintf(left + len, sizeof left - len, "%s--%s%s%s", len ? "" : "    ", row->name,
              row->argument ? " " : "", row->argument ? row->argument : "");
-    output_print("  %-*s %s\n", COLUMN - 3, left, row->help);
+    output_own("  %-*s %s\n", COLUMN - 3, left, row->help);
 }
 
 /* Those that every command takes (NULL), or that this one takes beside them. */
@@ -39,39 +39,38 @@ static void print_options(const struct command *command)
 
 static void print_overview(void)
 {
-    output_print(
-        "Usage: autodl [OPTIONS] COMMAND [ARGUMENTS]\n\n"
-        "Hands downloads to autodl-service, which puts the files into your directories.\n\n"
-        "Commands:\n");
+    output_own("Usage: autodl [OPTIONS] COMMAND [ARGUMENTS]\n\n"
+               "Hands downloads to autodl-service, which puts the files into your directories.\n\n"
+               "Commands:\n");
     for (const struct command *command = commands; command->name; command++) {
         char left[COLUMN];
         snprintf(left, sizeof(left), "%s%s%s", command->name, *command->arguments ? " " : "",
                  command->arguments);
-        output_print("  %-*s%s%s%s%s\n", COLUMN - 2, left, command->summary,
-                     command->alias ? " (or " : "", command->alias ? command->alias : "",
-                     command->alias ? ")" : "");
+        output_own("  %-*s%s%s%s%s\n", COLUMN - 2, left, command->summary,
+                   command->alias ? " (or " : "", command->alias ? command->alias : "",
+                   command->alias ? ")" : "");
     }
-    output_print("\nOptions, before or after the command:\n");
+    output_own("\nOptions, before or after the command:\n");
     print_options(NULL);
-    output_print("\nPut URLs in quotes, since & and ? mean something to the shell:\n"
-                 "  autodl add 'https://example.org/get?file=a.iso&mirror=2' '~/isos'\n\n"
-                 "More: autodl help COMMAND, man autodl\n");
+    output_own("\nPut URLs in quotes, since & and ? mean something to the shell:\n"
+               "  autodl add 'https://example.org/get?file=a.iso&mirror=2' '~/isos'\n\n"
+               "More: autodl help COMMAND, man autodl\n");
 }
 
 static void print_command(const struct command *command)
 {
-    output_print("Usage: autodl [OPTIONS] %s%s%s\n", command->name, *command->arguments ? " " : "",
-                 command->arguments);
+    output_own("Usage: autodl [OPTIONS] %s%s%s\n", command->name, *command->arguments ? " " : "",
+               command->arguments);
     if (command->alias)
-        output_print("       autodl [OPTIONS] %s%s%s\n", command->alias,
-                     *command->arguments ? " " : "", command->arguments);
-    output_print("\n%s\n", command->help);
+        output_own("       autodl [OPTIONS] %s%s%s\n", command->alias,
+                   *command->arguments ? " " : "", command->arguments);
+    output_own("\n%s\n", command->help);
     if (*command->options) {
-        output_print("Options:\n");
+        output_own("Options:\n");
         print_options(command);
-        output_print("\n");
+        output_own("\n");
     }
-    output_print("Options for every command: autodl --help\n");
+    output_own("Options for every command: autodl --help\n");
 }
 
 enum api_exit help_print(const char *topic)

@@ -21,6 +21,7 @@
 static enum output_form form;
 static bool to_terminal;
 static bool in_colour;
+static bool has_transient;
 static int write_error; /* errno of the first failed write */
 
 int output_parse_form(const char *text, enum output_form *ret_form)
@@ -93,7 +94,8 @@ static void add_visible(struct buf *buf, const char *data, size_t len)
         size_t n = json_utf8_char(data + i, len - i, &character);
         if (n == 0 || (n == 1 && visible_is_control(character)))
             buf_printf(buf, "\\x%02x", (unsigned char)data[i]);
-        else if (visible_is_control(character) || visible_is_layout(character))
+        else if (visible_is_control(character) || visible_is_layout(character) ||
+                 visible_is_hidden(character))
             buf_printf(buf, "\\u%04x", (unsigned)character);
         else
             buf_add(buf, data + i, n);
@@ -187,15 +189,48 @@ void output_rewind(unsigned rows)
     put(text, strlen(text));
 }
 
+void output_transient(const char *text)
+{
+    if (!output_to_terminal())
+        return;
+    if (has_transient)
+        output_rewind(0);
+    has_transient = text != NULL;
+    if (text)
+        output_print("%s", text);
+    output_flush();
+}
+
 void output_add_visible(struct buf *buf, const char *text)
 {
     add_visible(buf, text, strlen(text));
+}
+
+void output_own(const char *format, ...)
+{
+    va_list arguments;
+
+    va_start(arguments, format);
+    if (write_error == 0 && vfprintf(stdout, format, arguments) < 0)
+        write_error = errno;
+    va_end(arguments);
+}
+
+/* How many line ends a format ends with. */
+static size_t count_ends(const char *format)
+{
+    size_t len = strlen(format), ends = 0;
+
+    while (ends < len && format[len - 1 - ends] == '\n')
+        ends++;
+    return ends;
 }
 
 void output_print(const char *format, ...)
 {
     _cleanup_free_ char *text = NULL;
     _cleanup_(buf_release) struct buf visible;
+    size_t ends = count_ends(format);
     va_list arguments;
 
     buf_init(&visible, VISIBLE_MAX);
@@ -204,15 +239,10 @@ void output_print(const char *format, ...)
     va_end(arguments);
     if (len < 0) {
         text = NULL;
-        len = 0;
         visible.error = -ENOMEM;
-    }
-    for (const char *line = text; len > 0 && *line;) {
-        size_t n = strcspn(line, "\n");
-        add_visible(&visible, line, n);
-        line += n;
-        if (*line == '\n')
-            buf_add_char(&visible, *line++);
+    } else {
+        add_visible(&visible, text, (size_t)len - ends);
+        buf_add(&visible, text + (size_t)len - ends, ends);
     }
     put_buf(&visible);
 }
@@ -240,6 +270,7 @@ __attribute__((format(printf, 1, 0))) static void put_line(const char *format, v
     _cleanup_free_ char *text = NULL;
     _cleanup_(buf_release) struct buf line;
 
+    output_transient(NULL);
     buf_init(&line, VISIBLE_MAX);
     buf_add_string(&line, "autodl: ");
     int len = vasprintf(&text, format, arguments);

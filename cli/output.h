@@ -1,7 +1,7 @@
 /*
  * What a person or a script gets to see: the only writer to standard output, and the one line on
- * standard error that says what went wrong. What came from a server is shown with control,
- * escape and bidirectional characters made visible (\x1b, \u202e).
+ * standard error that says what went wrong. What came from a server is shown with control, escape,
+ * bidirectional and invisible characters made visible (\x1b, \u202e, \u200b).
  */
 #pragma once
 
@@ -49,10 +49,14 @@ enum output_paint {
 void output_paint(enum output_paint paint);
 /* Moves on a terminal: `rows` up to the start of a line, and all from there on is erased. */
 void output_rewind(unsigned rows);
+/* A line on a terminal that stands until the next one, NULL or a message takes its place. */
+void output_transient(const char *text);
 /* What is made visible: as output_print prints it. */
 void output_add_visible(struct buf *buf, const char *text);
-/* Our own lines, with what they quote made visible. */
+/* Our own words, with what they quote made visible; a line ends only where the format does. */
 void output_print(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* What is our own to the last word, as it is: help, and programs for shells. */
+void output_own(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* Hands over what was written so far. False: it cannot be written, so stop. */
 bool output_flush(void);
 /* Ends the output. Returns `status`, or API_EXIT_REFUSED if something could not be written. */

@@ -2,10 +2,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/pidfd.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -13,11 +15,17 @@
 
 #include "common/buf.h"
 #include "common/cleanup.h"
+#include "common/units.h"
 
 #define WORDS_MAX    32
 #define CHILDREN_MAX 64 /* a connection is kept: more than one is rare */
 #define ANSWER_MAX   ((size_t)1 << 20)
-#define PATIENCE     40 /* twentieths of a second between asking a child to end and killing it */
+#define PATIENCE     2000 /* ms between asking a child to end and killing it */
+
+struct child {
+    pid_t pid;
+    int fd; /* of the process: can be read once it has ended (pidfd_open(2)) */
+};
 
 struct ssh {
     const struct ssh_place *place;
@@ -25,7 +33,7 @@ struct ssh {
     int listener;
     char path[32]; /* of `place_fd`, which is the listener's place in the file system */
     int place_fd;
-    pid_t children[CHILDREN_MAX];
+    struct child children[CHILDREN_MAX];
     size_t count;
     bool failed;
 };
@@ -128,18 +136,36 @@ int ssh_find_user(const struct ssh_place *place, char **ret_user)
 
 /* --- ssh -W --- */
 
-/* Whether it has ended. */
-static bool reap(struct ssh *ssh, size_t child, int flags)
+/* Takes note of those that have ended; with `flags` 0 waits for each of them. */
+static void reap(struct ssh *ssh, int flags)
 {
-    int status = 0;
-    pid_t pid = waitpid(ssh->children[child], &status, flags);
+    for (size_t i = ssh->count; i-- > 0;) {
+        int status = 0;
+        pid_t pid = waitpid(ssh->children[i].pid, &status, flags);
+        if (pid == 0)
+            continue;
+        if (pid > 0 && WIFEXITED(status) && WEXITSTATUS(status) != 0)
+            ssh->failed = true;
+        close(ssh->children[i].fd);
+        ssh->children[i] = ssh->children[--ssh->count];
+    }
+}
 
-    if (pid == 0)
-        return false;
-    if (pid > 0 && WIFEXITED(status) && WEXITSTATUS(status) != 0)
-        ssh->failed = true;
-    ssh->children[child] = ssh->children[--ssh->count];
-    return true;
+/* Until one of them ends. False: there is none, or none did before `deadline` (boot time). */
+static bool wait_for_end(const struct ssh *ssh, int64_t deadline)
+{
+    struct pollfd fds[CHILDREN_MAX];
+    int64_t rest = deadline - units_now_boottime();
+
+    for (size_t i = 0; i < ssh->count; i++)
+        fds[i] = (struct pollfd){.fd = ssh->children[i].fd, .events = POLLIN};
+    return ssh->count > 0 && rest > 0 && poll(fds, ssh->count, (int)rest) != 0;
+}
+
+static void signal_all(const struct ssh *ssh, int number)
+{
+    for (size_t i = 0; i < ssh->count; i++)
+        kill(ssh->children[i].pid, number);
 }
 
 /*
@@ -201,14 +227,28 @@ const char *ssh_path(const struct ssh *ssh)
     return ssh->path;
 }
 
+/* Its end has to be waited for. */
+static int keep_child(struct ssh *ssh, pid_t pid)
+{
+    int fd = pidfd_open(pid, 0); /* close-on-exec by itself */
+
+    if (fd < 0) {
+        int error = errno;
+        kill(pid, SIGKILL);
+        waitpid(pid, NULL, 0);
+        return -error;
+    }
+    ssh->children[ssh->count++] = (struct child){pid, fd};
+    return 0;
+}
+
 /* -W has no shell and no terminal there, and ends with 255 if nobody answers at its target. */
 int ssh_start(struct ssh *ssh)
 {
     const char *const options[] = {"-o", "ConnectTimeout=15", "-W", ssh->target, NULL};
     struct words words = {0};
 
-    for (size_t child = ssh->count; child-- > 0;)
-        reap(ssh, child, WNOHANG);
+    reap(ssh, WNOHANG);
     if (ssh->count == CHILDREN_MAX)
         return -EMFILE;
     if (make_words(ssh->place, options, &words) < 0)
@@ -219,38 +259,32 @@ int ssh_start(struct ssh *ssh)
         exec(&words, fd, fd);
     }
     free(words.program);
-    if (pid < 0)
-        return -errno;
-    ssh->children[ssh->count++] = pid;
-    return 0;
+    return pid < 0 ? -errno : keep_child(ssh, pid);
 }
 
 /* Its socket is closed just before it ends: a moment is given to the one for the other. */
 bool ssh_failed(struct ssh *ssh)
 {
-    for (int i = 0; i < PATIENCE && !ssh->failed && ssh->count > 0; i++) {
-        if (i > 0)
-            usleep(50000);
-        for (size_t child = ssh->count; child-- > 0;)
-            reap(ssh, child, WNOHANG);
-    }
+    int64_t deadline = units_now_boottime() + PATIENCE;
+
+    do
+        reap(ssh, WNOHANG);
+    while (!ssh->failed && wait_for_end(ssh, deadline));
     return ssh->failed;
 }
 
 void ssh_destroy(struct ssh *ssh)
 {
+    int64_t deadline = units_now_boottime() + PATIENCE;
+
     if (!ssh)
         return;
-    for (size_t child = 0; child < ssh->count; child++)
-        kill(ssh->children[child], SIGTERM);
-    for (int i = 0; i < PATIENCE && ssh->count > 0; i++) {
-        if (!reap(ssh, 0, WNOHANG))
-            usleep(i < 10 ? 1000 : 50000);
-    }
-    for (size_t child = ssh->count; child-- > 0;) {
-        kill(ssh->children[child], SIGKILL);
-        reap(ssh, child, 0);
-    }
+    signal_all(ssh, SIGTERM);
+    do
+        reap(ssh, WNOHANG);
+    while (wait_for_end(ssh, deadline));
+    signal_all(ssh, SIGKILL);
+    reap(ssh, 0);
     cleanup_close(&ssh->listener);
     cleanup_close(&ssh->place_fd);
     free(ssh);

@@ -249,9 +249,9 @@ void view_add_why(struct buf *buf, const struct view *view)
     }
 }
 
-void view_add_directory(struct buf *buf, const struct view *view)
+void view_add_directory(struct buf *buf, const char *directory)
 {
-    const char *home = secure_getenv("HOME"), *directory = view->directory;
+    const char *home = secure_getenv("HOME");
     size_t len = home ? strlen(home) : 0;
 
     if (!directory)
@@ -279,7 +279,7 @@ void view_print(struct json_object *object, bool as_json)
     buf_add_string(&line, "  ");
     output_add_visible(&line, view.name ? view.name : "?");
     buf_add_string(&line, " \xe2\x86\x92 ");
-    view_add_directory(&line, &view);
+    view_add_directory(&line, view.directory);
     if (view.error_message && !is(&view, "FINISHED")) {
         buf_add_string(&line, "  (");
         output_add_visible(&line, view.error_message);

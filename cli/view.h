@@ -40,8 +40,8 @@ void view_add_state(struct buf *buf, const struct view *view);
 const char *view_state_word(const struct view *view);
 /* Why it waits or failed, or nothing. */
 void view_add_why(struct buf *buf, const struct view *view);
-/* The directory, the own home written as ~. */
-void view_add_directory(struct buf *buf, const struct view *view);
+/* A directory (NULL: nothing), the own home written as ~. */
+void view_add_directory(struct buf *buf, const char *directory);
 
 /* What to print for a task: a line of text that says all that a person needs, or the object. */
 void view_print(struct json_object *object, bool as_json);

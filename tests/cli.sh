@@ -56,10 +56,11 @@ start_origin() {
     within 200 test -s "$T/origin.url" && O=$(cat "$T/origin.url") && O=${O%/}
 }
 
-# Gates of the origin are never opened: what waits there runs for as long as the test.
+# Gates of the origin are never opened: what waits there runs for as long as the test. One that does
+# not end has failed with 124.
 a() {
     # shellcheck disable=SC2086 # words
-    $as "$T/autodl" "$@" >"$T/out" 2>"$T/err" 9>&-
+    $as timeout 120 "$T/autodl" "$@" >"$T/out" 2>"$T/err" 9>&-
     status=$?
     out=$(cat "$T/out")
     err=$(cat "$T/err")

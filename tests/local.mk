@@ -8,12 +8,17 @@ TEST_EXTENSIONS = .sh
 
 dist_check_SCRIPTS = tests/test_commands.sh tests/test_completions.sh tests/test_docs.sh \
 	tests/test_errands.sh tests/test_floors.sh tests/test_frozen.sh tests/test_nginx.sh \
-	tests/test_screens.sh tests/test_sftp.sh tests/test_system.sh
+	tests/test_screens.sh tests/test_secrets.sh tests/test_sftp.sh tests/test_system.sh
 TESTS += $(dist_check_SCRIPTS)
 EXTRA_DIST += tests/fixtures/make_fixture.c tests/fixtures/schema-1.db tests/fixtures/schema-2.db \
 	tests/fixtures/schema-3.db tests/fixtures/schema-4.db
 EXTRA_DIST += bench/fair_origin.py
 EXTRA_DIST += tests/cli.sh tests/tap.sh tests/test_crash.sh tests/power_cut.sh
+EXTRA_DIST += tests/screens/ends tests/screens/list-100 tests/screens/list-40 \
+	tests/screens/list-60 tests/screens/list-pipe tests/screens/many tests/screens/minutes \
+	tests/screens/paused tests/screens/show tests/screens/stats tests/screens/wait-120 \
+	tests/screens/wait-50 tests/screens/wait-80 tests/screens/wait-interrupted \
+	tests/screens/watch tests/screens/watch-interrupted tests/screens/watch-pipe
 
 # The Debian packages: on a booted machine; and as packages. As root, and not part of `make check`.
 EXTRA_DIST += tests/boot/boot_check.sh tests/boot/first_minutes.expected tests/boot/first_minutes.sh \

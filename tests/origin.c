@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 #include <time.h>
 
+#include "common/buf.h"
 #include "common/cleanup.h"
 #include "content.h"
 
@@ -190,6 +191,25 @@ static enum MHD_Result answer_status(struct answer *answer, unsigned status)
         MHD_create_response_from_buffer((size_t)len, text, MHD_RESPMEM_MUST_COPY));
 }
 
+static enum MHD_Result add_field(void *head, enum MHD_ValueKind kind, const char *name,
+                                 const char *value)
+{
+    (void)kind;
+    buf_printf(head, "%s: %s\n", name, value ? value : "");
+    return MHD_YES;
+}
+
+static enum MHD_Result answer_head(struct answer *answer)
+{
+    _cleanup_(buf_release) struct buf head;
+    buf_init(&head, BLOCK);
+    MHD_get_connection_values(answer->connection, MHD_HEADER_KIND, add_field, &head);
+    uncount(answer);
+    return queue_response(
+        answer->connection, MHD_HTTP_OK,
+        MHD_create_response_from_buffer(head.len, head.data, MHD_RESPMEM_MUST_COPY));
+}
+
 /* `rest`: N/PATH. */
 static enum MHD_Result answer_redirect(struct answer *answer, const char *rest)
 {
@@ -219,6 +239,8 @@ static enum MHD_Result answer_path(struct answer *answer, const char *path)
 
     if (strncmp(path, "/redirect/", 10) == 0)
         return answer_redirect(answer, path + 10);
+    if (strncmp(path, "/head/", 6) == 0)
+        return answer_head(answer);
     if (strncmp(path, "/status/", 8) == 0 && parse_size(path + 8, '/', &status, &rest))
         return answer_status(answer, (unsigned)status);
     const char *size =

@@ -1,6 +1,6 @@
 /*
  * A web server inside a test: what a path is decides what comes, always the same bytes for the same
- * path, so that a file on disk can be compared without a second download.
+ * path (but /head), so that a file on disk can be compared without a second download.
  *
  *   /bytes/SIZE/NAME      SIZE bytes with Content-Length
  *   /chunked/SIZE/NAME    SIZE bytes without it
@@ -8,6 +8,7 @@
  *   /gate/NAME?size=SIZE  half of the bytes at once, the rest when the gate NAME is open
  *   /redirect/N/REST      N times 302 on the way to /REST
  *   /status/CODE/NAME     that status, with a short body
+ *   /head/NAME            the fields of the request's head, a line each
  *
  * Anything else is 404.
  */

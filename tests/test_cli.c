@@ -546,6 +546,95 @@ START_TEST(sends_what_the_classic_routes_take)
 }
 END_TEST
 
+/* clang-format off */
+#define ID   "5b0c9a1e-0000-4000-8000-000000000000"
+#define ADD  "POST /v1/tasks HTTP/1.1"
+#define URL  "{\"url\":\"http://h/x\""
+#define SHOW "{\"id\": \"" ID "\", \"status\": \"ENQUEUED\"}"
+#define SETTINGS "{\"max_tasks_num\": {}}"
+#define COUNT_OF "{\"count\": 1}"
+static const struct sending v1_sendings[] = {
+    {{"add", "http://h/x", "--tries", "5"}, ADD, URL ",\"retries\":4}", SHOW},
+    {{"add", "http://h/x", "--tries=inf"}, ADD, URL ",\"retries\":1000}", SHOW},
+    {{"add", "http://h/x", "--limit", "500K"}, ADD, URL ",\"rate_limit\":512000}", SHOW},
+    {{"add", "http://h/x", "--limit", "off"}, ADD, URL "}", SHOW},
+    {{"add", "http://h/x", "--priority", "-3"}, ADD, URL ",\"priority\":-3}", SHOW},
+    {{"add", "http://h/x", "--label", "a b"}, ADD, URL ",\"label\":\"a b\"}", SHOW},
+    {{"add", "http://h/x", "--if-exists", "skip"}, ADD, URL ",\"if_exists\":\"skip\"}", SHOW},
+    {{"add", "http://h/x", "-o", "y"}, ADD, URL ",\"name\":\"y\"}", SHOW},
+    {{"add", "http://h/x", "-O", "y"}, ADD, URL ",\"name\":\"y\"}", SHOW},
+    {{"add", "http://h/x", "-d", "/d"}, ADD, URL ",\"directory\":\"/d\"}", SHOW},
+    {{"add", "http://h/x", "-P", "/d"}, ADD, URL ",\"directory\":\"/d\"}", SHOW},
+    {{"add", "http://h/x", "/d", "--label=l"}, ADD, URL ",\"label\":\"l\",\"directory\":\"/d\"}", SHOW},
+    {{"add", "http://h/x", "--header", "A: b"}, ADD, URL ",\"headers\":{\"A\":\"b\"}}", SHOW},
+    {{"add", "http://h/x", "--mirror", "http://m/1", "--mirror=http://m/2"}, ADD,
+     URL ",\"mirrors\":[\"http://m/1\",\"http://m/2\"]}", SHOW},
+    {{"add", "http://h/x", "--checksum", "md5=00000000000000000000000000000000"}, ADD,
+     URL ",\"checksum\":\"md5=00000000000000000000000000000000\"}", SHOW},
+    {{"add", "http://h/x", "--at", "2040-01-31"}, ADD, URL ",\"not_before\":\"2040-01-31T00:00:00.000Z\"}", SHOW},
+    {{"add", "http://h/x", "http://h/y", "-q"}, ADD, "{\"tasks\":[" URL "},{\"url\":\"http://h/y\"}]}",
+     "{\"tasks\": [" SHOW ", " SHOW "]}"},
+    {{"list", "--state", "waiting,held", "--host", "h", "--match=m"},
+     "GET /v1/tasks?status=ENQUEUED%2CPAUSED&host=h&q=m&limit=500 HTTP/1.1", "", "{\"tasks\": []}"},
+    {{"list", "--all", "--since", "2030-01-31", "--limit=5"},
+     "GET /v1/tasks?scope=all&since=2030-01-31T00%3A00%3A00.000Z&limit=5 HTTP/1.1", "", "{\"tasks\": []}"},
+    {{"list", "--until", "2030-01-31"}, "GET /v1/tasks?until=2030-01-31T00%3A00%3A00.000Z&limit=500 HTTP/1.1",
+     "", "{\"tasks\": []}"},
+    {{"show", "5b0c"}, "GET /v1/tasks/5b0c HTTP/1.1", "", SHOW},
+    {{"hold", "5b0c"}, "POST /v1/tasks/5b0c/hold HTTP/1.1", "{}", SHOW},
+    {{"release", "5b0c"}, "POST /v1/tasks/5b0c/release HTTP/1.1", "{}", SHOW},
+    {{"cancel", "5b0c", "--keep"}, "POST /v1/tasks/5b0c/cancel HTTP/1.1", "{\"keep\": true}", SHOW},
+    {{"retry", "5b0c"}, "POST /v1/tasks/5b0c/retry HTTP/1.1", "{}", SHOW},
+    {{"first", "5b0c"}, "POST /v1/tasks/5b0c/first HTTP/1.1", "{}", SHOW},
+    {{"rm", "5b0c"}, "DELETE /v1/tasks/5b0c HTTP/1.1", "", SHOW},
+    {{"rm", "5b0c", "--delete-file"}, "DELETE /v1/tasks/5b0c?file=delete HTTP/1.1", "", SHOW},
+    {{"hold", "--state", "waiting"}, "POST /v1/tasks/hold HTTP/1.1", "{\"status\":\"ENQUEUED\"}", COUNT_OF},
+    {{"release", "--match", "m"}, "POST /v1/tasks/release HTTP/1.1", "{\"q\":\"m\"}", COUNT_OF},
+    {{"cancel", "--host", "h", "--keep"}, "POST /v1/tasks/cancel HTTP/1.1",
+     "{\"host\":\"h\",\"keep\":true}", COUNT_OF},
+    {{"retry", "--all", "--state=failed"}, "POST /v1/tasks/retry HTTP/1.1",
+     "{\"status\":\"FAILED\",\"scope\":\"all\"}", COUNT_OF},
+    {{"rm", "--state", "finished"}, "POST /v1/tasks/forget HTTP/1.1", "{\"status\":\"FINISHED\"}", COUNT_OF},
+    {{"set", "5b0c", "label=a", "priority=7", "rate_limit=2M", "max_ranges=2"}, "PATCH /v1/tasks/5b0c HTTP/1.1",
+     "{\"label\":\"a\",\"priority\":7,\"rate_limit\":2097152,\"max_ranges\":2}", SHOW},
+    {{"set", "5b0c", "rate_limit=off", "not_before=2040-01-31", "url=http://h/z"}, "PATCH /v1/tasks/5b0c HTTP/1.1",
+     "{\"rate_limit\":0,\"not_before\":\"2040-01-31T00:00:00.000Z\",\"url\":\"http://h/z\"}", SHOW},
+    {{"retarget", "5b0c", "http://h/z"}, "PATCH /v1/tasks/5b0c HTTP/1.1", "{\"url\":\"http://h/z\"}", SHOW},
+    {{"limit", "2M", "--until", "2040-01-31"}, "PATCH /v1/settings HTTP/1.1",
+     "{\"rate_limit\":2097152,\"until\":\"2040-01-31T00:00:00.000Z\"}", SETTINGS},
+    {{"limit", "off"}, "PATCH /v1/settings HTTP/1.1", "{\"rate_limit\":0}", SETTINGS},
+    {{"limit"}, "GET /v1/settings HTTP/1.1", "", SETTINGS},
+    {{"settings", "max_tasks_num=4", "max_per_host=5"}, "PATCH /v1/settings HTTP/1.1",
+     "{\"max_tasks_num\":4,\"max_per_host\":5}", SETTINGS},
+    {{"clear", "--all", "--text"}, "POST /v1/clear HTTP/1.1", "{\"scope\": \"all\"}", COUNT_OF},
+    {{"pause", "2h", "--text"}, "POST /v1/pause HTTP/1.1", "{\"seconds\": 7200}", "{}"},
+    {{"resume", "--all", "--json"}, "POST /v1/resume HTTP/1.1", "{\"scope\": \"all\"}", "{}"},
+    {{"update_tasks_num", "3", "--text"}, "PATCH /v1/settings HTTP/1.1", "{\"max_tasks_num\": 3}", SETTINGS},
+    {{"stats", "--text"}, "GET /v1/stats HTTP/1.1", "", STATS},
+    {{"status", "5b0c", "--text"}, "GET /v1/tasks/5b0c HTTP/1.1", "", SHOW},
+};
+/* clang-format on */
+
+START_TEST(sends_what_version_1_takes)
+{
+    static const struct setting utc = {.environment = {"TZ=UTC"}};
+    const struct sending *sending = &v1_sendings[_i];
+    const char *const *words = sending->words;
+    char line[128];
+
+    set_answers(http(200, sending->answer), NULL);
+    int status =
+        run(&utc, "unix", words[0], words[1], words[2], words[3], words[4], words[5], NULL);
+    ck_assert_msg(status == 0, "%s: %d %s", words[0], status, err);
+    ck_assert_str_eq(err, "");
+    snprintf(line, sizeof line, "%s\r\n", sending->line);
+    ck_assert_msg(strncmp(request(0), line, strlen(line)) == 0, "%s", request(0));
+    ck_assert_str_eq(body_of(request(0)), sending->body);
+    if (*sending->body)
+        expect_in(request(0), "Content-Type: application/json\r\n");
+}
+END_TEST
+
 START_TEST(a_name_is_sent_when_given)
 {
     set_answers(http(200, STATS), NULL);
@@ -895,6 +984,37 @@ START_TEST(a_terminal_is_not_driven_by_the_server)
 }
 END_TEST
 
+/* A text of the service never ends a line of ours, nor hides in it; what is spelt with joiners
+ * stays. */
+START_TEST(texts_of_the_server_stay_within_their_line)
+{
+    /* clang-format off */
+    static const struct {
+        const char *words[3];
+        const char *body, *shown;
+    } cases[] = {
+        {{"settings"}, "{\"max_tasks_num\": {\"value\": 3, \"source\": \"a\\nb\", \"who\": \"c\\u200bd\"}}",
+         "max_tasks_num = 3  (a\\x0ab, by c\\u200bd)\n"},
+        {{"limit"}, "{\"max_tasks_num\": {}, \"rate_limit\": {\"value\": 1024, \"until\": \"x\\n\"}}",
+         "At most 1.0K/s (autodl limit off ends it)\n"},
+        {{"stats", "--text"},
+         "{\"tasks\": {}, \"disk\": {\"free\": 1024, \"directory\": \"/a\\nb\\ufeff\"}}",
+         "disk      1.0K free in /a\\x0ab\\ufeff\n"},
+        {{"status", "5b0c", "--text"},
+         "{\"id\": \"5b0c9a1e\", \"status\": \"CLEARED\", \"directory\": \"/a\", "
+         "\"name\": \"a\\u00ad\\u2060\\u200d\\ufe0f\\udb40\\udc61b\"}",
+         "5b0c9a1e  cleared  a\\u00ad\\u2060\xe2\x80\x8d\xef\xb8\x8f\\ue0061b \xe2\x86\x92 /a\n"},
+    };
+    /* clang-format on */
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        set_answers(http(200, cases[i].body), NULL);
+        ck_assert_int_eq(
+            run(&plain, "unix", cases[i].words[0], cases[i].words[1], cases[i].words[2], NULL), 0);
+        expect(cases[i].shown, "");
+    }
+}
+END_TEST
+
 /* --- answers that are none --- */
 
 struct garbage {
@@ -1191,6 +1311,7 @@ static Suite *suite(void)
     tcase_set_timeout(tcase, 60);
     tcase_add_checked_fixture(tcase, start_server, stop_server);
     LOOP(sends_what_the_classic_routes_take, sendings);
+    LOOP(sends_what_version_1_takes, v1_sendings);
     tcase_add_test(tcase, a_name_is_sent_when_given);
     tcase_add_test(tcase, no_password_leaves);
     tcase_add_test(tcase, root_has_no_downloads_over_tcp);
@@ -1202,6 +1323,7 @@ static Suite *suite(void)
     tcase_add_test(tcase, a_relative_path_needs_the_same_machine);
     LOOP(ends_as_the_answer_says, endings);
     tcase_add_test(tcase, a_terminal_is_not_driven_by_the_server);
+    tcase_add_test(tcase, texts_of_the_server_stay_within_their_line);
     LOOP(garbage_is_told_apart, garbages);
     tcase_add_test(tcase, an_answer_is_bounded);
     tcase_add_test(tcase, the_environment_names_a_service);

@@ -115,6 +115,26 @@ status=$? out=$(cat "$T/out") err=$(cat "$T/err")
 check "cancel -" 0 '*  cancelled  held → *' ''
 a rm "$id"
 check "rm" 0 "Forgot $id" ''
+a pause 1h --text
+a add "$O/bytes/10/turn-1" --label one --tries 3
+one=$(id_of "$out")
+a add "$O/bytes/10/turn-2" --json
+two=$(id_of "$out")
+a first "$two"
+check "first" 0 '*  waiting, paused until *turn-2 → *' ''
+a show "$one" --json
+check "the other one comes after it" 0 '*"position":2,*"label":"one"*' ''
+a set "$one" label=another
+a list --match another --json
+check "set label, and a list by it" 0 "{\"id\":\"$one\"*\"label\":\"another\"*}" ''
+a add "$O/bytes/10/turn-1" --if-exists skip
+check "add --if-exists skip of what waits" 0 "{\"id\":\"$one\"*\"label\":\"another\"*}" ''
+a list --match turn --json
+[ "$(printf '%s\n' "$out" | wc -l)" = 2 ] && ok "nothing was added" || not_ok "nothing was added" "$(said)"
+a cancel "$one" "$two" --keep
+check "cancel of two" 0 '*turn-1 → *turn-2 → *' ''
+a resume --text
+check "resume" 0 'Resumed: what waits may start' ''
 a hold --match nothing-of-that-kind --json
 check "a filter that hits nothing" 0 '{"count":0}' ''
 a settings max_per_host=5 --json
@@ -122,7 +142,7 @@ check "settings --json" 0 '{*"max_per_host":{"value":5,*}' ''
 a settings
 check "settings" 0 'max_tasks_num = 4 *max_per_host = 5 *' ''
 a limit
-check "limit" 0 'rate_limit = off*' ''
+check "limit" 0 'No limit' ''
 a stats --text
 check "stats --text" 0 'yours *all *free in *' ''
 a clear --json
@@ -211,6 +231,38 @@ if cat "$T/state"/autodl.db* | grep -qa 'Cookie: a=b; session=secret'; then
 else
     not_ok "cookies go along"
 fi
+
+# --- ssh is a child, and does not outlive us ---
+
+cat >"$T/ssh" <<'SSH'
+#!/bin/sh
+# Answers one request, and goes on when the connection is closed: until it is asked to end, or
+# (stubborn) killed.
+echo $$ >"$HOME/ssh.pid"
+sleep 60 >/dev/null </dev/null &
+trap 'echo asked >"$HOME/ssh.asked"; kill $!; exit' TERM
+case $1 in stubborn) trap '' TERM ;; esac
+while read -r line && [ ${#line} -gt 1 ]; do :; done
+printf 'HTTP/1.1 200 OK\r\nContent-Length: 27\r\n\r\n{"tasks": [], "next": null}'
+exec >/dev/null </dev/null
+case $1 in stubborn) kill $! && exec sleep 60 ;; esac
+wait
+SSH
+chmod 755 "$T/ssh"
+export AUTODL_SSH="$T/ssh"
+a -h ssh://me@nas list
+check "through ssh" 0 '' ''
+if [ "$(cat "$HOME/ssh.asked")" = asked ] && ! kill -0 "$(cat "$HOME/ssh.pid")" 2>/dev/null; then
+    ok "ssh is asked to end, and waited for"
+else
+    not_ok "ssh is asked to end, and waited for" "$(said; cat "$HOME/ssh.pid")"
+fi
+rm -f "$HOME/ssh.pid"
+AUTODL_SSH="$T/ssh stubborn"
+a -h ssh://me@nas list
+check "through ssh that does not end when it is asked" 0 '' ''
+kill -0 "$(cat "$HOME/ssh.pid")" 2>/dev/null && not_ok "it is killed" || ok "it is killed"
+unset AUTODL_SSH
 
 # --- help ---
 

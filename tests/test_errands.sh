@@ -133,11 +133,11 @@ check "find what came since yesterday" 0 '*finished, 2.0K in *second.bin → ~/a
 # --- limit the rate until evening ---
 
 a limit 2M --for 2h
-check "limit the rate for a while" 0 'rate_limit = 2.0M until *' ''
+check "limit the rate for a while" 0 'At most 2.0M/s until * (autodl limit off ends it)' ''
 a limit 2M --until 18:00
-check "limit the rate until evening" 0 'rate_limit = 2.0M until *18:00*' ''
+check "limit the rate until evening" 0 'At most 2.0M/s until *18:00 (autodl limit off ends it)' ''
 a limit off
-check "and no more" 0 'rate_limit = off*' ''
+check "and no more" 0 'No limit' ''
 
 # --- wait in a script ---
 
@@ -176,4 +176,20 @@ a add -i "$T/cron" --if-exists skip --wait --text
 check "the same cron list twice" 0 '*daily.a → *daily.b → *' ''
 copies=$(find "$T/home/autodl-storage" -name 'daily*' | wc -l)
 [ "$copies" = 2 ] && ok "without copies" || not_ok "without copies" "$(ls "$T/home/autodl-storage")"
+
+# --- the manual has the same ones ---
+
+errands() { # command and options of each line, without what is somebody's own
+    sed -n '/^\.Sh ERRANDS/,/^\.Sh COMMANDS/p' "$AUTODL_SOURCE/man/autodl.1" |
+        sed -n -e 's/ ssh:\/\/nas//' -e 's/^\.Dl.*autodl \(.*\)/\1/p' |
+        sed -e 's/ [&|)].*//' -e 's/ 5b0c9a1e//; s/ URL//; s/ [^ ]*id[^ ]*//; s/ [^ ]*list.txt//; s/ mirror.example.org//' \
+            -e 's/ 1h//; s/^-h //'
+}
+missing=$(errands | while read -r words; do
+    for word in $words; do
+        grep -Eq -e "(^ *a|/autodl\") .*$word" "$0" || echo "autodl $words: $word"
+    done
+done)
+[ -z "$missing" ] && [ "$(errands | wc -l)" -ge 10 ] && ok "each errand of autodl(1) is run here" ||
+    not_ok "each errand of autodl(1) is run here" "$(errands; echo; echo "$missing")"
 tap_end

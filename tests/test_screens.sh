@@ -1,7 +1,10 @@
 #!/bin/sh
-# shellcheck disable=SC2015,SC2317 # ok never fails; functions are called by others
-# What a person sees on a terminal of 60 or 80 columns: golden screens, with wide and combining
-# characters; what is drawn live, resized and interrupted.
+# shellcheck disable=SC2015,SC2016,SC2218,SC2317 # ok never fails; scenes expand themselves; functions are called by
+# others, and made anew
+# What a person sees on a terminal: each screen is tests/screens/NAME to the character, with wide and
+# combining ones, drawn live, on terminals that change their width, interrupted; and what goes into a
+# pipe. Ids, times, rates and free room are made the same first.
+#     AUTODL_SCREENS=write tests/test_screens.sh    writes the screens anew, to be looked at
 set -u
 . "${AUTODL_SOURCE:?}/tests/tap.sh"
 if ! command -v tmux >/dev/null; then
@@ -9,176 +12,204 @@ if ! command -v tmux >/dev/null; then
     tap_end
 fi
 . "$AUTODL_SOURCE/tests/cli.sh"
+golden=$AUTODL_SOURCE/tests/screens
 
-start_service --max-tasks-num 4 --retry-wait 1h && start_origin || {
+start_service --max-tasks-num 4 --retry-wait 1h --stall-timeout 1h && start_origin || {
     cat "$T/log" >&2
     exit 99
 }
-terminals=0
+
+# --- a terminal ---
+
 tm() {
     # shellcheck disable=SC2086 # words
-    $as tmux -S "$T/run/tmux$terminals" -f /dev/null "$@" 9>&-
+    $as tmux -u -S "$T/run/tmux" -f /dev/null "$@" 9>&-
 }
 finish_screens() {
     tm kill-server 2>/dev/null
     finish_cli
 }
 trap finish_screens EXIT
+tm new-session -d -s s -x 80 -y 24 -c "$T/home" "exec cat" \; \
+    set-option -g default-shell /bin/sh
 
-# Each is of a server of its own: one that is ending may still take a new session along.
-open_terminal() { # columns, rows
-    tm kill-server 2>/dev/null
-    terminals=$((terminals + 1))
-    tm new-session -d -s s -x "$1" -y "$2" -c "$T/home" "env PATH=$T:\$PATH PS1='> ' sh"
-    within 100 screen_has '^>'
+# Runs commands, each as it is typed, in a terminal of so many columns. The last line tells their end.
+play() { # columns, commands a line each
+    {
+        echo 'trap : INT' # it is the command that is interrupted
+        printf '%s\n' "$2" | while IFS= read -r command; do
+            printf '%s\n' "cat <<'END'" "> $command" END "$command"
+            echo 'status=$?; [ $status = 0 ] || echo "(ended with $status)"'
+        done
+        echo 'echo --end--; exec cat'
+    } >"$T/scene"
+    tm resize-window -t s -x "$1" -y 40
+    tm clear-history -t s
+    tm respawn-pane -k -t s -c "$T/home" "exec env -i HOME='$HOME' PATH='$T:/usr/bin:/bin' TERM=xterm \
+LC_ALL=C.UTF-8 TZ=UTC XDG_RUNTIME_DIR='$XDG_RUNTIME_DIR' O='$O' T='$T' sh '$T/scene'"
 }
-# Ids are the same each time, and how fast it was is left out.
-screen() {
-    tm capture-pane -p -t s | sed -E -e 's/[0-9a-f]{8}(-[0-9a-f]{4}){0,4}(-[0-9a-f]*)?( +)/5b0c9a1e\3/g' \
-        -e 's/\b[0-9a-f]{8}$/5b0c9a1e/; s/watch [0-9a-f]{8}[-0-9a-f]*/watch 5b0c9a1e/' \
-        -e 's/ in [0-9.]+s/ in 1s/; s/ +[0-9.]+[KMG]?\/s(  [0-9ms ]+ left)?//; s/, [0-9ms ]+ left//' \
-        -e 's/ +$//' | sed -e :a -e '/^\n*$/{$d;N;ba' -e '}'
-}
-screen_has() { screen | grep -q -e "$1"; }
-type_in() { tm send-keys -t s "$1" Enter; }
-ends_with_prompt() { [ "$(screen | tail -1)" = '>' ]; }
-run_in() { # a command; waits for the prompt
-    tm send-keys -t s "clear; $1" Enter
-    sleep 0.2
-    within 200 ends_with_prompt
-}
-wide="$O/bytes/1000/日本語の長いファイル名がここにあります.iso"
-combining="$O/bytes/1000/$(printf 'e\314\201te\314\201').zip"
-long="$O/bytes/2000000/a-very-long-name-of-a-file-that-does-not-fit-0123456789.tar.xz"
+raw() { tm capture-pane -J -p -S -200 -t s; } # with what went out at the top
+has_ended() { raw | grep -q -e '^--end--'; }
+seen() { raw | grep -q -e "$1"; }
 
-open_terminal 60 24
-run_in "autodl add '$wide' --at 2040-01-31"
-if [ "$(screen | sed -e '/^>/d' | tr -d '\n')" = "5b0c9a1e  waiting, to start at 2040-01-31 00:00  \
-日本語の長いファイル名がここにあります.iso → ~/autodl-storagefollow it: autodl watch 5b0c9a1e" ]; then
-    ok "add"
-else
-    not_ok "add" "$(screen)"
-fi
-a add "$combining" "$long" --wait -q
-run_in "autodl list"
-# Ids are of different lengths: the widths of the first column too.
-seen=$(screen | sed -E -e '/^>/d' -e 's/^(ID|5b0c9a1e) +/\1 /')
-rows=$(tm capture-pane -p -t s | sed -e '/^>/d' -e '/^ *$/d' | wc -l)
-if printf '%s\n' "$seen" | grep -Eq '^ID STATE +SIZE  NAME +NOTE$' &&
-    printf '%s\n' "$seen" | grep -Eq '^5b0c9a1e finished +1.9M  a-very-.*…[-0-9a-z.]*.tar.xz$' &&
-    printf '%s\n' "$seen" | grep -Eq '^5b0c9a1e finished +1.0K  .*t.*.zip$' &&
-    printf '%s\n' "$seen" | grep -Eq '^5b0c9a1e waiting +日本語.*…[^ ]*iso +to start.*…$' &&
-    [ "$rows" = 4 ]; then
-    ok "list fits, and cuts long names in the middle"
-else
-    not_ok "list fits, and cuts long names in the middle" "$seen ($rows)"
-fi
-# Wide characters take two columns, combining ones none: NOTE begins where "to start" does.
-run_in "autodl hold --match zip; autodl list"
-columns_before() { # pattern: how many columns are in front of it
-    tm capture-pane -p -t s | grep "$1" | sed "s/$1.*//" | tr -d '\n' |
-        sed -e 's/[日本語の長いファ名がここにありますイルす]/xx/g' -e "s/$(printf '\314\201')//g" | wc -m
+# Lines of one screen as they are each time.
+normal() {
+    sed -E -e 's/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/5b0c9a1e-UUID/g' \
+        -e 's/\b[0-9a-f]{8}\b/5b0c9a1e/g' -e "s|$O|http://origin|g; s|$T/home|/home/me|g" \
+        -e 's/(, [0-9.]+[KMG]?) in [0-9.]+(s|m [0-9]+s)/\1 in 0.1s/' \
+        -e '/^>/!s/(until|at) (20[23][0-9]-[0-9]{2}-[0-9]{2} )?[0-9]{2}:[0-9]{2}( |:|$)/\1 14:02\3/' \
+        -e 's/^( *(added|started|ended)  ).*/\114:02/' -e 's/trying again in [0-9]+m [0-9]+s/trying again in 59m 59s/' \
+        -e 's/[0-9.]+[KMGTP] free/9.9G free/; s/[0-9.]+[KMG]?\/s on average, [0-9.]+[KMG]?\/s at most/9.9K\/s on average, 9.9M\/s at most/' \
+        -e '/ → /s/  (running|waiting for its turn|waiting, [0-9]+[a-z]+ in line)  /  waiting, 1st in line  /' \
+        -e '/^(yours|all) /{s/, [0-9]+ cancelled//;s/[0-9]+ /9 /g}' \
+        -e 's/^(10 min +)\|[ ▁▂▃▄▅▆▇█]{60}\|/\1|60 columns|/' -e '/^--end--$/d; s/ +$//' | sed -e :a -e '/^\n*$/{$d;N;ba' -e '}'
 }
-if [ "$(columns_before NOTE)" -gt 0 ] && [ "$(columns_before NAME)" -gt 0 ] &&
-    [ "$(columns_before NOTE)" = "$(columns_before 'to start')" ] &&
-    [ "$(columns_before NAME)" = "$(columns_before "$(printf 'e\314\201te')")" ]; then
-    ok "columns are straight"
-else
-    not_ok "columns are straight" "$(columns_before NOTE) $(columns_before 'to start')
-$(tm capture-pane -p -t s)"
-fi
-run_in "autodl list --state waiting --json | autodl show -"
-if screen_has '^ *name  日本語の長いファイル名がここにあります.iso$' &&
-    screen_has '^ *state  waiting, to start at 2040-01-31 00:00$'; then
-    ok "show"
-else
-    not_ok "show" "$(screen)"
-fi
-if tm capture-pane -e -p -t s | grep -q "$(printf '\033')"; then ok "in colour"; else not_ok "in colour"; fi
-run_in "NO_COLOR=1 autodl list; NO_COLOR=1 autodl add $O/bytes/10/x --at 2040-01-31"
-if tm capture-pane -e -p -t s | grep -q "$(printf '\033')"; then
-    not_ok "NO_COLOR" "$(tm capture-pane -e -p -t s)"
-else
-    ok "NO_COLOR"
-fi
-run_in "autodl cancel --state waiting"
-screen_has '^Cancelled 2 downloads (autodl retry --state cancelled starts' && ok "cancel" ||
-    not_ok "cancel" "$(screen)"
+is_golden() { raw | normal | diff -u "$golden/$1" - >"$T/diff"; }
+# The screen becomes what is written down.
+golden() { # name, what it shows
+    if [ "${AUTODL_SCREENS:-}" = write ]; then
+        sleep 3
+        raw | normal >"$golden/$1"
+    fi
+    if within 40 is_golden "$1"; then ok "$2"; else not_ok "$2" "$(cat "$T/diff")"; fi
+}
+# The same of commands that end by themselves. Ids are as random as they are, and a few are longer
+# than the others: what was added with such a one is forgotten, and the scene played again.
+has_long_id() { raw | grep -Eq '(^|[^-0-9a-f])[0-9a-f]{8}(-?[0-9a-f])+( |$)' && ! raw | grep -q '^ *id  '; }
+still() { # columns, commands, name, what it shows
+    for _ in 1 2 3 4 5; do
+        play "$1" "$2"
+        within 1200 has_ended || break
+        has_long_id || break
+        undo
+    done
+    golden "$3" "$4"
+}
+undo() { :; }
 
-open_terminal 80 24
-run_in "autodl clear; autodl pause 2h; autodl resume; autodl update_tasks_num 5"
-cat >"$T/expected" <<'END'
-Cleared 0 waiting downloads
-Paused all downloads until 14:02 (autodl resume ends it)
-Resumed: what waits may start
-Up to 5 downloads run at once now
-END
-if screen | sed -E -e 's/until [-0-9 ]*[0-9]+:[0-9]+/until 14:02/' -e '/^>/d' |
-    diff "$T/expected" - >"$T/diff"; then
-    ok "what happened is said"
-else
-    not_ok "what happened is said" "$(cat "$T/diff")"
-fi
+# --- the first minutes ---
+
+undo() {
+    a cancel --state unfinished
+    a rm --all
+}
+still 80 'autodl list
+autodl watch
+autodl add example.org/a.iso
+autodl add "$O/bytes/1000/日本語の長いファイル名がここにあります.iso" --at 2040-01-31
+autodl hold --match 日本
+autodl release --match 日本
+autodl pause 2h
+autodl resume
+autodl clear
+autodl update_tasks_num 4
+autodl limit 2M --until 18:00
+autodl limit off' minutes "what happened is said"
+
+# --- tables and cards ---
+
+# As the screens need it, an id is eight characters long.
+prepare() { # arguments of add; sets `id`
+    while :; do
+        a add --json "$@"
+        id=$(id_of "$out")
+        case $(printf %.8s "$id") in *[abcef]*) return ;; esac
+        a cancel "$id"
+        a rm "$id"
+    done
+}
+is_held_at() { # id, bytes: it does not move any more
+    a --json show "$1"
+    case $out in *"\"bytes_done\":$2,"*'"bytes_per_second":0,'*) ;; *) return 1 ;; esac
+}
+undo
+prepare "$O/bytes/1000/日本語の長いファイル名がここにあります.iso" --at 2040-01-31
+prepare "$O/bytes/1000/$(printf 'e\314\201te\314\201').zip" --wait
+prepare "$O/bytes/2000000/a-very-long-name-of-a-file-that-does-not-fit-into-any-column.tar.xz" --wait
+prepare "$O/status/404/gone" --wait --label nightly
+prepare "$O/status/503/busy" --limit 500K --priority 7
+prepare "$O/bytes/1000/kept" --in 1h
+a hold "$id"
+prepare "$O/gate/film.mkv?size=4000000"
+within 400 is_held_at "$id" 2000000
+film=$id
+still 100 'autodl list' list-100 "a table, with wide and combining characters in it"
+still 60 'autodl list' list-60 "names are cut in the middle"
+still 40 'autodl list' list-40 "and further"
+still 200 'autodl list | cat
+NO_COLOR=1 autodl list --state finished --limit 1' list-pipe "a line each in a pipe, uncut"
+still 80 "autodl show $film
+autodl list --match gone --json | autodl show -
+autodl list --match busy --json | autodl show -" show "cards"
 
 # --- live ---
 
-type_in "clear; autodl add '$O/gate/日本語.iso?size=4000000' --wait; echo \$?"
-if within 200 screen_has '50% \[='; then
-    lines=$(screen | grep -c '50% \[')
-    [ "$lines" = 1 ] && ok "one live line" || not_ok "one live line" "$(screen)"
-else
-    not_ok "one live line" "$(screen)"
-fi
+# A screen that moves until it stands still, at half of the file.
+live() { # columns, commands
+    for _ in 1 2 3 4 5; do
+        play "$1" "$2"
+        within 600 seen ' 50% .* 0/s' || break
+        has_long_id || break
+        tm send-keys -t s C-c
+        undo
+    done
+}
+interrupt() {
+    tm send-keys -t s C-c
+    within 400 has_ended
+}
+undo() {
+    a cancel --match iso --state running
+    a rm --match iso --state cancelled
+}
+live 80 'autodl add "$O/gate/日本語.iso?size=4000000" --wait
+autodl list --match 日本語.iso'
+golden wait-80 "one live line, at half of the file"
 tm resize-window -t s -x 50
-sleep 1.5
-if [ "$(screen | grep -c '50%')" = 1 ] && ! screen_has '\[='; then
-    ok "drawn anew on a narrower terminal"
-else
-    not_ok "drawn anew on a narrower terminal" "$(screen)"
-fi
-tm resize-window -t s -x 100
-sleep 1.5
-if [ "$(screen | grep -c '50%')" = 1 ] && screen_has '50% \[='; then
-    ok "and on a wider one"
-else
-    not_ok "and on a wider one" "$(screen)"
-fi
-tm send-keys -t s C-c
-if within 100 screen_has '^130$' && screen_has '^autodl: still downloading; autodl watch 5b0c9a1e$' &&
-    ! screen_has '50%'; then
-    ok "the interrupt leaves it running, and nothing drawn"
-else
-    not_ok "the interrupt leaves it running, and nothing drawn" "$(screen)"
-fi
-run_in "autodl add $O/status/503/busy; autodl add $O/bytes/10/quick --wait; echo \$?"
-if screen_has '^5b0c9a1e  finished, 10 in 1s  quick → ~/autodl-storage$' && screen_has '^0$'; then
-    ok "an end stays on the screen"
-else
-    not_ok "an end stays on the screen" "$(screen)"
-fi
-type_in "clear; autodl watch"
-if within 100 screen_has '^1 running, 1 waiting' && screen_has '日本語.iso .*50% \[' &&
-    screen_has 'waiting, trying again .*busy → ~/autodl-storage  (the server answered 503'; then
-    ok "watch has a line for each that runs, the retry with its reason, and a summary"
-else
-    not_ok "watch has a line for each that runs, the retry with its reason, and a summary" "$(screen)"
-fi
-tm send-keys -t s C-c
-within 100 screen_has 'still downloading (2); autodl watch' && ok "and says what is left" ||
-    not_ok "and says what is left" "$(screen)"
+golden wait-50 "drawn anew on a narrower terminal"
+tm resize-window -t s -x 120
+golden wait-120 "and on a wider one"
+interrupt
+golden wait-interrupted "the interrupt leaves it running, and nothing drawn"
+live 100 'autodl watch'
+golden watch "watch: a line for each that runs, each retry with its reason, and a summary"
+interrupt
+golden watch-interrupted "and what is left is said"
+undo
+undo() {
+    a rm --match quick
+    a rm --match gone
+    rm -f "$HOME"/autodl-storage/quick*
+}
+still 100 'autodl add "$O/bytes/10/quick" --wait
+autodl add "$O/status/404/gone" "$O/bytes/10/quick" --wait
+autodl add "$O/status/404/gone" --wait -q
+autodl add "$O/bytes/10/quick" --if-exists skip --wait' ends "how they ended stays on the screen"
+play 100 'autodl watch | cat'
+within 400 seen 'running'
+interrupt
+golden watch-pipe "in a pipe a line for each change"
 
-# --- a list, with a bar ---
+# --- a pause that was forgotten, a long list, what is seen at a glance ---
 
-seq -f "$O/bytes/1/n%.0f" 1 1200 >"$T/many"
-run_in "autodl pause; autodl add -i $T/many --if-exists skip"
-if screen_has '^Added 1200 downloads$' && screen_has '^follow them: autodl watch$'; then
-    ok "a long list is counted"
-else
-    not_ok "a long list is counted" "$(screen)"
-fi
-run_in "autodl clear"
-screen_has '^Cleared 120[01] waiting downloads (autodl retry --state CLEARED brings' &&
-    ok "and cleared" || not_ok "and cleared" "$(screen)"
-run_in "autodl stats"
-screen_has '^10 min *|' && screen_has 'free in' && ok "stats" || not_ok "stats" "$(screen)"
-tap_end
+undo() {
+    a cancel --match x.iso
+    a rm --match x.iso
+}
+a pause 2h
+still 80 'autodl add "$O/bytes/10/x.iso"
+autodl list --match x.iso' paused "a pause is shouted by add and list"
+seq -f "$O/bytes/1/n%.0f" 1 100000 >"$T/many"
+printf 'example.org/no-scheme\n' >>"$T/many"
+a clear
+play 80 'autodl add -i "$T/many" --if-exists skip
+autodl clear
+autodl resume'
+bar='^adding [1-9][0-9]*000 \[=*>\{0,1\} *\]$'
+within 400 seen "$bar" && ok "a bar moves while a long list is added" ||
+    not_ok "a bar moves while a long list is added" "$(raw)"
+within 1200 has_ended
+golden many "100,000 are counted; bad lines are told by number"
+still 80 'autodl stats
+autodl settings' stats "what is seen at a glance"
+raw | grep -q '█' && ok "the rates of ten minutes are drawn" || not_ok "the rates of ten minutes are drawn" "$(raw)"
