@@ -633,6 +633,24 @@ static void do_part_cut(struct reply *reply)
     reply->framing = FRAMED_BY_CLOSE;
 }
 
+/* All that it promises, and not a byte of it. */
+static void do_part_empty(struct reply *reply)
+{
+    if (!reply->partial)
+        return;
+    reply->end = reply->first;
+    reply->framing = FRAMED_BY_CHUNKS;
+}
+
+/* The part, and then more and more. */
+static void do_part_endless(struct reply *reply)
+{
+    if (!reply->partial)
+        return;
+    reply->framing = FRAMED_BY_CLOSE;
+    reply->surplus = UINT64_MAX / 2;
+}
+
 static void do_wrong_total(struct reply *reply)
 {
     if (reply->partial)
@@ -724,6 +742,12 @@ static void do_trickle(struct reply *reply)
         reply->script.rate /= 50;
 }
 
+static void do_slower(struct reply *reply)
+{
+    if (reply->number == 2)
+        reply->script.rate /= 2;
+}
+
 static void do_nothing(struct reply *reply)
 {
     (void)reply;
@@ -799,6 +823,8 @@ static const struct action {
     {"wrong-end",        do_wrong_end,        NULL           },
     {"portions",         do_portions,         NULL           },
     {"part-cut",         do_part_cut,         NULL           },
+    {"part-empty",       do_part_empty,       NULL           },
+    {"part-endless",     do_part_endless,     NULL           },
     {"wrong-total",      do_wrong_total,      NULL           },
     {"huge-range",       do_huge_range,       NULL           },
     {"no-content-range", do_no_range,         NULL           },
@@ -815,6 +841,7 @@ static const struct action {
     {"503",              do_503,              NULL           },
     {"other-etag",       do_other_etag,       NULL           },
     {"trickle",          do_trickle,          NULL           },
+    {"slower",           do_slower,           NULL           },
     {"silent",           do_nothing,          raw_silent     },
     {"half-head",        do_nothing,          raw_half_head  },
     {"reset-early",      do_nothing,          raw_reset_early},

@@ -11,7 +11,8 @@
  *   rate=N           body bytes a second
  *   do=ACTION        one of those in hostile.c's table, such as reset, cut, stall, chunked, chain
  *   at=N             the position in the file where reset, cut and stall happen (half of it)
- *                    (503: that status; trickle: the second request gets its bytes 50 times slower)
+ *                    (503: that status; trickle: the second request gets its bytes 50 times slower;
+ *                    slower: twice)
  *   times=K          only the first K requests of NAME see the action (all of them)
  *   then=ACTION      what the requests after these see
  *   hops=N           redirects of `do=chain`

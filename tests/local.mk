@@ -66,6 +66,7 @@ UNIT_TESTS = \
 	tests/check_stats \
 	tests/check_store \
 	tests/check_task \
+	tests/check_team \
 	tests/check_transfer \
 	tests/check_units \
 	tests/check_url \
@@ -272,6 +273,11 @@ tests_check_store_LDADD = $(TEST_LIBS)
 tests_check_task_SOURCES = tests/check_task.c
 tests_check_task_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_check_task_LDADD = $(TEST_LIBS)
+
+tests_check_team_SOURCES = tests/check_team.c
+tests_check_team_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_check_team_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=address_kind,--wrap=getifaddrs
+tests_check_team_LDADD = $(TEST_LIBS)
 
 tests_check_transfer_SOURCES = tests/check_transfer.c
 tests_check_transfer_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)

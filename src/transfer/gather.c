@@ -24,7 +24,7 @@ void gather_begin(struct gather *gather, int64_t at)
 {
     gather->at = at;
     gather->filled = 0;
-    gather->extends = false;
+    gather->extends = gather->takes_back = false;
     gather->flushed_at = units_now_boottime();
 }
 
@@ -67,7 +67,7 @@ static size_t reserve(struct gather *gather, size_t len)
 {
     struct team_member *member = gather->member;
     size_t own = (size_t)team_reserve(member, (int64_t)len);
-    if (own < len && gather->extends && team_extend(member))
+    if (own < len && gather->extends && team_extend(member, gather->takes_back))
         own += (size_t)team_reserve(member, (int64_t)(len - own));
     return own;
 }
@@ -108,7 +108,7 @@ bool gather_is_done(struct gather *gather)
     struct team_member *member = gather->member;
     if (gather_position(gather) < atomic_load_explicit(&member->end, memory_order_relaxed))
         return false;
-    return gather->filled > 0 || !gather->extends || !team_extend(member);
+    return gather->filled > 0 || !gather->extends || !team_extend(member, gather->takes_back);
 }
 
 int gather_add(struct gather *gather, const char *bytes, size_t len)

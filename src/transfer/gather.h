@@ -29,7 +29,8 @@ struct gather {
     int64_t at; /* where the gathered bytes begin: the written end of the member's range */
     size_t filled;
     int64_t flushed_at;
-    bool extends; /* it may bring what follows its range, if nobody has begun that */
+    bool extends;    /* it may bring what follows its range, if that is free, ... */
+    bool takes_back; /* ... or somebody has only asked for it so far */
 };
 
 int gather_init(struct gather *gather); /* 0 or -ENOMEM */

@@ -7,6 +7,10 @@
 #include "transfer/ratelimit.h"
 #include "transfer/resume.h"
 
+/* Less than that, and than half, of a part, from an answer that says nothing of having been cut:
+ * asking on could be asking for ever. */
+#define SHORT GATHER_SIZE
+
 struct fetch {
     const struct part_tools *tools;
     const struct team_file *file;
@@ -48,10 +52,11 @@ static int take_in(void *data, const char *bytes, size_t len)
 {
     struct fetch *fetch = data;
     struct gather *gather = fetch->tools->gather;
-    if ((int64_t)len > fetch->part->end - gather_position(gather))
-        len = (size_t)(fetch->part->end - gather_position(gather)); /* more than it announced */
-    int r = keep_error(fetch, gather_add(gather, bytes, len));
-    if (r == 0 && gather_position(gather) < fetch->part->end && gather_is_done(gather))
+    int64_t left = fetch->part->end - gather_position(gather);
+    bool is_more = (int64_t)len > left; /* than it announced: who knows when that ends */
+    int r = keep_error(fetch, gather_add(gather, bytes, is_more ? (size_t)left : len));
+    if (r == 0 &&
+        (is_more || (gather_position(gather) < fetch->part->end && gather_is_done(gather))))
         r = GATHER_RANGE_DONE; /* the rest would come for nothing */
     return r;
 }
@@ -78,6 +83,15 @@ static int on_data(void *data, const char *bytes, size_t len)
     return ratelimit_hand_on(fetch->file->limits, bytes, len, take_in, cancelled, fetch);
 }
 
+/* The answer has ended, and nothing was wrong with it but that. */
+static bool is_short(const struct fetch *fetch)
+{
+    struct gather *gather = fetch->tools->gather;
+    int64_t asked = fetch->part->end - fetch->part->start;
+    int64_t came = gather_position(gather) - fetch->part->start;
+    return came < SHORT && came * 2 < asked && !gather_is_done(gather);
+}
+
 int part_fetch(const struct part_tools *tools, const struct team_part *part,
                struct download_result *ret_result)
 {
@@ -95,11 +109,14 @@ int part_fetch(const struct part_tools *tools, const struct team_part *part,
     options.end = part->end;
     options.if_range = file->etag;
     gather_begin(tools->gather, part->start);
+    tools->gather->extends = true; /* what others took of it, and gave back */
     int r = download_run(tools->downloader, file->url, &options, &callbacks, ret_result);
     keep_error(&fetch, gather_flush(tools->gather));
     if (fetch.disk_error)
         return fetch.disk_error;
     if (r == -ECANCELED && fetch.taken) /* before there was an answer? */
         return fetch.accepted ? 0 : PART_REFUSED;
+    if (r == 0 && is_short(&fetch))
+        return PART_REFUSED;
     return r == GATHER_RANGE_DONE ? 0 : r;
 }

@@ -454,7 +454,7 @@ static bool take_back_locked(struct team *team, int64_t start)
     return false;
 }
 
-bool team_extend(struct team_member *member)
+bool team_extend(struct team_member *member, bool takes_back)
 {
     struct team *team = member->team;
     bool extended = false;
@@ -462,7 +462,7 @@ bool team_extend(struct team_member *member)
     const struct range *range = ranges_of(&team->ranges, member->number);
     if (range) {
         int64_t end = range->end;
-        while (take_back_locked(team, end)) /* of some all was taken before */
+        while (takes_back && take_back_locked(team, end)) /* of some all was taken before */
             ;
         extended = ranges_extend(&team->ranges, member->number);
     }

@@ -120,8 +120,9 @@ void team_starts(struct team_member *member, int64_t now);
  * there. */
 int64_t team_reserve(struct team_member *member, int64_t len);
 void team_commit(struct team_member *member, int64_t done, int64_t now);
-/* Its range goes on where it ended: nobody has begun what follows, or only asked for it so far. */
-bool team_extend(struct team_member *member);
+/* Its range goes on where it ended: what follows is free, or (`takes_back`) somebody has only asked
+ * for it so far. */
+bool team_extend(struct team_member *member, bool takes_back);
 /* It has come to its end, while nothing comes: is what follows in good hands, so that its request
  * can be given up? What nobody has (any more) becomes its own again. */
 bool team_is_followed(struct team_member *member);

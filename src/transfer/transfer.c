@@ -248,7 +248,7 @@ static void begin_bytes(struct transfer *transfer, const struct download_head *h
     team_starts(&transfer->member, now);
     transfer->gather.fd = transfer->fd;
     gather_begin(&transfer->gather, transfer->from);
-    transfer->gather.extends = true;
+    transfer->gather.extends = transfer->gather.takes_back = true;
 }
 
 /* All of the file comes, though there may be bytes of it. */
@@ -620,9 +620,13 @@ static int check_first(struct transfer *transfer)
     return 0;
 }
 
-/* What neither the first request brought nor others have in hand; then waits for these. */
+/* What neither the first request brought nor others have in hand; then waits for these. Their
+ * connections may be good where one more is not to be had: what went wrong counts once they have
+ * left. */
 static int fetch_rest(struct transfer *transfer, struct download_result *result)
 {
+    struct download_result own;
+    int failed = 0;
     const struct part_tools tools = {
         .downloader = transfer->downloader,
         .gather = &transfer->gather,
@@ -640,20 +644,24 @@ static int fetch_rest(struct transfer *transfer, struct download_result *result)
         if (transfer->ops->cancelled(transfer->ops->data))
             return -ECANCELED;
         if (!refused && team_take(&transfer->member, units_now_boottime(), &part)) {
-            int r = part_fetch(&tools, &part, result);
+            int r = part_fetch(&tools, &part, &own);
             if (transfer->code) /* told by `cancelled` */
                 return -EIO;
-            if (r == PART_REFUSED) { /* others may still have connections that are good */
+            if (r == PART_REFUSED || r == -EIO) {
                 team_refuse(transfer->team);
                 team_give_back(&transfer->member);
                 refused = true;
-            } else if (r == -EIO || r == -ECANCELED) {
+                failed = r;
+            } else if (r == -ECANCELED) {
                 return r;
             } else if (r < 0) {
                 return judge_write(transfer, r);
             }
         } else if (view.members == 1 && refused) {
-            return fail_truncated(transfer);
+            if (failed != -EIO)
+                return fail_truncated(transfer);
+            *result = own;
+            return failed;
         } else {
             team_wait(transfer->team, WAIT_SLICE);
             report_if_due(transfer);

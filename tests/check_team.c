@@ -1,0 +1,318 @@
+/* Several workers fetch one file: one leads, the others are transfer_help in threads of their own.
+ * The origin is tests/hostile. */
+#include <check.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <ifaddrs.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/cleanup.h"
+#include "common/units.h"
+#include "core/address.h"
+#include "hostile.h"
+#include "tap.h"
+#include "transfer/transfer.h"
+
+#define HELPERS_MAX 8
+
+static struct hostile *hostile;
+static struct download_share *share;
+static struct transfer *lead;
+static struct download_options options;
+static struct transfer_outcome outcome;
+static const struct address_policy nothing_denied;
+static char part_path[64];
+static int part = -1;
+static int64_t deadline; /* boot time: it is cancelled then */
+
+static unsigned allowed; /* helpers, one after the other */
+static struct helper {
+    pthread_t thread;
+    struct team *team;
+    int64_t patience;
+    atomic_bool done;
+} helpers[HELPERS_MAX];
+static unsigned came;
+static atomic_bool leave; /* they are to */
+static int64_t leave_at;  /* once that is there beyond the first bytes; 0: never */
+static bool helpers_see_global; /* what the first of them was given */
+
+/* --- where things are --- */
+
+static bool everything_global;
+
+enum address_kind __real_address_kind(const struct ip_address *address);
+enum address_kind __wrap_address_kind(const struct ip_address *address);
+
+enum address_kind __wrap_address_kind(const struct ip_address *address)
+{
+    return everything_global ? ADDRESS_GLOBAL : __real_address_kind(address);
+}
+
+int __real_getifaddrs(struct ifaddrs **list);
+int __wrap_getifaddrs(struct ifaddrs **list);
+
+int __wrap_getifaddrs(struct ifaddrs **list)
+{
+    *list = NULL;
+    return everything_global ? 0 : __real_getifaddrs(list);
+}
+
+/* --- the lead's operations --- */
+
+static int open_part(void *data, const struct download_head *head, int *ret_fd)
+{
+    (void)data;
+    if (head)
+        ck_assert_int_eq(ftruncate(part, 0), 0);
+    *ret_fd = part;
+    return 0;
+}
+
+static void note_version(void *data, const struct download_head *head, int64_t total, int64_t start,
+                         bool anew, const char *why)
+{
+    (void)data, (void)head, (void)total, (void)start, (void)anew, (void)why;
+}
+
+static void note_progress(void *data, const struct transfer_progress *progress)
+{
+    (void)data;
+    if (leave_at > 0 && progress->bytes - progress->written >= leave_at)
+        atomic_store(&leave, true);
+}
+
+static void note_response(void *data, int status)
+{
+    (void)data, (void)status;
+}
+
+static bool is_late(void *data)
+{
+    (void)data;
+    return units_now_boottime() >= deadline;
+}
+
+static void *help(void *data)
+{
+    static const atomic_bool never;
+    struct helper *helper = data;
+    struct transfer *own;
+    const struct transfer_help how = {
+        .hands = 1, .leave = &leave, .lost = &never, .on_response = note_response};
+    if (transfer_create(share, &own) < 0)
+        abort();
+    helper->patience = transfer_help(own, helper->team, &how);
+    atomic_store(&helper->done, true);
+    team_unref(helper->team);
+    transfer_destroy(own);
+    return NULL;
+}
+
+static void on_hands(void *data, struct team *team, unsigned wanted, int64_t left)
+{
+    (void)data, (void)left;
+    if (wanted == 0 || came == allowed || (came > 0 && !atomic_load(&helpers[came - 1].done)))
+        return;
+    if (came == 0)
+        helpers_see_global = team_file(team)->options->was_global;
+    struct helper *helper = &helpers[came++];
+    helper->team = team_ref(team);
+    ck_assert_int_eq(pthread_create(&helper->thread, NULL, help, helper), 0);
+}
+
+static const struct transfer_ops ops = {
+    .open = open_part,
+    .on_version = note_version,
+    .on_progress = note_progress,
+    .on_hands = on_hands,
+    .on_response = note_response,
+    .cancelled = is_late,
+};
+
+static void start(void)
+{
+    signal(SIGPIPE, SIG_IGN);
+    ck_assert_int_eq(hostile_start(0, &hostile), 0);
+    ck_assert_int_eq(download_share_create(&share), 0);
+    ck_assert_int_eq(transfer_create(share, &lead), 0);
+    options = (struct download_options){
+        .user_agent = "autodl/test",
+        .policy = &nothing_denied,
+        .connect_timeout = 5000,
+        .stall_timeout = 20000,
+    };
+    char name[] = "/tmp/autodl-team-XXXXXX"; /* gone when the test is */
+    part = mkstemp(name);
+    ck_assert_int_ge(part, 0);
+    unlink(name);
+    snprintf(part_path, sizeof part_path, "/proc/self/fd/%d", part);
+    memset(helpers, 0, sizeof helpers);
+    came = 0;
+    leave_at = 0;
+    atomic_store(&leave, false);
+    everything_global = false;
+}
+
+static void stop(void)
+{
+    transfer_destroy(lead);
+    hostile_stop(hostile);
+    download_share_destroy(share);
+    close(part);
+}
+
+/* By one lead and so many helpers, at most in that time. */
+static int fetch(const char *path, unsigned helpers_allowed, int64_t ms)
+{
+    _cleanup_free_ char *url = NULL;
+    ck_assert_int_ge(asprintf(&url, "http://127.0.0.1:%u%s", hostile_port(hostile), path), 0);
+    const struct transfer_job job = {.url = url, .known.total = -1};
+    allowed = helpers_allowed;
+    deadline = units_now_boottime() + ms;
+    int r = transfer_run(lead, &job, &options, &ops, &outcome);
+    for (unsigned i = 0; i < came; i++)
+        pthread_join(helpers[i].thread, NULL);
+    return r;
+}
+
+static struct hostile_count count_of(const char *path)
+{
+    struct hostile_count count;
+    hostile_read(hostile, path, &count);
+    return count;
+}
+
+/* Whole, of the first version, and helped with. */
+static void expect_whole(int r, const char *path)
+{
+    ck_assert_msg(r == 0, "%d: %s", r, outcome.download.error_message);
+    ck_assert_ptr_null(outcome.download.error_code);
+    ck_assert_uint_gt(came, 0);
+    int result = hostile_expect_file(part_path, path, 0);
+    ck_assert_msg(result == 0, "not what %s gives: %s", path, strerror(-result));
+}
+
+/* --- tests --- */
+
+START_TEST(a_file_is_fetched_together)
+{
+    const char *path = "/together?size=4000000&rate=1000000";
+    expect_whole(fetch(path, 1, 20000), path);
+    struct hostile_count count = count_of(path);
+    ck_assert_uint_ge(count.ranges, 1);
+    ck_assert_uint_eq(count.max_running, 2);
+    ck_assert_int_eq(outcome.bytes, 4000000);
+    ck_assert_int_eq(outcome.written, 4000000);
+}
+END_TEST
+
+/* Parts of other bytes, by what says that it is another version, or is another part. */
+START_TEST(no_other_version_gets_in)
+{
+    static const char *const ways[] = {"other-etag", "wrong-total", "wrong-start", "wrong-end",
+                                       "huge-range", "no-content-range", "gzip"};
+    _cleanup_free_ char *path = NULL;
+    ck_assert_int_ge(
+        asprintf(&path, "/%s?size=3000000&rate=1000000&times=1&changes=content&then=%s", ways[_i],
+                 ways[_i]),
+        0);
+    expect_whole(fetch(path, 2, 20000), path);
+    ck_assert_uint_eq(count_of(path).requests, 2); /* one look was enough */
+}
+END_TEST
+
+/* What comes is bounded by what was asked for, and who brings nothing is not asked for ever: a
+ * helper, then the lead. */
+START_TEST(a_part_has_an_end)
+{
+    static const char *const ways[] = {"times=1&then=part-endless",
+                                       "do=slower&times=2&then=part-endless",
+                                       "times=1&then=part-empty",
+                                       "do=slower&times=2&then=part-empty"};
+    _cleanup_free_ char *path = NULL;
+    ck_assert_int_ge(asprintf(&path, "/way%d?size=6000000&rate=1000000&%s", _i, ways[_i]), 0);
+    int64_t begun = units_now_boottime();
+    expect_whole(fetch(path, 1, 20000), path);
+    printf("# %u requests, %lld ms\n", count_of(path).requests,
+           (long long)(units_now_boottime() - begun));
+    ck_assert_uint_le(count_of(path).requests, 12);
+}
+END_TEST
+
+/* The same of the lead, alone with what a helper has left: that, and another try, is the third
+ * request. */
+START_TEST(the_lead_is_not_kept_either)
+{
+    static const struct {
+        const char *way, *code;
+        int http_status;
+    } ways[] = {
+        {"",             NULL,        200},
+        {"part-endless", NULL,        200},
+        {"part-empty",   "truncated", 200},
+        {"wrong-end",    "truncated", 200},
+        {"503",          "http",      503},
+        {"reset-early",  "reset",     0  },
+    };
+    _cleanup_free_ char *path = NULL;
+    leave_at = 500000;
+    ck_assert_int_ge(
+        asprintf(&path, "/%d?size=4000000&rate=1000000&times=2&then=%s", _i, ways[_i].way), 0);
+    int r = fetch(path, 1, 20000);
+    if (ways[_i].code) {
+        ck_assert_int_eq(r, -EIO);
+        ck_assert_str_eq(outcome.download.error_code, ways[_i].code);
+        ck_assert_int_lt(outcome.bytes, 4000000);
+        ck_assert_int_ge(outcome.bytes, 2000000);
+    } else {
+        expect_whole(r, path);
+    }
+    ck_assert_int_eq(outcome.download.http_status, ways[_i].http_status);
+    ck_assert_uint_eq(count_of(path).requests, 3);
+}
+END_TEST
+
+/* The second request is the only helper's; the lead's next one is refused. */
+START_TEST(whoever_is_refused_leaves_it_to_the_others)
+{
+    static const char *const ways[] = {"503", "reset-early", "whole", "416"};
+    _cleanup_free_ char *path = NULL;
+    ck_assert_int_ge(
+        asprintf(&path, "/%s?size=6000000&rate=1000000&do=slower&times=2&then=%s", ways[_i],
+                 ways[_i]),
+        0);
+    expect_whole(fetch(path, 1, 30000), path);
+    ck_assert_uint_ge(count_of(path).requests, 3);
+    ck_assert_int_eq(outcome.download.http_status, 200);
+}
+END_TEST
+
+START_TEST(a_helper_is_told_how_long_to_stay_away)
+{
+    const char *path = "/shy?size=3000000&rate=1000000&times=1&then=503&retry-after=77";
+    expect_whole(fetch(path, 1, 20000), path);
+    ck_assert_int_eq(helpers[0].patience, 77000);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("team");
+    TCase *tcase = tcase_create("team");
+    tcase_set_timeout(tcase, 60);
+    tcase_add_checked_fixture(tcase, start, stop);
+    tcase_add_test(tcase, a_file_is_fetched_together);
+    tcase_add_loop_test(tcase, no_other_version_gets_in, 0, 7);
+    tcase_add_loop_test(tcase, a_part_has_an_end, 0, 4);
+    tcase_add_loop_test(tcase, the_lead_is_not_kept_either, 0, 6);
+    tcase_add_loop_test(tcase, whoever_is_refused_leaves_it_to_the_others, 0, 4);
+    tcase_add_test(tcase, a_helper_is_told_how_long_to_stay_away);
+    suite_add_tcase(suite, tcase);
+    return tap_main(suite);
+}
