@@ -301,6 +301,16 @@ START_TEST(a_helper_is_told_how_long_to_stay_away)
 }
 END_TEST
 
+/* A name that led to a public address does not lead helpers inside. */
+START_TEST(helpers_know_that_the_host_was_public)
+{
+    const char *path = "/public?size=3000000&rate=1000000";
+    everything_global = true;
+    expect_whole(fetch(path, 1, 20000), path);
+    ck_assert(helpers_see_global);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("team");
@@ -313,6 +323,7 @@ int main(void)
     tcase_add_loop_test(tcase, the_lead_is_not_kept_either, 0, 6);
     tcase_add_loop_test(tcase, whoever_is_refused_leaves_it_to_the_others, 0, 4);
     tcase_add_test(tcase, a_helper_is_told_how_long_to_stay_away);
+    tcase_add_test(tcase, helpers_know_that_the_host_was_public);
     suite_add_tcase(suite, tcase);
     return tap_main(suite);
 }

@@ -33,6 +33,7 @@ struct transfer {
     /* one run */
     const struct transfer_job *job;
     const struct transfer_ops *ops;
+    const struct download_result *result; /* of the first requests */
     struct download_options options; /* for requests after the first, and for helpers */
     int fd;                          /* -1: not open; the caller's */
     int64_t total;                   /* of the file, -1: not known */
@@ -154,7 +155,7 @@ static void open_team(struct transfer *transfer)
                                    .limits = transfer->job->limits,
                                    .total = transfer->total,
                                    .fd = transfer->fd};
-    transfer->options.was_global = transfer->options.was_global || transfer->was_global;
+    transfer->options.was_global = transfer->options.was_global || transfer->result->was_global;
     transfer->is_open = team_open(transfer->team, &file) == 0;
 }
 
@@ -769,6 +770,7 @@ int transfer_run(struct transfer *transfer, const struct transfer_job *job,
     };
 
     int r = begin_run(transfer, job, ops);
+    transfer->result = result;
     if (r == 0)
         r = run(transfer, options, result);
     if (transfer->code) {
