@@ -16,6 +16,7 @@
 #include "transfer/checksum.h"
 #include "transfer/gather.h"
 #include "transfer/part.h"
+#include "transfer/ranges.h"
 
 #define REQUESTS_MAX 4     /* in one run, before the first bytes are kept */
 #define REPORT_EVERY 400   /* ms, at least, while others bring bytes */
@@ -47,6 +48,7 @@ struct transfer {
     bool goes_on; /* bytes that were there are kept: the file may be too long */
     char *etag;   /* by which others may join, once bytes come: strong, owned; NULL: none may */
     bool is_open; /* they may now */
+    bool has_begun; /* the team is this run's */
     int64_t reported_at, called_at; /* boottime */
 
     /* one request */
@@ -718,6 +720,10 @@ static int renew_team(struct transfer *transfer)
 static int64_t bytes_of(struct transfer *transfer, int64_t *ret_written)
 {
     struct team_view view;
+    if (!transfer->has_begun) { /* the team's are another file's */
+        *ret_written = transfer->known.have;
+        return transfer->known.have + ranges_text_bytes(transfer->job->ranges);
+    }
     team_look(transfer->team, 0, &view);
     *ret_written = view.written;
     return view.bytes;
@@ -749,7 +755,8 @@ static int begin_run(struct transfer *transfer, const struct transfer_job *job,
     transfer->was_global = false;
     transfer->at = transfer->from = 0;
     transfer->end = -1;
-    if (renew_team(transfer) < 0)
+    transfer->has_begun = renew_team(transfer) == 0;
+    if (!transfer->has_begun)
         return fail(transfer, "internal", "out of memory");
     transfer->gather.member = &transfer->member;
     transfer->gather.on_written = on_written;
@@ -793,7 +800,7 @@ int transfer_run(struct transfer *transfer, const struct transfer_job *job,
 
 int transfer_written(struct transfer *transfer, int64_t *ret_written, char **ret_ranges)
 {
-    return team_written(transfer->team, ret_written, ret_ranges);
+    return transfer->has_begun ? team_written(transfer->team, ret_written, ret_ranges) : -ENOMEM;
 }
 
 /* Helping. */
