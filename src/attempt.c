@@ -181,11 +181,25 @@ static int64_t bytes_of(const struct task *task)
     return task->written + ranges_text_bytes(task->written_ranges);
 }
 
-static void on_version(void *data, const struct download_head *head, int64_t total, int64_t start,
-                       bool anew, const char *why)
+/* Of bytes that are believed no longer, none is on record when the file changes: a crash must not
+ * find them there, and something else in their place. */
+static int take_off_record(struct attempt *attempt)
+{
+    struct task *task = &attempt->task;
+    if (task->durable > task->written)
+        task->durable = task->written;
+    replace(&task->durable_ranges, NULL); /* until the next sync */
+    task->bytes_done = bytes_of(task);
+    attempt->synced = attempt->flushed = task->durable;
+    return engine_store_update(attempt->engine, task) < 0 ? -ENOMEM : 0; /* it is tried again */
+}
+
+static int on_version(void *data, const struct download_head *head, int64_t total, int64_t start,
+                      bool anew, const char *why)
 {
     struct attempt *attempt = data;
     struct task *task = &attempt->task;
+    int64_t had = bytes_of(task);
     attempt->no_ranges = head->no_ranges;
     attempt->went_on_from = start;
     replace(&task->etag, head->etag);
@@ -199,14 +213,13 @@ static void on_version(void *data, const struct download_head *head, int64_t tot
     }
     if (anew) {
         task_forget_bytes(task);
-        attempt->synced = attempt->flushed = attempt->bytes = attempt->counted = 0;
+        attempt->synced = attempt->flushed = 0;
         active_new_version(attempt->engine->active, attempt->entry);
-        return;
+    } else {
+        update_written(attempt);
     }
-    update_written(attempt);
-    if (!task->written_ranges) /* they were not believed */
-        replace(&task->durable_ranges, NULL);
     attempt->bytes = attempt->counted = bytes_of(task);
+    return attempt->bytes < had ? take_off_record(attempt) : 0;
 }
 
 /* How far it is, for the next start: under this boot what was written, else what was synced. */

@@ -74,10 +74,11 @@ static int open_part(void *data, const struct download_head *head, int *ret_fd)
     return 0;
 }
 
-static void note_version(void *data, const struct download_head *head, int64_t total, int64_t start,
-                         bool anew, const char *why)
+static int note_version(void *data, const struct download_head *head, int64_t total, int64_t start,
+                        bool anew, const char *why)
 {
     (void)data, (void)head, (void)total, (void)start, (void)anew, (void)why;
+    return 0;
 }
 
 static void note_progress(void *data, const struct transfer_progress *progress)

@@ -500,8 +500,8 @@ static void copy_text(char *copy, size_t size, const char *text)
     snprintf(copy, size, "%s", text ? text : "");
 }
 
-static void note_version(void *data, const struct download_head *head, int64_t total, int64_t from,
-                         bool anew, const char *why)
+static int note_version(void *data, const struct download_head *head, int64_t total, int64_t from,
+                        bool anew, const char *why)
 {
     ck_assert_int_eq(anew, from == 0);
     ck_assert_ptr_eq(data, &opens);
@@ -514,6 +514,7 @@ static void note_version(void *data, const struct download_head *head, int64_t t
     version.start = from;
     version.encoded = head->encoded;
     version.no_ranges = head->no_ranges;
+    return 0;
 }
 
 static void note_progress(void *data, const struct transfer_progress *now)

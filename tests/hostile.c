@@ -84,6 +84,7 @@ struct hostile {
     struct resource *resources;
     struct connection *connections;
     bool hurries; /* no rates */
+    int shows;    /* this version, -1: as the URL says */
     unsigned max_running;
 };
 
@@ -93,6 +94,7 @@ struct reply {
     struct resource *resource;
     struct script script;
     unsigned number; /* of the request, from 1 */
+    int shows;
     unsigned version;
     bool acts;    /* the action applies */
     bool partial; /* the request is for a range that we give */
@@ -883,7 +885,8 @@ static void prepare(struct reply *reply)
 {
     const struct script *script = &reply->script;
     reply->acts = !script->times_given || reply->number <= script->times;
-    reply->version = script->changes[0] && reply->number > script->times;
+    reply->version = reply->shows >= 0 ? (unsigned)reply->shows
+                                       : script->changes[0] && reply->number > script->times;
     reply->status = 200;
     reply->total = reply->end = size_of(script, reply->version);
     reply->stop = UINT64_MAX;
@@ -962,6 +965,7 @@ static void count_request(struct reply *reply)
         hostile->max_running = all;
     if (hostile->hurries)
         reply->script.rate = 0;
+    reply->shows = hostile->shows;
     count->excused += reply->resource->lost;
     reply->resource->lost = 0;
     count->last_at = now_ms();
@@ -1116,6 +1120,7 @@ int hostile_start(unsigned port, struct hostile **ret_hostile)
     struct hostile *hostile = calloc(1, sizeof(*hostile));
     if (!hostile)
         return -ENOMEM;
+    hostile->shows = -1;
     int result = listen_on(port, &hostile->fd, &hostile->port);
     if (result < 0) {
         free(hostile);
@@ -1167,6 +1172,13 @@ void hostile_hurry(struct hostile *hostile)
 {
     pthread_mutex_lock(&hostile->lock);
     hostile->hurries = true;
+    pthread_mutex_unlock(&hostile->lock);
+}
+
+void hostile_show(struct hostile *hostile, int version)
+{
+    pthread_mutex_lock(&hostile->lock);
+    hostile->shows = version;
     pthread_mutex_unlock(&hostile->lock);
 }
 

@@ -40,6 +40,10 @@ unsigned hostile_port(const struct hostile *hostile);
 /* From now on `rate` is ignored. */
 void hostile_hurry(struct hostile *hostile);
 
+/* From now on it has this version of those that change, whatever was asked before; -1: as the URL
+ * says. */
+void hostile_show(struct hostile *hostile, int version);
+
 /* What was served of NAME (a path of a URL; its query does not matter), counted at the sender. */
 struct hostile_count {
     unsigned requests;

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "hostile.h"
 #include "v1.h"
@@ -396,7 +398,7 @@ START_TEST(the_map_survives)
     service_start(&service, QUICK, NULL);
     const char *id = add(path, NULL);
     wait_ranges(id, 10, 10, SOON);
-    wait_bytes(id, 20 * MIB);
+    wait_bytes(id, (_i == KILLED ? 36 : 20) * MIB); /* 1.5 s of them may be lost */
     interrupt((enum interruption)_i, id);
     ck_assert_int_gt(v1_number(&service, id, "bytes_done"), _i == KILLED ? 4 * MIB : 16 * MIB);
     wait_ranges(id, 5, 10, SOON);
@@ -445,6 +447,92 @@ START_TEST(another_version_starts_from_zero)
 }
 END_TEST
 
+static const char *part_of(const char *id)
+{
+    return textf("%s/large.%.8s.part", directory, id);
+}
+
+static int64_t size_of_part(const char *part)
+{
+    struct stat st;
+    return stat(part, &st) == 0 ? st.st_size : -1;
+}
+
+struct awaited_size {
+    const char *part;
+    int64_t least, most;
+};
+
+static bool has_size(void *data)
+{
+    const struct awaited_size *awaited = data;
+    int64_t size = size_of_part(awaited->part);
+    return size >= awaited->least && size <= awaited->most;
+}
+
+/* Seen at once: the store learns of it within a second. */
+static void wait_size(const char *part, int64_t least, int64_t most)
+{
+    struct awaited_size awaited = {part, least, most};
+    for (int i = 0; i < SOON && !has_size(&awaited); i++)
+        poll(NULL, 0, 1);
+    ck_assert(has_size(&awaited));
+}
+
+static void hold(const char *id)
+{
+    v1_verb(&service, id, "hold", 200);
+    v1_wait(&service, id, "PAUSED", SOON);
+}
+
+/* The end is cut off, and helpers make the file as long as it was, before it is held again or the
+ * service killed: that what was there was on disk once does not make it be there. */
+START_TEST(what_was_cut_off_is_fetched_again)
+{
+    const char *path = "/large?size=25165824&rate=1048576";
+    service_start(&service, QUICK, NULL);
+    const char *id = add(path, NULL), *part = part_of(id);
+    wait_ranges(id, 10, 10, SOON);
+    wait_bytes(id, 16 * MIB);
+    hold(id);
+    ck_assert_int_eq(truncate(part, 4 * MIB), 0);
+    v1_verb(&service, id, "release", 200);
+    wait_size(part, 20 * MIB, 25165824);
+    if (_i)
+        service_kill_all(&service);
+    else
+        hold(id);
+    hostile_hurry(hostile);
+    if (_i)
+        service_start(&service, QUICK, NULL);
+    else
+        v1_verb(&service, id, "release", 200);
+    expect_finished(id, path, 0);
+}
+END_TEST
+
+/* What is on record of a version that is gone goes before the file does: the other one may be back
+ * at the next start. */
+START_TEST(another_version_comes_and_goes)
+{
+    const char *path = "/large?size=25165824&rate=1048576&times=1000&changes=etag+content";
+    service_start(&service, QUICK, NULL);
+    const char *id = add(path, NULL), *part = part_of(id);
+    wait_ranges(id, 10, 10, SOON);
+    wait_bytes(id, 8 * MIB);
+    hold(id);
+    hostile_show(hostile, 1);
+    v1_verb(&service, id, "release", 200);
+    wait_size(part, 0, 4 * MIB);
+    service_kill_all(&service);
+    hostile_show(hostile, 0);
+    hostile_hurry(hostile);
+    service_start(&service, QUICK, NULL);
+    service_wait_log(&service, "DOWNLOADING attempt=3 from=0", SOON);
+    expect_finished(id, path, 0);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("ranges");
@@ -481,6 +569,8 @@ int main(void)
     tcase_add_loop_test(tcase, the_map_survives, 0, INTERRUPTIONS);
     tcase_add_test(tcase, what_is_on_disk_survives_a_power_cut);
     tcase_add_test(tcase, another_version_starts_from_zero);
+    tcase_add_loop_test(tcase, what_was_cut_off_is_fetched_again, 0, 2);
+    tcase_add_test(tcase, another_version_comes_and_goes);
     suite_add_tcase(suite, tcase);
     return harness_main(suite);
 }

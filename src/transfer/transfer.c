@@ -269,10 +269,9 @@ static int begin(struct transfer *transfer, const struct download_head *head)
     transfer->at = transfer->from = 0;
     transfer->goes_on = false;
     team_begin(transfer->team, &transfer->member, head->length, 0, NULL);
-    ops->on_version(ops->data, &version, head->length, 0, true,
-                    transfer->why[0] ? transfer->why : NULL);
-
-    if (is_open) /* only now: what is on record is no longer what was there */
+    r = ops->on_version(ops->data, &version, head->length, 0, true,
+                        transfer->why[0] ? transfer->why : NULL);
+    if (r == 0 && is_open) /* only now: what is on record is no longer what was there */
         r = cut(transfer, 0);
     if (r == 0 && transfer->job->checksum)
         r = start_checksum(transfer);
@@ -325,8 +324,9 @@ static int go_on(struct transfer *transfer, const struct download_head *head)
     transfer->goes_on = true;
     if (!has_same_etag(transfer, head)) /* what is further on is seen by nobody again */
         team_begin(transfer->team, &transfer->member, known->total, known->have, NULL);
-    ops->on_version(ops->data, &version, transfer->total, transfer->from, false, NULL);
-    int r = reserve(transfer);
+    int r = ops->on_version(ops->data, &version, transfer->total, transfer->from, false, NULL);
+    if (r == 0)
+        r = reserve(transfer);
     if (r == 0)
         begin_bytes(transfer, head);
     return r;

@@ -28,12 +28,12 @@ struct transfer_ops { /* `data` is passed through; called on the worker's thread
      */
     int (*open)(void *data, const struct download_head *head, int *ret_fd);
     /* The answer that bytes will be kept of, before any changes the file: what to know it by next
-     * time. The validators of an encoded one are NULL: another time other bytes may come, so it is
+     * time. 0, or a negative errno, which ends the transfer with that result, the file as it is. The validators of an encoded one are NULL: another time other bytes may come, so it is
      * not gone on with. `start` is where they go on. `anew`: whatever was there is given up; if
      * anything was, `why` says in a sentence why (else NULL). May come twice: bytes that went on
      * may turn out to be others. */
-    void (*on_version)(void *data, const struct download_head *head, int64_t total, int64_t start,
-                       bool anew, const char *why);
+    int (*on_version)(void *data, const struct download_head *head, int64_t total, int64_t start,
+                      bool anew, const char *why);
     /* About once a second, and after each larger write. */
     void (*on_progress)(void *data, const struct transfer_progress *progress);
     /* Others may join (transfer_help): so many would be worth their while now. `left`: ms until all
