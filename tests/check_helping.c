@@ -284,6 +284,48 @@ START_TEST(a_host_has_room_for_its_tasks)
 }
 END_TEST
 
+/* What several users want of one host counts together: all of it, and no more than there is room. */
+START_TEST(users_share_a_host)
+{
+    struct queue_task task;
+    set_up(20, 4, 3);
+    push(2, 7, ALICE);
+    ck_assert_uint_eq(leaving(), 1);
+    push(3, 7, BOB);
+    ck_assert_uint_eq(leaving(), 2);
+    tear_down();
+
+    set_up(32, 16, 15);
+    for (int64_t row = 2; row < 14; row++) {
+        push(row, 9, BOB);
+        ck_assert_int_eq(queue_pop_or_help(queue, 16, &task, &places[16]), 0);
+    }
+    for (int64_t row = 14; row < 22; row++)
+        push(row, 9, row % 2 ? ALICE : BOB);
+    ck_assert_uint_eq(leaving(), 0); /* four of these can start, and there are as many slots */
+    push(30, 8, BOB);
+    ck_assert_uint_eq(leaving(), 1);
+    tear_down();
+}
+END_TEST
+
+/* A user whose next task waits for helpers to leave its host keeps nobody else's from starting. */
+START_TEST(others_start_meanwhile)
+{
+    struct queue_task task;
+    set_up(20, 4, 3);
+    push(2, 7, BOB); /* who has none running, and so is next */
+    push(3, 8, ALICE);
+    ck_assert_int_eq(queue_pop_or_help(queue, 4, &task, &places[4]), 0);
+    ck_assert_int_eq(task.row, 3);
+    ck_assert_uint_eq(leaving(), 1);
+    queue_end_help(queue, &places[2]);
+    ck_assert_int_eq(queue_pop_or_help(queue, 2, &task, &places[2]), 0);
+    ck_assert_int_eq(task.row, 2);
+    tear_down();
+}
+END_TEST
+
 START_TEST(helpers_leave_what_is_lowered)
 {
     set_up(10, 16, 9);
@@ -448,6 +490,8 @@ int main(void)
     tcase_add_test(tcase, as_many_leave_as_could_start);
     tcase_add_test(tcase, none_leaves_for_what_cannot_start);
     tcase_add_test(tcase, a_host_has_room_for_its_tasks);
+    tcase_add_test(tcase, users_share_a_host);
+    tcase_add_test(tcase, others_start_meanwhile);
     tcase_add_test(tcase, helpers_leave_what_is_lowered);
     suite_add_tcase(suite, tcase);
     tcase = tcase_create("threads");

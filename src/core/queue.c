@@ -184,8 +184,17 @@ static bool comes_before(const struct user *one, const struct user *other)
     return one->running != other->running ? one->running < other->running : one->turn < other->turn;
 }
 
-/* Whose turn it is: the fewest running, then the longest without a turn. NULL: nobody may. */
-static struct user *next_user_locked(struct queue *queue, int64_t now,
+/* As many as may are at its host, helpers among them. */
+static bool is_host_crowded_locked(struct queue *queue, const struct waiting_task *task)
+{
+    assert_locked(queue);
+    return helping_at_host(&queue->helping, task->host) >=
+           waiting_room(&queue->waiting, task->host);
+}
+
+/* Whose turn it is: the fewest running, then the longest without a turn. `at_once`: of those whose
+ * task does not wait for helpers to leave its host. NULL: nobody may. */
+static struct user *next_user_locked(struct queue *queue, int64_t now, bool at_once,
                                      struct waiting_task *ret_task)
 {
     assert_locked(queue);
@@ -195,7 +204,8 @@ static struct user *next_user_locked(struct queue *queue, int64_t now,
         struct waiting_task task;
         if (best && !comes_before(user, best))
             continue;
-        if (!may_start_locked(queue, user, now, &task))
+        if (!may_start_locked(queue, user, now, &task) ||
+            (at_once && is_host_crowded_locked(queue, &task)))
             continue;
         best = user;
         *ret_task = task;
@@ -205,15 +215,51 @@ static struct user *next_user_locked(struct queue *queue, int64_t now,
 
 /* Helpers. */
 
+/* The hosts that tasks could start at, and how many: those of several users are counted together. */
+#define NEEDS_MAX 64 /* of more hosts each counts as another one */
+struct needs {
+    unsigned count;
+    struct need {
+        uint64_t host;
+        unsigned tasks;
+    } all[NEEDS_MAX];
+};
+
+static struct need *need_at(struct needs *needs, uint64_t host, struct need *otherwise)
+{
+    for (unsigned i = 0; i < needs->count; i++)
+        if (needs->all[i].host == host)
+            return &needs->all[i];
+    struct need *need = needs->count < NEEDS_MAX ? &needs->all[needs->count++] : otherwise;
+    *need = (struct need){.host = host};
+    return need;
+}
+
+/* So many more could start there: its helpers are asked for what they take of that. How many of them
+ * it has room for, when they have left. */
+static unsigned ask_at_host_locked(struct queue *queue, struct needs *needs, uint64_t host,
+                                   unsigned number, int64_t now)
+{
+    struct need another, *need = need_at(needs, host, &another);
+    unsigned there = helping_at_host(&queue->helping, host);
+    unsigned room = waiting_room(&queue->waiting, host), before = need->tasks;
+    need->tasks = number < room - before ? before + number : room;
+    if (need->tasks + there > room)
+        helping_ask_at_host(&queue->helping, host, need->tasks + there - room, now);
+    return need->tasks - before;
+}
+
 /* As many leave as there are tasks that could start without them, at their host or anywhere. */
 static void ask_helpers_locked(struct queue *queue, int64_t now)
 {
     assert_locked(queue);
     struct helping *helping = &queue->helping;
     struct waiting_task task;
+    struct needs needs;
     unsigned tasks = 0, free = queue->slots > queue->running ? queue->slots - queue->running : 0;
     if (helping->leaving == helping->count)
         return;
+    needs.count = 0;
     for (size_t i = 0; i < queue->user_count && tasks < helping->count; i++) {
         const struct user *user = &queue->users[i];
         uint64_t host;
@@ -222,13 +268,8 @@ static void ask_helpers_locked(struct queue *queue, int64_t now)
             continue;
         for (uint32_t n = 0; tasks < helping->count &&
                              waiting_ready(&queue->waiting, user->line, n, &host, &number);
-             n++) {
-            unsigned there = helping_at_host(helping, host);
-            unsigned room = waiting_room(&queue->waiting, host);
-            if (number + there > room)
-                helping_ask_at_host(helping, host, number + there - room, now);
-            tasks += number;
-        }
+             n++)
+            tasks += ask_at_host_locked(queue, &needs, host, number, now);
     }
     unsigned busy = helping->count + (tasks < free ? tasks : free);
     if (busy > free)
@@ -259,8 +300,7 @@ static bool is_crowded_locked(struct queue *queue, const struct waiting_task *ta
 {
     assert_locked(queue);
     return queue->running + queue->helping.count >= queue->slots ||
-           helping_at_host(&queue->helping, task->host) >=
-               waiting_room(&queue->waiting, task->host);
+           is_host_crowded_locked(queue, task);
 }
 
 static size_t length_locked(struct queue *queue, uid_t uid)
@@ -460,8 +500,14 @@ static int pop_locked(struct queue *queue, unsigned worker, struct queue_task *r
         move_due_locked(queue, now);
         struct user *user = NULL;
         if (queue->running < queue->slots)
-            user = next_user_locked(queue, now, &task);
-        if (user && !is_crowded_locked(queue, &task)) {
+            user = next_user_locked(queue, now, false, &task);
+        bool is_kept = user && is_crowded_locked(queue, &task);
+        if (is_kept) {
+            ask_helpers_locked(queue, now);
+            user = next_user_locked(queue, now, true, &task);
+            is_kept = !user || is_crowded_locked(queue, &task);
+        }
+        if (user && !is_kept) {
             start_locked(queue, user, &task);
             *ret_task = (struct queue_task){.row = task.row,
                                             .host = task.host,
@@ -472,9 +518,7 @@ static int pop_locked(struct queue *queue, unsigned worker, struct queue_task *r
             return 0;
         }
         struct helping_place found;
-        if (user) {
-            ask_helpers_locked(queue, now);
-        } else if (place && find_help_locked(queue, now, &found)) {
+        if (!is_kept && place && find_help_locked(queue, now, &found)) {
             *place = found;
             helping_enter(&queue->helping, place);
             return QUEUE_HELP;
@@ -543,7 +587,7 @@ static bool wants_slot_locked(struct queue *queue, const struct queue_task *from
     int64_t now = queue->clock();
     const struct user *user = find_user_locked(queue, from->uid), *next = NULL;
     if (user && queue->running >= queue->slots)
-        next = next_user_locked(queue, now, &task);
+        next = next_user_locked(queue, now, false, &task);
     if (next && next != user)
         return has_to_share(user->running, next->running, most_running_locked(queue));
     return user && wants_place_locked(queue, user, from->host, now);
