@@ -14,6 +14,7 @@
 
 #include "common/cleanup.h"
 #include "common/units.h"
+#include "content.h"
 #include "core/address.h"
 #include "hostile.h"
 #include "tap.h"
@@ -29,6 +30,8 @@ static struct transfer_outcome outcome;
 static const struct address_policy nothing_denied;
 static char part_path[64];
 static int part = -1;
+static struct resume_known known; /* what is there, ... */
+static const char *ranges;        /* ... further on, too (ranges.h) */
 static int64_t deadline; /* boot time: it is cancelled then */
 
 static unsigned allowed; /* helpers, one after the other */
@@ -161,6 +164,8 @@ static void start(void)
     snprintf(part_path, sizeof part_path, "/proc/self/fd/%d", part);
     memset(helpers, 0, sizeof helpers);
     came = 0;
+    known = (struct resume_known){.total = -1};
+    ranges = NULL;
     leave_at = size_limit = 0;
     atomic_store(&leave, false);
     everything_global = false;
@@ -179,7 +184,7 @@ static int fetch(const char *path, unsigned helpers_allowed, int64_t ms)
 {
     _cleanup_free_ char *url = NULL;
     ck_assert_int_ge(asprintf(&url, "http://127.0.0.1:%u%s", hostile_port(hostile), path), 0);
-    const struct transfer_job job = {.url = url, .known.total = -1};
+    const struct transfer_job job = {.url = url, .known = known, .ranges = ranges};
     allowed = helpers_allowed;
     deadline = units_now_boottime() + ms;
     int r = transfer_run(lead, &job, &options, &ops, &outcome);
@@ -277,6 +282,17 @@ START_TEST(the_lead_is_not_kept_either)
 }
 END_TEST
 
+START_TEST(helpers_leave_with_the_lead)
+{
+    const char *path = "/cancelled?size=20000000&rate=1000000";
+    int64_t begun = units_now_boottime();
+    ck_assert_int_eq(fetch(path, 1, 1500), -ECANCELED);
+    ck_assert_int_lt(units_now_boottime() - begun, 6000); /* alone it would need 9 s more */
+    ck_assert_uint_eq(came, 1);
+    ck_assert_int_gt(outcome.bytes, outcome.written);
+}
+END_TEST
+
 /* In the middle of the helper's part no more can be written. */
 START_TEST(what_was_not_written_is_not_there)
 {
@@ -312,6 +328,46 @@ START_TEST(whoever_is_refused_leaves_it_to_the_others)
 }
 END_TEST
 
+/* Something further on is said to be there, of the version that the server has, or of one that it says
+ * is another; or the file was cut off in it. What is kept of it can be told by its bytes. */
+START_TEST(parts_are_kept_by_the_etag_alone)
+{
+    static const struct {
+        int64_t have;
+        const char *query;
+        size_t cut, kept;
+    } cases[] = {
+        {500000, "",           0,       500000},
+        {1000,   "",           0,       500000},
+        {500000, "&etag=node", 0,       0     },
+        {1000,   "&etag=node", 0,       0     },
+        {500000, "",           2200000, 200000},
+        {1000,   "",           2200000, 200000},
+    };
+    static char bytes[3000000], there[3000000], mark[500000];
+    char etag[64];
+    _cleanup_free_ char *path = NULL;
+    ck_assert_int_ge(asprintf(&path, "/kept?size=3000000%s", cases[_i].query), 0);
+    hostile_fill(path, 0, 0, bytes, sizeof bytes);
+    memset(mark, 'x', sizeof mark);
+    snprintf(etag, sizeof etag, "\"%016llx-0\"", (unsigned long long)content_seed("/kept"));
+    known = (struct resume_known){.have = cases[_i].have,
+                                  .total = 3000000,
+                                  .etag = etag,
+                                  .last_modified = "Mon, 01 Jan 2024 03:04:05 GMT"};
+    ranges = "2000000-2499999,";
+    ck_assert_int_eq(pwrite(part, bytes, 500000, 0), 500000);
+    ck_assert_int_eq(pwrite(part, mark, 500000, 2000000), 500000);
+    if (cases[_i].cut)
+        ck_assert_int_eq(ftruncate(part, (off_t)cases[_i].cut), 0);
+    int r = fetch(path, 0, 20000);
+    ck_assert_msg(r == 0, "%d: %s", r, outcome.download.error_message);
+    memcpy(bytes + 2000000, mark, cases[_i].kept);
+    ck_assert_int_eq(pread(part, there, sizeof there, 0), sizeof there);
+    ck_assert(memcmp(there, bytes, sizeof there) == 0);
+}
+END_TEST
+
 START_TEST(a_helper_is_told_how_long_to_stay_away)
 {
     const char *path = "/shy?size=3000000&rate=1000000&times=1&then=503&retry-after=77";
@@ -338,6 +394,7 @@ int main(void)
     tcase_add_checked_fixture(tcase, start, stop);
     tcase_add_test(tcase, a_file_is_fetched_together);
     tcase_add_loop_test(tcase, no_other_version_gets_in, 0, 5);
+    tcase_add_loop_test(tcase, parts_are_kept_by_the_etag_alone, 0, 6);
     tcase_add_test(tcase, helpers_know_that_the_host_was_public);
     suite_add_tcase(suite, tcase);
     tcase = tcase_create("ends");
@@ -345,6 +402,7 @@ int main(void)
     tcase_add_checked_fixture(tcase, start, stop);
     tcase_add_loop_test(tcase, a_part_has_an_end, 0, 2);
     tcase_add_loop_test(tcase, the_lead_is_not_kept_either, 0, 4);
+    tcase_add_test(tcase, helpers_leave_with_the_lead);
     tcase_add_test(tcase, what_was_not_written_is_not_there);
     suite_add_tcase(suite, tcase);
     tcase = tcase_create("refused");
