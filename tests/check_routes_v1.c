@@ -1154,8 +1154,8 @@ START_TEST(stats_at_a_glance)
         "\"all\": {\"CREATED\": 0, \"ENQUEUED\": 0, \"DOWNLOADING\": 0, \"FINISHED\": 5, ",
         "}}, \"step_seconds\": 10, \"bytes\": [0, 0, 0, ",
         ", 0, 1000], \"responses\": [7, 0, ",
-        ", 0], \"disk\": {\"directory\": \"/home/x/d \\u00e9\", \"free\": 5000000000}, "
-        "\"pauses\": {\"own\": {\"until\": null}, \"all\": null}}"};
+        (", 0], \"disk\": {\"directory\": \"/home/x/d \\u00e9\", \"free\": 5000000000}, "
+         "\"pauses\": {\"own\": {\"until\": null}, \"all\": null}}")};
     for (size_t i = 0; i < LENGTH(parts); i++)
         ck_assert_msg(strstr(answer, parts[i]), "%s is not in %s", parts[i], answer);
     expect("HEAD /v1/stats", 200, "");

@@ -213,3 +213,4 @@ golden many "100,000 are counted; bad lines are told by number"
 still 80 'autodl stats
 autodl settings' stats "what is seen at a glance"
 raw | grep -q '█' && ok "the rates of ten minutes are drawn" || not_ok "the rates of ten minutes are drawn" "$(raw)"
+tap_end
