@@ -14,7 +14,7 @@ fi
 . "$AUTODL_SOURCE/tests/cli.sh"
 golden=$AUTODL_SOURCE/tests/screens
 
-start_service --max-tasks-num 4 --retry-wait 1h --stall-timeout 1h && start_origin || {
+start_service --max-tasks-num 4 --retry-wait 1h --retry-max-wait 1h --stall-timeout 1h && start_origin || {
     cat "$T/log" >&2
     exit 99
 }
