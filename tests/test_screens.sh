@@ -14,7 +14,7 @@ fi
 . "$AUTODL_SOURCE/tests/cli.sh"
 golden=$AUTODL_SOURCE/tests/screens
 
-start_service --max-tasks-num 4 --retry-wait 1h --stall-timeout 1h && start_origin || {
+start_service --max-tasks-num 4 --retry-wait 1h --retry-max-wait 1h --stall-timeout 1h && start_origin || {
     cat "$T/log" >&2
     exit 99
 }
@@ -213,3 +213,4 @@ golden many "100,000 are counted; bad lines are told by number"
 still 80 'autodl stats
 autodl settings' stats "what is seen at a glance"
 raw | grep -q '█' && ok "the rates of ten minutes are drawn" || not_ok "the rates of ten minutes are drawn" "$(raw)"
+tap_end
