@@ -397,7 +397,9 @@ struct manager_view engine_view(struct engine *engine, struct task *task)
 
 static bool came_true(enum active_wish wish, enum task_state state)
 {
-    return wish == ACTIVE_HOLD ? state == TASK_PAUSED : state == TASK_CANCELLED;
+    return state == (wish == ACTIVE_HAND_OVER ? TASK_ENQUEUED
+                     : wish == ACTIVE_HOLD    ? TASK_PAUSED
+                                              : TASK_CANCELLED);
 }
 
 void engine_answer(struct active_waiter *waiters, const struct task *task, int error)

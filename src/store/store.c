@@ -44,6 +44,11 @@ struct op {
     uint64_t keep;
     unsigned max;
     struct store_change what; /* change */
+    bool alone;               /* do_many: in a transaction of its own; ... */
+    const int64_t *rows_to_change; /* ... these are the caller's */
+    uint8_t *ret_before;
+    enum store_verb verb;
+    unsigned states;
     struct store_pause pause; /* set_pause; end_pause: the uid alone */
 };
 
@@ -196,7 +201,7 @@ static void finish_op(struct database *database, struct op *op)
     op_destroy(op);
 }
 
-static void do_ops(struct store *store, struct op *ops)
+static void do_together(struct store *store, struct op *ops)
 {
     struct timespec begin = units_monotonic_in(0);
     int failure = commit_ops(store->writer, ops);
@@ -209,6 +214,23 @@ static void do_ops(struct store *store, struct op *ops)
             op->result = failure;
         finish_op(store->writer, op);
     }
+}
+
+/* The first of them that go into one transaction; `ops` keeps the others. */
+static struct op *split(struct op **ops)
+{
+    struct op *first = *ops, *last = first;
+    while (!first->alone && last->next && !last->next->alone)
+        last = last->next;
+    *ops = last->next;
+    last->next = NULL;
+    return first;
+}
+
+static void do_ops(struct store *store, struct op *ops)
+{
+    while (ops)
+        do_together(store, split(&ops));
 }
 
 /* Secrets that were deleted are in the log until it is cut off: soon, but not for each one. */
@@ -504,6 +526,29 @@ int store_clear(struct store *store, const int64_t *rows, size_t count, int64_t 
         }
         memcpy(op->rows, rows, count * sizeof(*rows));
     }
+    queue_op(store, op);
+    return 0;
+}
+
+static int run_many(struct database *database, struct op *op)
+{
+    return database_do_many(database, op->verb, op->rows_to_change, op->count, op->states, op->when,
+                            op->ret_before);
+}
+
+int store_do_many(struct store *store, enum store_verb verb, const int64_t *rows, size_t count,
+                  unsigned states, int64_t when, uint8_t *ret_before, store_done done, void *data)
+{
+    struct op *op = create_op(run_many, done, data);
+    if (!op)
+        return -ENOMEM;
+    op->alone = true;
+    op->verb = verb;
+    op->rows_to_change = rows;
+    op->count = count;
+    op->states = states;
+    op->when = when;
+    op->ret_before = ret_before;
     queue_op(store, op);
     return 0;
 }

@@ -71,6 +71,25 @@ typedef void (*store_part)(void *data, const struct task *task);
 int store_clear(struct store *store, const int64_t *rows, size_t count, int64_t when,
                 store_part part, store_done done, void *data);
 
+/* What people ask of many tasks at once; each changes a task as the verb for one does. */
+enum store_verb {
+    STORE_HOLD,
+    STORE_RELEASE,
+    STORE_CANCEL, /* a part file is to be dropped (drop_part) */
+    STORE_CANCEL_KEEP,
+    STORE_RETRY, /* of one that had come to a mirror the host is not known then (0) */
+    STORE_FORGET,
+    STORE_VERBS, /* how many */
+};
+/*
+ * Does it to those of the rows that are in one of `states` (1 << state, or'ed), at `when` (ms since the
+ * epoch): all of them or, on failure, none, in a transaction of its own, whose failure is nobody
+ * else's. `ret_before` gets the state that each was in, TASK_STATES where it was left as it is. It and
+ * `rows` must live until `done` is called. Ten thousand take about 0.1 s, for which other writes wait.
+ */
+int store_do_many(struct store *store, enum store_verb verb, const int64_t *rows, size_t count,
+                  unsigned states, int64_t when, uint8_t *ret_before, store_done done, void *data);
+
 /* Removes an ended task. `done` gets -ENOENT when there is no such row, -EBUSY when it has not
  * ended. */
 int store_forget(struct store *store, int64_t row, store_done done, void *data);

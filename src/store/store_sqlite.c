@@ -210,6 +210,10 @@ enum column {
 /* As struct store_listed. */
 #define LISTED "row, uid, state, priority, host, wait, not_before"
 
+#define WAIT_START "4"
+#define WAIT_AFTER "5"
+static_assert(TASK_WAIT_NONE == 0 && TASK_WAIT_START == 4 && TASK_WAIT_AFTER == 5, "stored");
+
 #define FROM_DEST                                                                                  \
     " FROM tasks INDEXED BY tasks_dest WHERE directory = ?1 AND name = ?2 AND admitted"            \
     " AND " UNFINISHED
@@ -236,6 +240,10 @@ enum statement {
     WIPE_SECRETS,
     LOOK,
     CLEAR,
+    HOLD_ONE,
+    RELEASE_ONE,
+    CANCEL_ONE,
+    RETRY_ONE,
     FORGET,
     COUNT_ENDED,
     FIRST_KEPT,
@@ -298,6 +306,22 @@ static const char *const statement_texts[STATEMENTS] = {
     [LOOK] = "SELECT state, has_part FROM tasks WHERE row = ?1",
     [CLEAR] = "UPDATE tasks SET state = ?2, ended_at = ?3, wait = 0, not_before = 0,"
               " drop_part = has_part WHERE row = ?1",
+    [HOLD_ONE] = "UPDATE tasks SET state = ?2, error_code = NULL, error_message = NULL,"
+                 " drop_part = 0 WHERE row = ?1",
+    /* it waits for its own start and for nothing else */
+    [RELEASE_ONE] = "UPDATE tasks SET state = ?2, (wait, not_before) = (SELECT CASE"
+                    " WHEN after_id IS NOT NULL THEN " WAIT_AFTER " WHEN start <> 0 THEN " WAIT_START
+                    " ELSE 0 END, start FROM (SELECT CASE WHEN wait IN (" WAIT_START ", " WAIT_AFTER
+                    ") THEN not_before ELSE 0 END AS start)) WHERE row = ?1",
+    [CANCEL_ONE] = "UPDATE tasks SET state = ?2, ended_at = ?3, error_code = NULL,"
+                   " error_message = NULL, drop_part = has_part AND ?4 WHERE row = ?1",
+    /* what is known of a mirror is not known of the first server */
+    [RETRY_ONE] = "UPDATE tasks SET state = ?2, ended_at = 0, error_code = NULL,"
+                  " error_message = NULL, failures = 0, admitted = 0, drop_part = 0, not_before = 0,"
+                  " wait = CASE WHEN after_id IS NULL THEN 0 ELSE " WAIT_AFTER " END,"
+                  " host = CASE mirror WHEN 0 THEN host ELSE 0 END,"
+                  " etag = CASE mirror WHEN 0 THEN etag END,"
+                  " was_global = was_global AND mirror = 0, mirror = 0 WHERE row = ?1",
     [FORGET] = "DELETE FROM tasks WHERE row = ?1",
     [COUNT_ENDED] = "SELECT count(*) FROM tasks INDEXED BY tasks_ended WHERE " ENDED,
     [FIRST_KEPT] = "SELECT ended_at, row FROM tasks INDEXED BY tasks_ended WHERE " ENDED
@@ -1039,6 +1063,54 @@ int database_forget(struct database *database, int64_t row, bool *ret_ended)
     if (result == 0)
         *ret_ended = task_state_ended(state);
     return result;
+}
+
+static const struct {
+    enum statement statement;
+    enum task_state becomes;
+} verbs[STORE_VERBS] = {
+    [STORE_HOLD] = {HOLD_ONE, TASK_PAUSED},
+    [STORE_RELEASE] = {RELEASE_ONE, TASK_ENQUEUED},
+    [STORE_CANCEL] = {CANCEL_ONE, TASK_CANCELLED},
+    [STORE_CANCEL_KEEP] = {CANCEL_ONE, TASK_CANCELLED},
+    [STORE_RETRY] = {RETRY_ONE, TASK_ENQUEUED},
+    [STORE_FORGET] = {FORGET, TASK_CREATED},
+};
+
+static int do_one(struct database *database, enum store_verb verb, int64_t row, int64_t when)
+{
+    sqlite3_stmt *statement = database->statements[verbs[verb].statement];
+    bind_int(statement, 1, row);
+    if (verb != STORE_FORGET)
+        bind_int(statement, 2, verbs[verb].becomes);
+    if (verb == STORE_CANCEL || verb == STORE_CANCEL_KEEP) {
+        bind_int(statement, 3, when);
+        bind_int(statement, 4, verb == STORE_CANCEL);
+    }
+    return run(database, statement);
+}
+
+int database_do_many(struct database *database, enum store_verb verb, const int64_t *rows,
+                     size_t count, unsigned states, int64_t when, uint8_t *ret_before)
+{
+    bool will_have_ended = task_state_ended(verbs[verb].becomes);
+    for (size_t i = 0; i < count; i++) {
+        enum task_state state = TASK_STATES;
+        bool has_part;
+        int result = look(database, rows[i], &state, &has_part);
+        if (result == 0 && !(states >> state & 1))
+            state = TASK_STATES;
+        if (result == 0 && state != TASK_STATES)
+            result = do_one(database, verb, rows[i], when);
+        if (result < 0 && result != -ENOENT)
+            return result == -EEXIST ? -EIO : result; /* no dest is taken that was not */
+        ret_before[i] = (uint8_t)state;
+        if (state != TASK_STATES)
+            count_ended(database, will_have_ended - task_state_ended(state));
+    }
+    if (verb == STORE_FORGET)
+        database->wiped = true; /* URLs */
+    return 0;
 }
 
 /* Counts once; from then on the writes do. */

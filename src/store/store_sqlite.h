@@ -53,6 +53,9 @@ int database_change(struct database *database, const struct task *task, struct s
 int database_clear(struct database *database, int64_t row, int64_t when, bool *ret_has_part);
 /* -ENOENT. What has not ended stays: false. */
 int database_forget(struct database *database, int64_t row, bool *ret_ended);
+/* As store_do_many. After a failure, whichever it is, roll back. */
+int database_do_many(struct database *database, enum store_verb verb, const int64_t *rows,
+                     size_t count, unsigned states, int64_t when, uint8_t *ret_before);
 /* As store_prune; `ret_left_over` (room for `left_over_max`) gets the rows of those that may have left
  * a part file, others each time as long as there are more. */
 int database_prune(struct database *database, int64_t before, uint64_t keep, unsigned max,
