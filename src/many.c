@@ -20,6 +20,7 @@
 #define ROWS_AT_ONCE  1000
 #define GRASP_WITHIN  5000 /* ms until a task stays with the verb that has it */
 #define GRASP_EVERY   2000 /* us */
+#define TRY_EVERY     500000 /* us */
 #define HUNG_USERS    16   /* are known and not asked again */
 
 /* A lot besides those of takeover.h: at rest, and since before the counters began. */
@@ -76,6 +77,7 @@ struct round {
     uint8_t *before, *changed_lots; /* ... from which state */
     size_t changed_count;
     size_t done_count;
+    struct store_many change;
 };
 
 static const struct kind *kind_of(const struct round *round)
@@ -106,6 +108,8 @@ static void answer(struct round *round, int error)
                  round->hung, reply.count);
         reply.error = -ETIMEDOUT;
         reply.message = message;
+    } else if (error == -ESHUTDOWN && round->change.is_bound) {
+        reply.message = "the service is stopping; what is left is done when it starts again";
     } else if (error == -ESHUTDOWN) {
         reply.message = "the service is stopping: nothing was changed; ask again in a moment";
     } else if (error == -ENOMEM) {
@@ -370,22 +374,44 @@ static int choose_changed(struct round *round)
     return 0;
 }
 
+static int ask_store(struct round *round)
+{
+    struct engine_latch latch;
+    engine_latch_init(&latch, 1);
+    int r = store_do_many(round->many->engine->store, &round->change, engine_latch_count_down,
+                          &latch);
+    if (r < 0)
+        engine_latch_count_down(&latch, r);
+    return engine_latch_wait(&latch);
+}
+
+/* Once it is bound to happen it is tried until it does. */
 static int change(struct round *round)
 {
     struct engine *engine = round->many->engine;
-    struct engine_latch latch;
-    unsigned states = round->states | (round->states & ON_THE_WAY ? ON_THE_WAY : 0);
     if (is_stopping(round))
         return -ESHUTDOWN;
     int r = choose_changed(round);
     if (r < 0 || round->changed_count == 0)
         return r;
-    engine_latch_init(&latch, 1);
-    r = store_do_many(engine->store, kind_of(round)->verb, round->changed, round->changed_count,
-                      states, units_now_realtime(), round->before, engine_latch_count_down, &latch);
-    if (r < 0)
-        engine_latch_count_down(&latch, r);
-    return engine_latch_wait(&latch);
+    round->change = (struct store_many){
+        .verb = kind_of(round)->verb,
+        .rows = round->changed,
+        .count = round->changed_count,
+        .states = round->states | (round->states & ON_THE_WAY ? ON_THE_WAY : 0),
+        .when = units_now_realtime(),
+        .ret_before = round->before,
+        .give_up = &engine->stopping,
+    };
+    r = ask_store(round);
+    if (r < 0 && round->change.is_bound && !is_stopping(round))
+        log_error("a verb for many tasks is done in part, and tried again until it is done: %s",
+                  strerror(-r));
+    while (r < 0 && round->change.is_bound && !is_stopping(round)) {
+        usleep(TRY_EVERY);
+        r = ask_store(round);
+    }
+    return r < 0 && round->change.is_bound ? -ESHUTDOWN : r;
 }
 
 /* --- what follows --- */

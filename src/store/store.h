@@ -7,6 +7,7 @@
  */
 #pragma once
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -81,14 +82,27 @@ enum store_verb {
     STORE_FORGET,
     STORE_VERBS, /* how many */
 };
+struct store_many { /* the caller's, until `done` is called */
+    enum store_verb verb;
+    const int64_t *rows;
+    size_t count;
+    unsigned states; /* 1 << state, or'ed: those in others are left as they are */
+    int64_t when;    /* ms since the epoch */
+    uint8_t *ret_before; /* of each row: the state that it was in, TASK_STATES: it was left */
+    const atomic_bool *give_up; /* set: the rest is left to the next start */
+    bool is_bound;              /* zeroed at first, and the store's; it happens in any case */
+    int64_t errand;             /* likewise */
+    size_t next;
+};
 /*
- * Does it to those of the rows that are in one of `states` (1 << state, or'ed), at `when` (ms since the
- * epoch): all of them or, on failure, none, in a transaction of its own, whose failure is nobody
- * else's. `ret_before` gets the state that each was in, TASK_STATES where it was left as it is. It and
- * `rows` must live until `done` is called. Ten thousand take about 0.1 s, for which other writes wait.
+ * All of them or none, whenever the process ends. Up to STORE_MANY_AT_ONCE go in one transaction. More
+ * would hold up everybody else's writes, so what is to be done is stored first, in one transaction, then
+ * done in turn with the others' writes, by as many at a time; what is cut short, the next store_open does.
+ * Nobody else may write these rows meanwhile. A failure before anything is stored has changed nothing;
+ * after one with `is_bound` set ask for the same again, until it succeeds. -ESHUTDOWN: it was given up.
  */
-int store_do_many(struct store *store, enum store_verb verb, const int64_t *rows, size_t count,
-                  unsigned states, int64_t when, uint8_t *ret_before, store_done done, void *data);
+#define STORE_MANY_AT_ONCE 1000
+int store_do_many(struct store *store, struct store_many *many, store_done done, void *data);
 
 /* Removes an ended task. `done` gets -ENOENT when there is no such row, -EBUSY when it has not
  * ended. */
