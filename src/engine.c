@@ -61,6 +61,7 @@ static struct engine_options *options_new(const struct settings *settings)
     options->connect_timeout = settings->connect_timeout;
     options->stall_timeout = settings->stall_timeout;
     options->unique_names = settings->unique_names;
+    options->remote_time = settings->remote_time;
     options->allow_hidden = settings->allow_hidden;
     options->retry = (struct retry_policy){(int)settings->retries, settings->retry_wait,
                                            settings->retry_max_wait};
