@@ -18,7 +18,8 @@ struct active_entry; /* one; belongs to who has the task in hand */
 
 enum active_wish {
     ACTIVE_NO_WISH,
-    ACTIVE_HOLD, /* stronger ones come later */
+    ACTIVE_HAND_OVER, /* stronger ones come later. It waits again, but whoever asked has it */
+    ACTIVE_HOLD,
     ACTIVE_CANCEL,
     ACTIVE_CANCEL_KEEP, /* the part file stays */
 };

@@ -529,6 +529,18 @@ static void fail_or_retry(struct attempt *attempt)
         wait_again(attempt, 0, QUEUE_SLOT);
 }
 
+/* A verb for many has it from here; what cannot be stored waits again. */
+static void hand_over(struct attempt *attempt, struct active_waiter *waiters)
+{
+    struct task *task = &attempt->task;
+    int r = put_back_to(attempt->engine, TAKE_PTR(attempt->entry), task);
+    if (r < 0) {
+        struct queue_task queued = engine_queued(attempt->engine, task);
+        engine_put_back(attempt->engine, &queued, 0, QUEUE_SLOT);
+    }
+    engine_answer(waiters, task, r);
+}
+
 /* Held or cancelled, as people wished, who are answered after the commit. What cannot be stored has
  * not happened: then it waits again. */
 static void grant(struct attempt *attempt, enum active_wish wish, struct active_waiter *waiters)
@@ -645,6 +657,10 @@ static void conclude(struct attempt *attempt, int result)
     task->bytes_done = bytes_of(task);
     if (attempt->outcome.download.http_status)
         task->http_status = attempt->outcome.download.http_status;
+    if (result != 0 && wish == ACTIVE_HAND_OVER && result != -ESHUTDOWN) {
+        hand_over(attempt, waiters);
+        return;
+    }
     if (result != 0 && wish != ACTIVE_NO_WISH && result != -ESHUTDOWN) {
         grant(attempt, wish, waiters);
         return;

@@ -61,6 +61,7 @@ static struct engine_options *options_new(const struct settings *settings)
     options->connect_timeout = settings->connect_timeout;
     options->stall_timeout = settings->stall_timeout;
     options->unique_names = settings->unique_names;
+    options->remote_time = settings->remote_time;
     options->allow_hidden = settings->allow_hidden;
     options->retry = (struct retry_policy){(int)settings->retries, settings->retry_wait,
                                            settings->retry_max_wait};
@@ -397,7 +398,9 @@ struct manager_view engine_view(struct engine *engine, struct task *task)
 
 static bool came_true(enum active_wish wish, enum task_state state)
 {
-    return wish == ACTIVE_HOLD ? state == TASK_PAUSED : state == TASK_CANCELLED;
+    return state == (wish == ACTIVE_HAND_OVER ? TASK_ENQUEUED
+                     : wish == ACTIVE_HOLD    ? TASK_PAUSED
+                                              : TASK_CANCELLED);
 }
 
 void engine_answer(struct active_waiter *waiters, const struct task *task, int error)

@@ -37,6 +37,7 @@ struct engine_options {
     int64_t connect_timeout;
     int64_t stall_timeout;
     bool unique_names;
+    bool remote_time;
     bool allow_hidden;
     struct retry_policy retry;
     int64_t min_free; /* bytes, -1: automatic */

@@ -15,6 +15,7 @@
 #include "common/units.h"
 #include "lanes.h"
 #include "transfer/naming.h"
+#include "transfer/retry.h"
 
 #define LANE_IDLE 60000 /* ms */
 #define RENAMED_AT_ONCE 64
@@ -68,6 +69,7 @@ struct batch {
     struct lane_job *jobs;
     unsigned count;
     enum settings_durability durability;
+    bool remote_time;
 };
 
 #define EACH_GOING_ON(job, batch)                                                                  \
@@ -269,10 +271,15 @@ static void commit(struct batch *batch)
     }
 }
 
-static struct files_move move_of(const struct finish_job *job)
+static struct files_move move_of(const struct batch *batch, const struct finish_job *job)
 {
     const struct task *task = &job->task;
+    time_t time = 0;
+    bool has_time = batch->remote_time && task->last_modified &&
+                    retry_parse_date(task->last_modified, units_now_realtime(), &time) == 0;
     return (struct files_move){
+        .has_time = has_time,
+        .time = time,
         .directory = task->directory,
         .from = job->part,
         .to = task->name,
@@ -296,7 +303,7 @@ static int rename_to_next(struct batch *batch, struct finish_job *job)
         free(task->name);
         task->name = name;
         r = engine_store_update(engine, task);
-        struct files_move move = move_of(job);
+        struct files_move move = move_of(batch, job);
         if (r == 0)
             r = files_rename(batch->channel, &move, -1);
         else if (r != -EEXIST) /* that name is another unfinished task's */
@@ -313,7 +320,7 @@ static void rename_some(struct batch *batch, struct finish_job *jobs[], size_t c
 {
     struct files_move moves[RENAMED_AT_ONCE];
     for (size_t i = 0; i < count; i++)
-        moves[i] = move_of(jobs[i]);
+        moves[i] = move_of(batch, jobs[i]);
     files_rename_all(batch->channel, moves, count);
     for (size_t i = 0; i < count; i++) {
         int r = moves[i].result == -EEXIST ? rename_to_next(batch, jobs[i]) : moves[i].result;
@@ -465,7 +472,12 @@ static void do_batch(struct finisher *finisher, struct files_channel *channel,
 {
     struct engine_options *options = engine_options_ref(finisher->engine);
     struct batch batch = {
-        .finisher = finisher, .channel = channel, .jobs = jobs, .durability = options->durability};
+        .finisher = finisher,
+        .channel = channel,
+        .jobs = jobs,
+        .durability = options->durability,
+        .remote_time = options->remote_time,
+    };
     engine_options_unref(finisher->engine, options);
     for (EACH_GOING_ON(job, &batch)) {
         prepare(&batch, job);

@@ -13,6 +13,7 @@ src_libmanager_a_SOURCES = \
 	src/failure.c src/failure.h \
 	src/finisher.c src/finisher.h \
 	src/help.c src/help.h \
+	src/grasp.c src/grasp.h \
 	src/hosts.c src/hosts.h \
 	src/knobs.c src/knobs.h \
 	src/lanes.c src/lanes.h \
@@ -22,6 +23,8 @@ src_libmanager_a_SOURCES = \
 	src/overview.c src/overview.h \
 	src/mirrors.c src/mirrors.h \
 	src/put_back.c src/put_back.h \
+	src/removal.c src/removal.h \
+	src/takeover.c src/takeover.h \
 	src/timer.c src/timer.h \
 	src/verbs.c src/verbs.h \
 	src/worker.c src/worker.h \

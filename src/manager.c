@@ -747,7 +747,7 @@ static int create_rooms(struct manager *manager)
     if (r == 0)
         r = lists_create(engine, &manager->lists);
     if (r == 0)
-        r = many_create(engine, manager->verbs, &manager->many);
+        r = many_create(engine, manager->verbs, manager->finisher, &manager->many);
     if (r == 0)
         r = overviews_create(engine, &manager->overviews);
     manager->rooms = (struct attempt_rooms){

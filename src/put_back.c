@@ -31,12 +31,28 @@ static void on_stored(void *data, int result)
     free(back);
 }
 
-void put_back(struct engine *engine, struct active_entry *entry, struct task *task,
-              const struct put_back_place *place, uint8_t given_back)
+static void let_it_wait(struct engine *engine, struct active_entry *entry, struct task *task)
 {
     task->drop_part = false;
     task->priority = active_priority(entry); /* people may have changed it meanwhile */
     engine_move(engine, entry, task, TASK_PUT_BACK);
+}
+
+int put_back_to(struct engine *engine, struct active_entry *entry, struct task *task)
+{
+    let_it_wait(engine, entry, task);
+    int r = engine_store_update(engine, task);
+    if (r < 0)
+        log_error("task=%s user=%s that it waits again cannot be stored: %s", task->id, task->user,
+                  strerror(-r));
+    active_leave(engine->active, entry);
+    return r;
+}
+
+void put_back(struct engine *engine, struct active_entry *entry, struct task *task,
+              const struct put_back_place *place, uint8_t given_back)
+{
+    let_it_wait(engine, entry, task);
     active_leave(engine->active, entry);
     struct queue_task queued = engine_queued(engine, task);
     queued.given_back = given_back;

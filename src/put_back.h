@@ -14,3 +14,6 @@ struct put_back_place {
 /* From DOWNLOADING to ENQUEUED; takes `entry`. `given_back`: how often it gave its slot back. */
 void put_back(struct engine *engine, struct active_entry *entry, struct task *task,
               const struct put_back_place *place, uint8_t given_back);
+/* The same, but into the hands of who has asked for it (ACTIVE_HAND_OVER): it is not in the queue then.
+ * Waits for the commit. 0, or a negative errno (logged): the store lags behind. */
+int put_back_to(struct engine *engine, struct active_entry *entry, struct task *task);

@@ -156,7 +156,10 @@ static int start_manager(struct service *service)
 static int start_http(struct service *service)
 {
     const struct service_options *options = service->options;
-    service->routes = (struct routes){service->manager, service->auth, service->events};
+    service->routes = (struct routes){service->manager, service->auth, service->events, NULL};
+    int r = readers_create(&service->routes.readers);
+    if (r < 0)
+        return r;
     struct http_options http = {
         .settings = options->settings,
         .socket = options->settings->socket[0] ? options->settings->socket : NULL,
@@ -323,12 +326,15 @@ static void stop(struct service *service, int status)
         http_quiesce(service->http);
     if (service->auth)
         auth_stop(service->auth);
+    if (service->routes.readers)
+        readers_stop(service->routes.readers);
     int r = service->manager ? manager_stop(service->manager) : 0;
     if (service->http && http_settle(service->http, r < 0 ? 0 : ANSWERS_WITHIN) < 0)
         r = -ETIMEDOUT;
     if (r < 0)
         leave_behind(status);
     http_destroy(service->http);
+    readers_destroy(service->routes.readers);
     auth_destroy(service->auth);
     events_stop(service->events);
     manager_destroy(service->manager);

@@ -10,12 +10,14 @@
 #include "common/log.h"
 #include "common/units.h"
 #include "core/url.h"
+#include "grasp.h"
 #include "hosts.h"
 #include "lanes.h"
 #include "mirrors.h"
+#include "removal.h"
 
 #define IDLE          60000 /* ms until the thread that looks tasks up is ended */
-#define FILER_TIMEOUT 5000  /* ms for a file operation that somebody waits for */
+#define FILER_TIMEOUT REMOVAL_TIMEOUT
 #define GRASP_WITHIN  5000  /* ms to get hold of a task that changes hands */
 #define GRASP_EVERY   2     /* ms */
 #define MATCHES_TOLD  5     /* ids, when a prefix fits several */
@@ -25,11 +27,7 @@ struct verbs {
     struct engine *engine;
     struct finisher *finisher;
     struct lanes *lanes; /* one */
-
-    pthread_mutex_t lock;
-    /* protected by lock */
-    struct verb_job
-        *grasping; /* at most one for a task: a verb sees what the one before it made true */
+    struct grasps *grasps;
 };
 
 struct verb_change {
@@ -51,44 +49,12 @@ struct verb_job {
     struct verb_change *change; /* owned, or NULL */
     int64_t ended_at; /* before a retry; prune: the end that is long ago */
     int64_t until;    /* boot time: it is refused if the task cannot be grasped by then */
-    int64_t row;      /* the task that it has grasped, 0: none */
-    struct verb_job *next_grasping; /* protected by the lock */
+    struct grasp grasp;
     manager_done done;
     void *data;
 };
 
 /* --- answers; each ends the job --- */
-
-/* False: another verb has the task. */
-static bool grasp(struct verb_job *job)
-{
-    struct verbs *verbs = job->verbs;
-    pthread_mutex_lock(&verbs->lock);
-    struct verb_job *other = verbs->grasping;
-    while (other && other->row != job->task.row)
-        other = other->next_grasping;
-    if (!other) {
-        job->row = job->task.row;
-        job->next_grasping = verbs->grasping;
-        verbs->grasping = job;
-    }
-    pthread_mutex_unlock(&verbs->lock);
-    return !other;
-}
-
-static void let_go(struct verb_job *job)
-{
-    struct verbs *verbs = job->verbs;
-    pthread_mutex_lock(&verbs->lock);
-    for (struct verb_job **link = &verbs->grasping; *link; link = &(*link)->next_grasping) {
-        if (*link == job) {
-            *link = job->next_grasping;
-            break;
-        }
-    }
-    job->row = 0;
-    pthread_mutex_unlock(&verbs->lock);
-}
 
 static void change_free(struct verb_change *change)
 {
@@ -101,7 +67,7 @@ static void change_free(struct verb_change *change)
 
 static void job_free(struct verb_job *job)
 {
-    let_go(job);
+    grasp_let_go(job->verbs->grasps, &job->grasp);
     change_free(job->change);
     task_release(&job->task);
     free(job);
@@ -326,7 +292,7 @@ static bool try_stop(struct verb_job *job)
 /* The task is just changing hands, or another verb has it: in a moment. */
 static void come_again(struct verb_job *job)
 {
-    let_go(job);
+    grasp_let_go(job->verbs->grasps, &job->grasp);
     if (atomic_load(&job->verbs->engine->stopping))
         refuse_error(job, -ESHUTDOWN);
     else if (units_now_boottime() >= job->until)
@@ -405,7 +371,7 @@ static void tell_limits(struct verb_job *job, bool on_lane)
                    queue_why(engine->queue, job->task.row, &reason, &until) == 0 ||
                    units_now_boottime() >= job->until;
     if (!settled) {
-        let_go(job);
+        grasp_let_go(job->verbs->grasps, &job->grasp);
         if (on_lane)
             lanes_defer(job->verbs->lanes, 0, &job->job, GRASP_EVERY);
         else
@@ -599,24 +565,6 @@ static void on_forgotten(void *data, int result)
     }
 }
 
-/* 0, or a negative errno: what is on disk could not be removed. */
-static int remove_files(struct verb_job *job, struct files_channel *channel)
-{
-    const struct task *task = &job->task;
-    _cleanup_free_ char *part = task_part_name(task);
-    bool with_file =
-        job->kind == VERB_FORGET_FILE && task->state == TASK_FINISHED && task->file_ino != 0;
-    if (!task->has_part && !with_file)
-        return 0;
-    if (!channel || !part)
-        return -EHOSTDOWN;
-    int r = task->has_part ? files_unlink(channel, task->directory, part, FILER_TIMEOUT) : 0;
-    if (r == 0 && with_file)
-        r = files_unlink_if(channel, task->directory, task->name, task->file_dev, task->file_ino,
-                            task->bytes_done, FILER_TIMEOUT);
-    return r;
-}
-
 /* A finisher_work. */
 static void forget(void *data, struct files_channel *channel)
 {
@@ -635,8 +583,8 @@ static void forget(void *data, struct files_channel *channel)
         refuse(job, -EBUSY, "it has ended once more meanwhile");
         return;
     }
-    r = remove_files(job, channel);
-    if (r < 0 && r != -ESTALE) { /* ESTALE: another file by now, which is spared */
+    r = removal_do(task, job->kind == VERB_FORGET_FILE, channel);
+    if (r < 0) {
         char message[512];
         snprintf(message, sizeof message, "%s: the file cannot be removed: %s", task->directory,
                  strerror(-r));
@@ -660,7 +608,7 @@ static void do_job(struct verb_job *job)
 {
     int r = find(job);
     if (r == 0 && job->kind != VERB_FIND) {
-        if (!grasp(job)) {
+        if (!grasp_one(job->verbs->grasps, &job->grasp, job->task.row)) {
             come_again(job);
             return;
         }
@@ -779,6 +727,11 @@ void verbs_prune(struct verbs *verbs, const struct task *task)
     ask(verbs, &job);
 }
 
+struct grasps *verbs_grasps(struct verbs *verbs)
+{
+    return verbs->grasps;
+}
+
 /* --- life --- */
 
 int verbs_create(struct engine *engine, struct finisher *finisher, struct verbs **ret_verbs)
@@ -788,12 +741,14 @@ int verbs_create(struct engine *engine, struct finisher *finisher, struct verbs 
         return -ENOMEM;
     verbs->engine = engine;
     verbs->finisher = finisher;
-    int r = lanes_create(NULL, IDLE, work, verbs, &verbs->lanes);
+    int r = grasps_create(&verbs->grasps);
+    if (r == 0)
+        r = lanes_create(NULL, IDLE, work, verbs, &verbs->lanes);
     if (r < 0) {
+        grasps_destroy(verbs->grasps);
         free(verbs);
         return r;
     }
-    pthread_mutex_init(&verbs->lock, NULL);
     *ret_verbs = verbs;
     return 0;
 }
@@ -809,6 +764,6 @@ void verbs_destroy(struct verbs *verbs)
     if (!verbs)
         return;
     lanes_destroy(verbs->lanes);
-    pthread_mutex_destroy(&verbs->lock);
+    grasps_destroy(verbs->grasps);
     free(verbs);
 }

@@ -4,6 +4,7 @@
 
 #include "engine.h"
 #include "finisher.h"
+#include "grasp.h"
 #include "manager.h"
 
 struct verbs;
@@ -27,6 +28,8 @@ int verbs_create(struct engine *engine, struct finisher *finisher, struct verbs 
 /* What was asked is answered; what comes later is answered -ESHUTDOWN. */
 void verbs_stop(struct verbs *verbs);
 void verbs_destroy(struct verbs *verbs);
+/* Which tasks are in the hands of a verb. */
+struct grasps *verbs_grasps(struct verbs *verbs);
 
 /* Has an old task forgotten, its part file first; if that cannot be removed now, it stays until asked
  * for again. */

@@ -433,7 +433,7 @@ static _Thread_local struct files_stat unused;
 static int rename_part(struct files_channel *channel, const char *directory, const char *from,
                        const char *to, bool replace, dev_t dev, ino_t ino, int timeout)
 {
-    struct files_move move = {directory, from, to, replace, dev, ino, 0};
+    struct files_move move = {directory, from, to, replace, dev, ino, 0, false, 0};
     return files_rename(channel, &move, timeout);
 }
 
@@ -1289,7 +1289,7 @@ static void many_renames_and_deaths(void)
             make_file(names[i][0], "x");
             struct stat st = look(names[i][0]);
             moves[i] = (struct files_move){
-                base, names[i][0], names[i][1], false, st.st_dev, st.st_ino, 0};
+                base, names[i][0], names[i][1], false, st.st_dev, st.st_ino, 0, false, 0};
         }
         files_rename_all(channel, moves, ROUNDS);
         for (int i = 0; i < ROUNDS; i++) {

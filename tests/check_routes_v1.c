@@ -13,6 +13,7 @@
 #include "common/buf.h"
 #include "common/cleanup.h"
 #include "fake_manager.h"
+#include "http/readers.h"
 #include "http_bench.h"
 
 #define ID   FAKE_ID
@@ -737,6 +738,32 @@ START_TEST(large_bodies)
     expect_raw("POST /v1/tasks HTTP/1.1\r\nHost: a\r\n" JSON "Expect: 100-continue\r\n"
                "Content-Length: 8388609\r\n\r\n",
                413, too_large);
+}
+END_TEST
+
+/* To add a task, in so many bytes. */
+static char *spaced(size_t len)
+{
+    static const char start[] = "{\"url\": \"http://h/\"";
+    char *text = malloc(len + 1);
+    ck_assert_ptr_nonnull(text);
+    memset(text, ' ', len);
+    memcpy(text, start, sizeof start - 1);
+    text[len - 1] = '}';
+    text[len] = '\0';
+    return text;
+}
+
+/* Not on an HTTP thread, but by readers: after those have stopped nobody reads them. */
+START_TEST(long_bodies_are_read_elsewhere)
+{
+    _cleanup_free_ char *shorter = spaced(16 << 10);
+    _cleanup_free_ char *longer = spaced((16 << 10) + 1);
+    add(shorter, 201, PLAIN);
+    add(longer, 201, PLAIN);
+    readers_stop(bench_readers());
+    add(shorter, 201, PLAIN);
+    add(longer, 503, NULL);
 }
 END_TEST
 
@@ -1469,6 +1496,7 @@ static Suite *suite(void)
                                 a_nul_in_the_body,
                                 body_types_and_lengths,
                                 large_bodies,
+                                long_bodies_are_read_elsewhere,
                                 bodies_of_many_values,
                                 many_at_once,
                                 one_wrong_of_many,

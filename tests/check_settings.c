@@ -109,6 +109,7 @@ START_TEST(defaults)
     ck_assert_int_eq(settings.keep_history, INT64_C(30) * 86400 * 1000);
     ck_assert_uint_eq(settings.keep_history_count, 100000);
     ck_assert(!settings.unique_names);
+    ck_assert(!settings.remote_time);
     ck_assert(!settings.allow_hidden);
     ck_assert_str_eq(settings.default_directory, "~/autodl-storage");
     ck_assert_uint_eq(settings.umask, 022);
@@ -153,6 +154,7 @@ START_TEST(every_key_is_set_from_a_file)
           "durability = each\n"
           "keep-history = 7d, 500\n"
           "unique-names = yes\n"
+          "remote-time = yes\n"
           "allow-hidden = on\n"
           "default-directory = /srv/downloads\n"
           "umask = 077\n"
@@ -197,6 +199,7 @@ START_TEST(every_key_is_set_from_a_file)
     ck_assert_int_eq(settings.keep_history, INT64_C(7) * 86400 * 1000);
     ck_assert_uint_eq(settings.keep_history_count, 500);
     ck_assert(settings.unique_names);
+    ck_assert(settings.remote_time);
     ck_assert(settings.allow_hidden);
     ck_assert_str_eq(settings.default_directory, "/srv/downloads");
     ck_assert_uint_eq(settings.umask, 077);
@@ -353,6 +356,7 @@ START_TEST(values_that_are_refused)
          {"off", ",", "30d,", ",5", "30d,40d", "5,6", "30d,5,6", "-1", "1000000001", "0d", "30d 5",
           "99999999999999999999d"}                                                        },
         {"unique-names",         {"maybe", "YES", "2"}                                    },
+        {"remote-time",          {"maybe", "YES", "2"}                                    },
         {"default-directory",    {"downloads", "~", "~alice/x", "./x", "$HOME/x"}         },
         {"umask",                {"8", "1777", "u=rwx"}                                   },
         {"host-names",           {"a b", "http://a", "a,,b"}                              },

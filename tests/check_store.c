@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <sqlite3.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -853,6 +854,232 @@ START_TEST(clears_what_is_enqueued)
     ck_assert_int_eq(store_clear(store, NULL, 0, 44, NULL, on_part, on_cleared, &nothing), 0);
     ck_assert_int_eq(wait_for(&nothing.waiter), 0);
     ck_assert_int_eq(store_clear(store, rows, COUNT, 45, NULL, NULL, NULL, NULL), 0);
+}
+END_TEST
+
+/* --- many at once --- */
+
+enum { MANY = 1200 };
+
+static void execute(const char *sql);
+
+/* In turn ENQUEUED, PAUSED, FAILED, DOWNLOADING; each with what verbs change. */
+static void add_many_kinds(int64_t rows[static MANY])
+{
+    static const enum task_state states[] = {TASK_ENQUEUED, TASK_PAUSED, TASK_FAILED,
+                                             TASK_DOWNLOADING};
+    struct waiter added = WAITER(MANY);
+    for (int i = 0; i < MANY; i++) {
+        char name[16];
+        snprintf(name, sizeof(name), "%d", i);
+        _cleanup_(task_release) struct task task = make_task(ALICE, "/d", name);
+        task.state = states[i % 4];
+        task.has_part = i % 8 < 4;
+        task.drop_part = task.state == TASK_FAILED;
+        task.ended_at = task.state == TASK_FAILED ? 41 : 0;
+        task.wait = i % 3 == 0 ? TASK_WAIT_START : i % 3 == 1 ? TASK_WAIT_RETRY : TASK_WAIT_AFTER;
+        task.not_before = 77;
+        if (i % 3 == 2)
+            set_text(&task.after, "0000");
+        task.failures = 3;
+        task.mirror = i % 5 == 0;
+        task.host = 9;
+        task.was_global = true;
+        set_text(&task.etag, "\"e\"");
+        set_text(&task.error_code, "reset");
+        set_text(&task.error_message, "why");
+        store_add(store, &task, &rows[i], on_done, &added);
+    }
+    ck_assert_int_eq(wait_for(&added), 0);
+}
+
+static int do_many_now(struct store_many *many)
+{
+    struct waiter waiter = WAITER(1);
+    ck_assert_int_eq(store_do_many(store, many, on_done, &waiter), 0);
+    return wait_for(&waiter);
+}
+
+#define STATE(name) (1U << TASK_##name)
+
+/* As the verbs for one change a task (verbs.c). */
+static void assert_done(enum store_verb verb, int i, const struct task *task)
+{
+    bool has_part = i % 8 < 4, rewound = i % 5 == 0, has_after = i % 3 == 2;
+    ck_assert_int_eq(task->has_part, has_part);
+    ck_assert_int_eq(task->drop_part, verb == STORE_CANCEL && has_part);
+    ck_assert_int_eq(task->ended_at, verb == STORE_CANCEL || verb == STORE_CANCEL_KEEP ? 88 : 0);
+    if (verb == STORE_RELEASE) {
+        ck_assert_str_eq(task->error_code, "reset");
+        ck_assert_int_eq(task->wait, has_after     ? TASK_WAIT_AFTER
+                                     : i % 3 == 0 ? TASK_WAIT_START
+                                                  : TASK_WAIT_NONE);
+        ck_assert_int_eq(task->not_before, i % 3 == 1 ? 0 : 77);
+        return;
+    }
+    ck_assert_ptr_null(task->error_code);
+    ck_assert_ptr_null(task->error_message);
+    bool retried = verb == STORE_RETRY;
+    ck_assert_int_eq(task->failures, retried ? 0 : 3);
+    ck_assert_int_eq(task->admitted, !retried);
+    ck_assert_int_eq(task->mirror, !retried && rewound);
+    ck_assert_uint_eq(task->host, retried && rewound ? 0 : 9);
+    ck_assert_int_eq(task->was_global, !(retried && rewound));
+    ck_assert_int_eq(task->etag == NULL, retried && rewound);
+    if (retried) {
+        ck_assert_int_eq(task->wait, has_after ? TASK_WAIT_AFTER : TASK_WAIT_NONE);
+        ck_assert_int_eq(task->not_before, 0);
+    }
+}
+
+static const struct {
+    enum store_verb verb;
+    unsigned states;
+    enum task_state becomes;
+} many_cases[] = {
+    {STORE_HOLD, STATE(ENQUEUED) | STATE(DOWNLOADING), TASK_PAUSED},
+    {STORE_RELEASE, STATE(PAUSED), TASK_ENQUEUED},
+    {STORE_CANCEL, STATE(ENQUEUED) | STATE(PAUSED), TASK_CANCELLED},
+    {STORE_CANCEL_KEEP, STATE(PAUSED), TASK_CANCELLED},
+    {STORE_RETRY, STATE(FAILED), TASK_ENQUEUED},
+    {STORE_FORGET, STATE(FAILED), TASK_STATES},
+};
+#define MANY_CASES ((int)(sizeof(many_cases) / sizeof(many_cases[0])))
+
+static const enum task_state were[] = {TASK_ENQUEUED, TASK_PAUSED, TASK_FAILED,
+                                       TASK_DOWNLOADING};
+
+/* Of the first `count` rows each is changed that is meant, and no other. */
+static void assert_all_done(int which, const int64_t *rows, int count)
+{
+    enum store_verb verb = many_cases[which].verb;
+    for (int i = 0; i < MANY; i++) {
+        _cleanup_(task_release) struct task task = {0};
+        bool meant = i < count && many_cases[which].states >> were[i % 4] & 1;
+        int result = store_fetch(store, rows[i], &task);
+        ck_assert_int_eq(result, meant && verb == STORE_FORGET ? -ENOENT : 0);
+        if (result == 0)
+            ck_assert_int_eq(task.state, meant ? many_cases[which].becomes : were[i % 4]);
+        if (result == 0 && meant)
+            assert_done(verb, i, &task);
+    }
+}
+
+static struct store_many many_of(int which, const int64_t *rows, size_t count, uint8_t *before)
+{
+    return (struct store_many){.verb = many_cases[which].verb,
+                               .rows = rows,
+                               .count = count,
+                               .states = many_cases[which].states,
+                               .when = 88,
+                               .ret_before = before};
+}
+
+/* At once, and bit by bit. */
+START_TEST(does_a_verb_for_many)
+{
+    static int64_t rows[MANY + 1];
+    static uint8_t before[MANY + 1];
+    int which = _i / 2, count = _i % 2 ? MANY : STORE_MANY_AT_ONCE - 1;
+    add_many_kinds(rows);
+    int64_t next = rows[count];
+    rows[count] = 1000000; /* no such row: not an error */
+    struct store_many many = many_of(which, rows, (size_t)count + 1, before);
+    ck_assert_int_eq(do_many_now(&many), 0);
+    ck_assert_int_eq(many.is_bound, count == MANY);
+    ck_assert_int_eq(before[count], TASK_STATES);
+    rows[count] = next;
+    for (int i = 0; i < count; i++)
+        ck_assert_int_eq(before[i], many_cases[which].states >> were[i % 4] & 1 ? were[i % 4]
+                                                                                : TASK_STATES);
+    assert_all_done(which, rows, count);
+    struct store_many none = many_of(which, NULL, 0, before);
+    ck_assert_int_eq(do_many_now(&none), 0);
+}
+END_TEST
+
+/* The store refuses to touch four tasks, one of which each verb is about. */
+static void add_fault(enum store_verb verb, int at)
+{
+    char trigger[256];
+    store_close(TAKE_PTR(store));
+    snprintf(trigger, sizeof(trigger),
+             "CREATE TRIGGER fault BEFORE %s ON tasks WHEN old.name IN ('%d', '%d', '%d', '%d')"
+             " BEGIN SELECT RAISE(ABORT, 'no'); END",
+             verb == STORE_FORGET ? "DELETE" : "UPDATE", at, at + 1, at + 2, at + 3);
+    execute(trigger);
+    open_store();
+}
+
+static void remove_fault(void)
+{
+    store_close(TAKE_PTR(store));
+    execute("DROP TRIGGER fault");
+    open_store();
+}
+
+/* Something goes wrong half way: nothing is done, but what was asked for with it. */
+START_TEST(does_nothing_after_a_failure)
+{
+    static int64_t rows[MANY];
+    static uint8_t before[MANY];
+    int64_t row_one, row_two;
+    struct waiter asked = WAITER(1), beside = WAITER(2);
+    _cleanup_(task_release) struct task one = make_task(BOB, "/b", "one");
+    _cleanup_(task_release) struct task two = make_task(BOB, "/b", "two");
+    add_many_kinds(rows);
+    add_fault(many_cases[_i].verb, STORE_MANY_AT_ONCE / 2);
+    struct store_many many = many_of(_i, rows, STORE_MANY_AT_ONCE, before);
+    store_add(store, &one, &row_one, on_done, &beside);
+    ck_assert_int_eq(store_do_many(store, &many, on_done, &asked), 0);
+    store_add(store, &two, &row_two, on_done, &beside);
+    ck_assert_int_eq(wait_for(&asked), -EIO);
+    ck_assert_int_eq(wait_for(&beside), 0);
+    ck_assert(!many.is_bound);
+    ck_assert_int_eq(state_of(row_one), TASK_ENQUEUED);
+    ck_assert_int_eq(state_of(row_two), TASK_ENQUEUED);
+    assert_all_done(_i, rows, 0);
+    remove_fault();
+    assert_all_done(_i, rows, 0);
+}
+END_TEST
+
+/* What is done bit by bit is done in the end, by this process or the next. */
+START_TEST(does_all_in_the_end)
+{
+    static int64_t rows[MANY];
+    static uint8_t before[MANY];
+    static atomic_bool give_up;
+    int which = _i / 3;
+    add_many_kinds(rows);
+    struct store_many many = many_of(which, rows, MANY, before);
+    if (_i % 3 == 0) { /* the next, after what was not its fault */
+        many.give_up = &give_up;
+        atomic_store(&give_up, true);
+        ck_assert_int_eq(do_many_now(&many), -ESHUTDOWN);
+        ck_assert(many.is_bound);
+        assert_all_done(which, rows, 0);
+        reopen_store();
+    } else {
+        add_fault(many.verb, STORE_MANY_AT_ONCE + 10);
+        ck_assert_int_eq(do_many_now(&many), -EIO);
+        ck_assert(many.is_bound);
+        ck_assert_uint_eq(many.next, STORE_MANY_AT_ONCE);
+        ck_assert_int_eq(do_many_now(&many), -EIO);
+    }
+    if (_i % 3 == 1) { /* this one */
+        execute("DROP TRIGGER fault");
+        ck_assert_int_eq(do_many_now(&many), 0);
+    } else if (_i % 3 == 2) { /* the next, once it can */
+        store_close(TAKE_PTR(store));
+        ck_assert_int_lt(store_open(directory, &store, message), 0);
+        ck_assert_ptr_nonnull(strstr(message, "cannot be done"));
+        execute("DROP TRIGGER fault");
+        open_store();
+    }
+    assert_all_done(which, rows, MANY);
+    reopen_store();
+    assert_all_done(which, rows, MANY); /* it is not done again */
 }
 END_TEST
 
@@ -2383,6 +2610,9 @@ static Suite *suite(void)
     tcase_add_test(opened, finds_who_has_a_dest);
     tcase_add_test(opened, walks_the_unfinished);
     tcase_add_test(opened, lists_the_dependants);
+    tcase_add_loop_test(opened, does_a_verb_for_many, 0, 2 * MANY_CASES);
+    tcase_add_loop_test(opened, does_nothing_after_a_failure, 0, MANY_CASES);
+    tcase_add_loop_test(opened, does_all_in_the_end, 0, 3 * MANY_CASES);
     tcase_add_test(opened, keeps_the_key_of_the_hosts);
     tcase_add_test(opened, keeps_pauses);
     tcase_add_test(opened, survives_a_damaged_page);

@@ -31,6 +31,11 @@ struct http *http;
 struct events *events;
 static struct routes routes = {.manager = &manager};
 
+struct readers *bench_readers(void)
+{
+    return routes.readers;
+}
+
 struct http_options bench_options(void)
 {
     return (struct http_options){.settings = &settings,
@@ -97,6 +102,7 @@ static void start_server(bool user_mode)
     ck_assert_int_eq(events_create(&events), 0);
     ck_assert_int_eq(events_start(events, &manager), 0);
     routes.events = events;
+    ck_assert_int_eq(readers_create(&routes.readers), 0);
     struct http_options options = bench_options();
     int log[2];
     _cleanup_close_ int saved = dup(STDERR_FILENO);
@@ -116,7 +122,9 @@ static void start_server(bool user_mode)
 
 void stop_server(void)
 {
+    readers_stop(routes.readers);
     http_destroy(http);
+    readers_destroy(routes.readers);
     auth_destroy(auth);
     events_destroy(events);
     ck_assert_int_ne(access(socket_path, F_OK), 0);

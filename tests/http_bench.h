@@ -37,7 +37,9 @@ void start_own(void);
 void start_system(void);
 void stop_server(void);
 void add_tests(Suite *suite, const char *name, void (*start)(void), const TTest *const *tests);
-struct http_options bench_options(void); /* of such a server, in user mode */
+struct http_options bench_options(void);
+/* Who reads long bodies. */
+struct readers *bench_readers(void); /* of such a server, in user mode */
 void set(const char *key, const char *value);
 
 /* --- the client; the caller frees what it gets --- */

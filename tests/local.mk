@@ -91,7 +91,8 @@ END_TO_END_TESTS = \
 	tests/test_service \
 	tests/test_tls \
 	tests/test_users \
-	tests/test_v1
+	tests/test_v1 \
+	tests/test_many
 check_PROGRAMS += $(UNIT_TESTS) $(END_TO_END_TESTS) tests/origin tests/power_cut tests/soak_crash \
 	tests/tables
 TESTS += $(UNIT_TESTS) $(END_TO_END_TESTS) tests/test_crash.sh
@@ -331,6 +332,10 @@ tests_test_floods_LDADD = $(TEST_LIBS)
 tests_test_hostile_SOURCES = tests/test_hostile.c
 tests_test_hostile_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_hostile_LDADD = $(TEST_LIBS)
+
+tests_test_many_SOURCES = tests/test_many.c
+tests_test_many_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) $(JSON_CFLAGS) $(SQLITE_CFLAGS)
+tests_test_many_LDADD = $(TEST_LIBS)
 
 tests_test_v1_SOURCES = tests/test_v1.c
 tests_test_v1_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) $(JSON_CFLAGS) $(SQLITE_CFLAGS)

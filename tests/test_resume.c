@@ -910,6 +910,32 @@ START_TEST(exists_skip_twin)
 }
 END_TEST
 
+static int64_t modified(const char *file)
+{
+    struct stat now;
+    ck_assert_int_eq(stat(file, &now), 0);
+    return now.st_mtime;
+}
+
+/* The server's time, if it tells one and people want it. */
+START_TEST(files_have_the_time_of_the_server)
+{
+    int64_t begin = time(NULL) - 1;
+    service_start(&service, QUICK, "--remote-time", "yes", NULL);
+    const char *dated = add("/dated?size=1000&etag=weak", NULL);
+    const char *other = add("/other?size=1000&date=none", NULL);
+    v1_wait(&service, dated, "FINISHED", SOON);
+    v1_wait(&service, other, "FINISHED", SOON);
+    ck_assert_int_eq(modified(get(dated, "dest")), 1704078245); /* Mon, 01 Jan 2024 03:04:05 GMT */
+    ck_assert_int_ge(modified(get(other, "dest")), begin);
+    service_stop(&service);
+    start();
+    const char *not_wanted = add("/again?size=1000&etag=weak", NULL);
+    v1_wait(&service, not_wanted, "FINISHED", SOON);
+    ck_assert_int_ge(modified(get(not_wanted, "dest")), begin);
+}
+END_TEST
+
 START_TEST(exists_overwrite)
 {
     const char *old = put_old_file(), *body = "";
@@ -1184,6 +1210,7 @@ static void add_wishes(Suite *s)
     tcase_add_test(tcase, exists_late);
     tcase_add_test(tcase, exists_skip);
     tcase_add_test(tcase, exists_skip_twin);
+    tcase_add_test(tcase, files_have_the_time_of_the_server);
     tcase_add_test(tcase, exists_overwrite);
     tcase_add_test(tcase, exists_overwrite_failing);
     tcase_add_test(tcase, too_large);

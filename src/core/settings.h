@@ -63,6 +63,7 @@ struct settings {
     int64_t keep_history; /* ms; INT64_MAX: however long */
     uint64_t keep_history_count; /* UINT64_MAX: however many */
     bool unique_names;
+    bool remote_time;
     bool allow_hidden;
     char *default_directory; /* absolute or ~/... */
     mode_t umask;

@@ -21,6 +21,7 @@ src_http_libhttp_a_SOURCES = \
 	src/http/params.c src/http/params.h \
 	src/http/passwords.c src/http/passwords.h \
 	src/http/peer.c src/http/peer.h \
+	src/http/readers.c src/http/readers.h \
 	src/http/refusal.c src/http/refusal.h \
 	src/http/ring.c src/http/ring.h \
 	src/http/routes.c src/http/routes.h \

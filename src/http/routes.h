@@ -7,6 +7,7 @@
 #include "http/auth.h"
 #include "http/events.h"
 #include "http/http.h"
+#include "http/readers.h"
 #include "manager.h"
 
 /* The handlers' data: of every table of routes that is given to http_create. */
@@ -14,6 +15,7 @@ struct routes {
     struct manager *manager;
     struct auth *auth;
     struct events *events;
+    struct readers *readers; /* NULL: all bodies are read at once */
 };
 
 /* All that there are, for http_create. */

@@ -11,6 +11,7 @@
 #include "http/v1.h"
 
 #define BODY_MAX (8 << 20) /* bytes */
+#define AT_ONCE  (16 << 10) /* are read on the HTTP thread: some tenths of a millisecond */
 
 /* A dest that is taken is a conflict here. */
 static void fail(struct http_request *request, const struct manager_reply *reply)
@@ -118,7 +119,6 @@ static void add_many(struct http_request *request, struct manager *manager, cons
     }
     for (size_t i = 0; i < many->count; i++)
         adds[i] = many->wanted[i].add;
-    http_suspend(request);
     manager_add_many(manager, adds, many->count, on_all_added, request);
 }
 
@@ -137,19 +137,17 @@ static void add_one(struct http_request *request, struct manager *manager,
     } else if (problem) {
         routes_refuse(request, problem);
     } else {
-        http_suspend(request);
         manager_add(manager, &wanted.add, on_added, request);
     }
 }
 
-static void handle_add(struct http_request *request, void *data)
+/* A readers_read: the request is suspended, and who may was looked at. */
+static void read_body(struct http_request *request, void *data)
 {
     struct routes *routes = data;
-    struct manager_add defaults = {
-        .user = http_request_caller(request)->user, .if_exists = TASK_RENAME, .retries = -1};
-    if (!v1_no_other_parameter(request, NULL) ||
-        !routes_may(request, routes, AUTH_ADD, NULL, &defaults.uid))
-        return;
+    const struct caller *caller = http_request_caller(request);
+    const struct manager_add defaults = {
+        .uid = caller->uid, .user = caller->user, .if_exists = TASK_RENAME, .retries = -1};
     _cleanup_(v1_release_object) struct json_object *object = NULL;
     _cleanup_(release_many) struct many many = {.defaults = &defaults};
     if (!v1_parse_body(request, &object))
@@ -161,6 +159,22 @@ static void handle_add(struct http_request *request, void *data)
     } else if (v1_read_object(request, many_fields, object, &many)) {
         add_many(request, routes->manager, &many);
     }
+}
+
+static void handle_add(struct http_request *request, void *data)
+{
+    struct routes *routes = data;
+    uid_t uid;
+    size_t len;
+    if (!v1_no_other_parameter(request, NULL) ||
+        !routes_may(request, routes, AUTH_ADD, NULL, &uid))
+        return;
+    (void)http_request_body(request, &len);
+    http_suspend(request);
+    if (len <= AT_ONCE || !routes->readers)
+        read_body(request, routes);
+    else if (readers_put(routes->readers, uid, request, read_body, routes) < 0)
+        http_answer(request, 503, NULL);
 }
 
 const struct http_route routes_v1_add[] = {

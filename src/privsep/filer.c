@@ -143,6 +143,9 @@ static int do_rename(struct filer *filer, const struct wire_request *request)
         return -errno;
     if (!S_ISREG(st.st_mode))
         return -ENOENT;
+    const struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_sec = request->time}};
+    if (request->has_time) /* a file without it is a whole one all the same */
+        (void)utimensat(directory, request->name, times, AT_SYMLINK_NOFOLLOW);
     return rename_in(directory, request->name, request->name2, request->replace);
 }
 

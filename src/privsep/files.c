@@ -835,6 +835,8 @@ static int request_move(struct wire_request *request, const struct files_move *m
 {
     int r = request_init(request, WIRE_RENAME, move->directory, move->from, move->to);
     request->replace = move->replace;
+    request->has_time = move->has_time;
+    request->time = move->has_time ? move->time : 0;
     return r;
 }
 

@@ -89,6 +89,8 @@ struct files_move { /* strings are borrowed */
     dev_t dev; /* which file it is: done already (`from` gone, `to` is it) is 0; 0, 0: not known */
     ino_t ino;
     int result; /* files_rename_all: what a files_rename of it would have returned */
+    bool has_time; /* its time of modification becomes ... */
+    time_t time;
 };
 int files_rename(struct files_channel *channel, const struct files_move *move, int timeout);
 /* Many, without waiting for each answer in turn. No timeout. */

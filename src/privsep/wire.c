@@ -123,6 +123,8 @@ static bool flags_valid(const struct wire_request *request)
     bool identity = request->dev || request->ino || request->size;
     return request->replace <= (request->op == WIRE_RENAME) &&
            request->same <= (request->op == WIRE_UNLINK) && (request->same || !identity) &&
+           request->has_time <= (request->op == WIRE_RENAME) &&
+           (request->has_time || request->time == 0) &&
            request->size >= 0;
 }
 

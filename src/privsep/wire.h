@@ -81,7 +81,8 @@ enum wire_op {
     WIRE_OPEN_PART, /* directory, PART; made if missing; the reply brings the
                        descriptor, of a regular file, open for reading and writing */
     WIRE_RENAME, /* directory, PART, a regular file -> name2, which must not exist (-EEXIST) unless
-                    `replace`, and never is a directory */
+                    `replace`, and never is a directory; with `has_time` its time of modification is
+                    `time` then, if that can be set */
     WIRE_UNLINK, /* directory, PART; a missing one is fine. With `same` any name, but only of a
                     regular file with this `dev`, `ino` and `size` (-ESTALE) */
     WIRE_SYNC, /* directory: fsync(2) of it */
@@ -105,6 +106,8 @@ struct wire_request {
     uint32_t op;
     uint32_t replace;
     uint32_t same;
+    uint32_t has_time;
+    int64_t time; /* seconds since the epoch, with `has_time` */
     uint64_t dev, ino; /* with `same` */
     int64_t size;
     char directory[API_PATH_MAX + 1];

@@ -45,6 +45,10 @@ struct op {
     uint64_t keep;
     unsigned max;
     struct store_change what; /* change */
+    bool alone;               /* do_many: in a transaction of its own */
+    struct store_many *many;  /* the caller's */
+    int64_t errand;           /* what this transaction makes of it */
+    size_t many_next;
     struct store_pause pause; /* set_pause; end_pause: the uid alone */
 };
 
@@ -199,7 +203,29 @@ static void finish_op(struct database *database, struct op *op)
     op_destroy(op);
 }
 
-static void do_ops(struct store *store, struct op *ops)
+/* True: more is to be done, after what others wait for. */
+static bool go_on(struct store *store, struct op *op)
+{
+    struct store_many *many = op->many;
+    if (!many || op->result < 0)
+        return false;
+    many->errand = op->errand;
+    many->is_bound = many->errand != 0;
+    many->next = op->many_next;
+    if (many->next == many->count)
+        return false;
+    if (many->give_up && atomic_load(many->give_up)) {
+        op->refusal = -ESHUTDOWN;
+        return false;
+    }
+    op->next = NULL;
+    pthread_mutex_lock(&store->lock);
+    append_locked(store, op);
+    pthread_mutex_unlock(&store->lock);
+    return true;
+}
+
+static void do_together(struct store *store, struct op *ops)
 {
     struct timespec begin = units_monotonic_in(0);
     int failure = commit_ops(store->writer, ops);
@@ -210,8 +236,26 @@ static void do_ops(struct store *store, struct op *ops)
         ops = op->next;
         if (failure < 0)
             op->result = failure;
-        finish_op(store->writer, op);
+        if (!go_on(store, op))
+            finish_op(store->writer, op);
     }
+}
+
+/* The first of them that go into one transaction; `ops` keeps the others. */
+static struct op *split(struct op **ops)
+{
+    struct op *first = *ops, *last = first;
+    while (!first->alone && last->next && !last->next->alone)
+        last = last->next;
+    *ops = last->next;
+    last->next = NULL;
+    return first;
+}
+
+static void do_ops(struct store *store, struct op *ops)
+{
+    while (ops)
+        do_together(store, split(&ops));
 }
 
 /* Secrets that were deleted are in the log until it is cut off: soon, but not for each one. */
@@ -267,6 +311,12 @@ static int open_database(struct store *store, const char *directory, char messag
     int result = database_make(path, message);
     if (result == 0)
         result = database_open(path, &store->writer, message);
+    if (result == 0) {
+        result = database_do_errands(store->writer);
+        if (result < 0)
+            snprintf(message, 256, "%s: what was begun before cannot be done: %s", path,
+                     strerror(-result));
+    }
     if (result == 0)
         result = database_open(path, &store->reader, message);
     store->path = TAKE_PTR(path);
@@ -509,6 +559,34 @@ int store_clear(struct store *store, const int64_t *rows, size_t count, int64_t 
         }
         memcpy(op->rows, rows, count * sizeof(*rows));
     }
+    queue_op(store, op);
+    return 0;
+}
+
+/* One step of it. What becomes of it is true after the commit, in go_on. */
+static int run_many(struct database *database, struct op *op)
+{
+    const struct store_many *many = op->many;
+    op->errand = many->errand;
+    op->many_next = many->next;
+    if (many->count > STORE_MANY_AT_ONCE && many->errand == 0)
+        return database_begin_errand(database, many, &op->errand);
+    size_t left = many->count - many->next;
+    size_t count = left < STORE_MANY_AT_ONCE ? left : STORE_MANY_AT_ONCE;
+    op->many_next = many->next + count;
+    int result = database_do_some(database, many, count);
+    if (result == 0 && op->many_next == many->count && many->errand != 0)
+        result = database_end_errand(database, many->errand);
+    return result;
+}
+
+int store_do_many(struct store *store, struct store_many *many, store_done done, void *data)
+{
+    struct op *op = create_op(run_many, done, data);
+    if (!op)
+        return -ENOMEM;
+    op->alone = true;
+    op->many = many;
     queue_op(store, op);
     return 0;
 }

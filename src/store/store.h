@@ -7,6 +7,7 @@
  */
 #pragma once
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -72,6 +73,38 @@ typedef void (*store_part)(void *data, const struct task *task);
  * `ret_cleared` (or NULL) gets how many before `done` is called; it must live until then. */
 int store_clear(struct store *store, const int64_t *rows, size_t count, int64_t when,
                 size_t *ret_cleared, store_part part, store_done done, void *data);
+
+/* What people ask of many tasks at once; each changes a task as the verb for one does. */
+enum store_verb {
+    STORE_HOLD,
+    STORE_RELEASE,
+    STORE_CANCEL, /* a part file is to be dropped (drop_part) */
+    STORE_CANCEL_KEEP,
+    STORE_RETRY, /* of one that had come to a mirror the host is not known then (0) */
+    STORE_FORGET,
+    STORE_VERBS, /* how many */
+};
+struct store_many { /* the caller's, until `done` is called */
+    enum store_verb verb;
+    const int64_t *rows;
+    size_t count;
+    unsigned states; /* 1 << state, or'ed: those in others are left as they are */
+    int64_t when;    /* ms since the epoch */
+    uint8_t *ret_before; /* of each row: the state that it was in, TASK_STATES: it was left */
+    const atomic_bool *give_up; /* set: the rest is left to the next start */
+    bool is_bound;              /* zeroed at first, and the store's; it happens in any case */
+    int64_t errand;             /* likewise */
+    size_t next;
+};
+/*
+ * All of them or none, whenever the process ends. Up to STORE_MANY_AT_ONCE go in one transaction. More
+ * would hold up everybody else's writes, so what is to be done is stored first, in one transaction, then
+ * done in turn with the others' writes, by as many at a time; what is cut short, the next store_open does.
+ * Nobody else may write these rows meanwhile. A failure before anything is stored has changed nothing;
+ * after one with `is_bound` set ask for the same again, until it succeeds. -ESHUTDOWN: it was given up.
+ */
+#define STORE_MANY_AT_ONCE 1000
+int store_do_many(struct store *store, struct store_many *many, store_done done, void *data);
 
 /* Removes an ended task. `done` gets -ENOENT when there is no such row, -EBUSY when it has not
  * ended. */

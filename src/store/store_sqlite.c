@@ -147,7 +147,14 @@ static const char *const migrations[] = {
     /* What lists are made from: one user's tasks; those at rest in one state, whose they are in the
      * index too. None changes with the states of a task that is on its way. */
     "CREATE INDEX tasks_user ON tasks (uid);"
-    "CREATE INDEX tasks_rest ON tasks (state, row, uid) WHERE " AT_REST ";",
+    "CREATE INDEX tasks_rest ON tasks (state, row, uid) WHERE " AT_REST ";"
+    /* Verbs for very many, which are done bit by bit. */
+    "CREATE TABLE errands ("
+    "    errand INTEGER PRIMARY KEY,"
+    "    verb INTEGER NOT NULL," /* enum store_verb */
+    "    states INTEGER NOT NULL,"
+    "    done_at INTEGER NOT NULL,"
+    "    rows BLOB NOT NULL) STRICT;", /* int64_t each, as this machine has them */
 };
 #define SCHEMA_VERSION ((int)(sizeof(migrations) / sizeof(migrations[0])))
 
@@ -210,6 +217,10 @@ enum column {
 /* As struct store_listed. */
 #define LISTED "row, uid, state, priority, host, wait, not_before"
 
+#define WAIT_START "4"
+#define WAIT_AFTER "5"
+static_assert(TASK_WAIT_NONE == 0 && TASK_WAIT_START == 4 && TASK_WAIT_AFTER == 5, "stored");
+
 #define FROM_DEST                                                                                  \
     " FROM tasks INDEXED BY tasks_dest WHERE directory = ?1 AND name = ?2 AND admitted"            \
     " AND " UNFINISHED
@@ -236,6 +247,13 @@ enum statement {
     WIPE_SECRETS,
     LOOK,
     CLEAR,
+    HOLD_ONE,
+    RELEASE_ONE,
+    CANCEL_ONE,
+    RETRY_ONE,
+    BEGIN_ERRAND,
+    END_ERRAND,
+    FIRST_ERRAND,
     FORGET,
     COUNT_ENDED,
     FIRST_KEPT,
@@ -298,6 +316,26 @@ static const char *const statement_texts[STATEMENTS] = {
     [LOOK] = "SELECT state, has_part FROM tasks WHERE row = ?1",
     [CLEAR] = "UPDATE tasks SET state = ?2, ended_at = ?3, wait = 0, not_before = 0,"
               " drop_part = has_part WHERE row = ?1",
+    [HOLD_ONE] = "UPDATE tasks SET state = ?2, error_code = NULL, error_message = NULL,"
+                 " drop_part = 0 WHERE row = ?1",
+    /* it waits for its own start and for nothing else */
+    [RELEASE_ONE] = "UPDATE tasks SET state = ?2, (wait, not_before) = (SELECT CASE"
+                    " WHEN after_id IS NOT NULL THEN " WAIT_AFTER " WHEN start <> 0 THEN " WAIT_START
+                    " ELSE 0 END, start FROM (SELECT CASE WHEN wait IN (" WAIT_START ", " WAIT_AFTER
+                    ") THEN not_before ELSE 0 END AS start)) WHERE row = ?1",
+    [CANCEL_ONE] = "UPDATE tasks SET state = ?2, ended_at = ?3, error_code = NULL,"
+                   " error_message = NULL, drop_part = has_part AND ?4 WHERE row = ?1",
+    /* what is known of a mirror is not known of the first server */
+    [RETRY_ONE] = "UPDATE tasks SET state = ?2, ended_at = 0, error_code = NULL,"
+                  " error_message = NULL, failures = 0, admitted = 0, drop_part = 0, not_before = 0,"
+                  " wait = CASE WHEN after_id IS NULL THEN 0 ELSE " WAIT_AFTER " END,"
+                  " host = CASE mirror WHEN 0 THEN host ELSE 0 END,"
+                  " etag = CASE mirror WHEN 0 THEN etag END,"
+                  " was_global = was_global AND mirror = 0, mirror = 0 WHERE row = ?1",
+    [BEGIN_ERRAND] = "INSERT INTO errands (verb, states, done_at, rows) VALUES (?1, ?2, ?3, ?4)",
+    [END_ERRAND] = "DELETE FROM errands WHERE errand = ?1",
+    [FIRST_ERRAND] = "SELECT errand, verb, states, done_at, rows FROM errands"
+                     " ORDER BY errand LIMIT 1",
     [FORGET] = "DELETE FROM tasks WHERE row = ?1",
     [COUNT_ENDED] = "SELECT count(*) FROM tasks INDEXED BY tasks_ended WHERE " ENDED,
     [FIRST_KEPT] = "SELECT ended_at, row FROM tasks INDEXED BY tasks_ended WHERE " ENDED
@@ -1039,6 +1077,153 @@ int database_forget(struct database *database, int64_t row, bool *ret_ended)
     if (result == 0)
         *ret_ended = task_state_ended(state);
     return result;
+}
+
+static const struct {
+    enum statement statement;
+    enum task_state becomes;
+} verbs[STORE_VERBS] = {
+    [STORE_HOLD] = {HOLD_ONE, TASK_PAUSED},
+    [STORE_RELEASE] = {RELEASE_ONE, TASK_ENQUEUED},
+    [STORE_CANCEL] = {CANCEL_ONE, TASK_CANCELLED},
+    [STORE_CANCEL_KEEP] = {CANCEL_ONE, TASK_CANCELLED},
+    [STORE_RETRY] = {RETRY_ONE, TASK_ENQUEUED},
+    [STORE_FORGET] = {FORGET, TASK_CREATED},
+};
+
+static int do_one(struct database *database, enum store_verb verb, int64_t row, int64_t when)
+{
+    sqlite3_stmt *statement = database->statements[verbs[verb].statement];
+    bind_int(statement, 1, row);
+    if (verb != STORE_FORGET)
+        bind_int(statement, 2, verbs[verb].becomes);
+    if (verb == STORE_CANCEL || verb == STORE_CANCEL_KEEP) {
+        bind_int(statement, 3, when);
+        bind_int(statement, 4, verb == STORE_CANCEL);
+    }
+    return run(database, statement);
+}
+
+/* TASK_STATES: it is gone, or in another state than is meant. */
+static int look_whether(struct database *database, int64_t row, unsigned states,
+                        enum task_state *ret_state)
+{
+    bool has_part;
+    enum task_state state = TASK_STATES;
+    int result = look(database, row, &state, &has_part);
+    if (result < 0 && result != -ENOENT)
+        return result;
+    *ret_state = result == 0 && states >> state & 1 ? state : TASK_STATES;
+    return 0;
+}
+
+int database_do_some(struct database *database, const struct store_many *many, size_t count)
+{
+    bool will_have_ended = task_state_ended(verbs[many->verb].becomes);
+    for (size_t i = many->next; i < many->next + count; i++) {
+        enum task_state state;
+        int result = look_whether(database, many->rows[i], many->states, &state);
+        if (result == 0 && state != TASK_STATES)
+            result = do_one(database, many->verb, many->rows[i], many->when);
+        if (result < 0)
+            return result == -EEXIST ? -EIO : result; /* no dest is taken that was not */
+        if (many->ret_before)
+            many->ret_before[i] = (uint8_t)state;
+        if (state != TASK_STATES)
+            count_ended(database, will_have_ended - task_state_ended(state));
+    }
+    if (many->verb == STORE_FORGET)
+        database->wiped = true; /* URLs */
+    return 0;
+}
+
+int database_begin_errand(struct database *database, const struct store_many *many,
+                          int64_t *ret_errand)
+{
+    sqlite3_stmt *statement = database->statements[BEGIN_ERRAND];
+    bind_int(statement, 1, many->verb);
+    bind_int(statement, 2, many->states);
+    bind_int(statement, 3, many->when);
+    int code = sqlite3_bind_blob64(statement, 4, many->rows, many->count * sizeof *many->rows,
+                                   SQLITE_STATIC);
+    int result = code == SQLITE_OK ? run(database, statement)
+                                   : finish(statement, error_of(database->connection, code));
+    if (result == 0)
+        *ret_errand = sqlite3_last_insert_rowid(database->connection);
+    return result;
+}
+
+int database_end_errand(struct database *database, int64_t errand)
+{
+    sqlite3_stmt *statement = database->statements[END_ERRAND];
+    bind_int(statement, 1, errand);
+    return run(database, statement);
+}
+
+/* 1: there is one, whose rows are the caller's; 0; or an error. */
+static int read_first_errand(struct database *database, struct store_many *ret_many,
+                             int64_t **ret_rows)
+{
+    sqlite3_stmt *statement = database->statements[FIRST_ERRAND];
+    int verb, result = step(database, statement);
+    if (result <= 0)
+        return finish(statement, result);
+    size_t size = (size_t)sqlite3_column_bytes(statement, 4);
+    const void *blob = sqlite3_column_blob(statement, 4);
+    int64_t *rows = malloc(size + 1);
+    result = read_enum(statement, 1, STORE_VERBS, &verb);
+    if (!rows || (size > 0 && !blob))
+        result = -ENOMEM;
+    if (result < 0) {
+        free(rows);
+        return finish(statement, result);
+    }
+    if (size > 0)
+        memcpy(rows, blob, size);
+    *ret_many = (struct store_many){.verb = (enum store_verb)verb,
+                                    .rows = rows,
+                                    .count = size / sizeof *rows,
+                                    .states = (unsigned)sqlite3_column_int64(statement, 2),
+                                    .when = sqlite3_column_int64(statement, 3),
+                                    .errand = sqlite3_column_int64(statement, 0)};
+    *ret_rows = rows;
+    return finish(statement, 1);
+}
+
+/* What was done already is in another state by now, or gone: it can be done twice. */
+static int do_errand(struct database *database, struct store_many *many)
+{
+    int result = 0;
+    do {
+        size_t left = many->count - many->next;
+        size_t count = left < STORE_MANY_AT_ONCE ? left : STORE_MANY_AT_ONCE;
+        result = database_begin(database);
+        if (result == 0)
+            result = database_do_some(database, many, count);
+        many->next += count;
+        if (result == 0 && many->next == many->count)
+            result = database_end_errand(database, many->errand);
+        if (result == 0)
+            result = database_commit(database);
+        if (result < 0)
+            database_rollback(database);
+    } while (result == 0 && many->next < many->count);
+    return result;
+}
+
+int database_do_errands(struct database *database)
+{
+    for (;;) {
+        struct store_many many;
+        _cleanup_free_ int64_t *rows = NULL;
+        int result = read_first_errand(database, &many, &rows);
+        if (result > 0)
+            result = do_errand(database, &many);
+        else
+            return result;
+        if (result < 0)
+            return result;
+    }
 }
 
 /* Counts once; from then on the writes do. */

@@ -53,6 +53,14 @@ int database_change(struct database *database, const struct task *task, struct s
 int database_clear(struct database *database, int64_t row, int64_t when, bool *ret_has_part);
 /* -ENOENT. What has not ended stays: false. */
 int database_forget(struct database *database, int64_t row, bool *ret_ended);
+/* Some of them, from many->next on. After a failure, whichever it is, roll back. */
+int database_do_some(struct database *database, const struct store_many *many, size_t count);
+/* Remembers what is to be done; forgets it once it is. */
+int database_begin_errand(struct database *database, const struct store_many *many,
+                          int64_t *ret_errand);
+int database_end_errand(struct database *database, int64_t errand);
+/* Does what an earlier process has begun, in transactions of its own. */
+int database_do_errands(struct database *database);
 /* As store_prune; `ret_left_over` (room for `left_over_max`) gets the rows of those that may have left
  * a part file, others each time as long as there are more. */
 int database_prune(struct database *database, int64_t before, uint64_t keep, unsigned max,

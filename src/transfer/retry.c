@@ -1,6 +1,7 @@
 #include "transfer/retry.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <string.h>
 #include <time.h>
 
@@ -219,6 +220,15 @@ static bool parse_date(const char *text, time_t now, time_t *ret_time)
         return tm.tm_mday == day; /* else there is no such day */
     }
     return false;
+}
+
+int retry_parse_date(const char *text, int64_t now, time_t *ret_time)
+{
+    time_t time;
+    if (!parse_date(text, (time_t)(now / 1000), &time))
+        return -EINVAL;
+    *ret_time = time;
+    return 0;
 }
 
 /* Decimal digits alone; what is more than the longest wait is that. */

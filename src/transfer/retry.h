@@ -6,6 +6,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <time.h>
 
 #include "transfer/download.h"
 
@@ -36,6 +37,10 @@ struct retry_decision {
 struct retry_decision retry_decide(const struct download_result *result,
                                    const struct retry_policy *policy,
                                    const struct retry_history *history, uint64_t random);
+
+/* An HTTP date (RFC 9110, 5.6.7), `now` in ms since the epoch, to seconds since the epoch. 0, or
+ * -EINVAL: it is none. */
+int retry_parse_date(const char *text, int64_t now, time_t *ret_time);
 
 /* Retry-After (RFC 9110, 10.2.3), seconds or a date, `now` in ms since the epoch, to ms from now,
  * clamped to [0, RETRY_AFTER_MAX]; -1: it is neither. */

@@ -92,6 +92,7 @@ static char *write_settings(const struct settings *s)
     buf_printf(&out, "durability = %s\n", durability[s->durability]);
     put_history(&out, s);
     buf_printf(&out, "unique-names = %s\n", s->unique_names ? "yes" : "no");
+    buf_printf(&out, "remote-time = %s\n", s->remote_time ? "yes" : "no");
     buf_printf(&out, "allow-hidden = %s\n", s->allow_hidden ? "1" : "0");
     put_text(&out, "default-directory", s->default_directory, "");
     buf_printf(&out, "umask = %03o\n", (unsigned)s->umask);
