@@ -135,6 +135,14 @@ a cancel "$one" "$two" --keep
 check "cancel of two" 0 '*turn-1 → *turn-2 → *' ''
 a resume --text
 check "resume" 0 'Resumed: what waits may start' ''
+a add "$O/gate/turn-3?size=10" --json
+three=$(id_of "$out")
+a add "$O/bytes/10/turn-4" --after "$(printf %.20s "$three")" --json
+check "add --after" 0 '{*"waiting_for":{"reason":"after",*}' ''
+a add "$O/bytes/10/turn-5" --in 2h --text
+check "add --in" 0 '*  waiting, to start at *turn-5 → *' ''
+a cancel --match turn-
+check "cancel by a word" 0 'Cancelled [23] downloads (*' '' # turn-4 fails when turn-3 ends
 a hold --match nothing-of-that-kind --json
 check "a filter that hits nothing" 0 '{"count":0}' ''
 a settings max_per_host=5 --json
