@@ -60,7 +60,7 @@ start_origin() {
 # not end has failed with 124.
 a() {
     # shellcheck disable=SC2086 # words
-    $as timeout 120 "$T/autodl" "$@" >"$T/out" 2>"$T/err" 9>&-
+    $as timeout 60 "$T/autodl" "$@" >"$T/out" 2>"$T/err" 9>&-
     status=$?
     out=$(cat "$T/out")
     err=$(cat "$T/err")
