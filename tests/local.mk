@@ -45,6 +45,7 @@ UNIT_TESTS = \
 	tests/check_files \
 	tests/check_helping \
 	tests/check_hostile \
+	tests/check_grasp \
 	tests/check_hosts \
 	tests/check_json \
 	tests/check_lanes \
@@ -401,6 +402,10 @@ tests_check_ratelimit_LDADD = $(TEST_LIBS)
 tests_check_mirrors_SOURCES = tests/check_mirrors.c
 tests_check_mirrors_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_check_mirrors_LDADD = $(TEST_LIBS)
+
+tests_check_grasp_SOURCES = tests/check_grasp.c
+tests_check_grasp_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_check_grasp_LDADD = $(TEST_LIBS)
 
 tests_check_hosts_SOURCES = tests/check_hosts.c
 tests_check_hosts_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
