@@ -134,6 +134,11 @@ prepare "$O/gate/film.mkv?size=4000000"
 within 400 is_held_at "$id" 2000000
 film=$id
 still 100 'autodl list' list-100 "a table, with wide and combining characters in it"
+painted() { tm capture-pane -e -p -t s | grep -q "$(printf '\033')"; }
+if painted; then ok "in colour"; else not_ok "in colour"; fi
+play 100 'NO_COLOR=1 autodl list'
+within 1200 has_ended
+if seen film && ! painted; then ok "and without, as NO_COLOR says"; else not_ok "and without, as NO_COLOR says"; fi
 still 60 'autodl list' list-60 "names are cut in the middle"
 still 40 'autodl list' list-40 "and further"
 still 200 'autodl list | cat
