@@ -677,6 +677,11 @@ START_TEST(a_stopped_filer_does_not_hold_up_what_is_asked_of_many)
     ck_assert_int_eq(v1(&alice, "GET", textf("/v1/tasks/%s", hers.id), NULL, NULL), 200);
     ck_assert_int_eq(kill(filers[0], SIGCONT), 0);
     wait_state(&service, &alice, running.id, "FINISHED", SOON);
+    /* It was left as it is: neither forgotten later, nor kept from who asks again. */
+    ck_assert_int_eq(v1(&alice, "GET", textf("/v1/tasks/%s", hers.id), NULL, NULL), 200);
+    ck_assert_int_eq(v1(&root, "POST", "/v1/tasks/forget",
+                        "{\"status\": \"FAILED\", \"scope\": \"all\"}", NULL),
+                     200);
     wait_until(is_gone, hers.id, SOON, "hers is forgotten");
 }
 END_TEST
