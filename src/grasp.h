@@ -21,15 +21,15 @@ bool grasp_one(struct grasps *grasps, struct grasp *grasp, int64_t row);
 /* Fine if it has none. */
 void grasp_let_go(struct grasps *grasps, struct grasp *grasp);
 
-/* By a verb for many; zeroed, it has none. The rows are the caller's, in their order, and stay as they
- * are until it has let go. */
+/* By a verb for many; zeroed, it has none. The rows are the caller's, in their order, and stay as
+ * they are until it has let go. */
 struct grasp_many {
     const int64_t *rows;
     size_t count;
     struct grasp_many *next; /* protected by the lock */
 };
-/* False: another verb for many has one of these tasks; wait until that has let go. True: no other verb
- * gets any of them from now on, but verbs for one may have some still. */
+/* False: another verb for many has one of these tasks; wait until that has let go. True: no other
+ * verb gets any of them from now on, but verbs for one may have some still. */
 bool grasp_many(struct grasps *grasps, struct grasp_many *many, const int64_t *rows, size_t count);
 void grasp_many_let_go(struct grasps *grasps, struct grasp_many *many);
 /* The rows of those, at most `max`, that verbs for one have still. */

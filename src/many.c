@@ -15,13 +15,13 @@
 #include "removal.h"
 #include "takeover.h"
 
-#define IDLE          10000 /* ms until the thread of one who asks no more is ended */
-#define AT_ONCE       250   /* tasks looked at */
-#define ROWS_AT_ONCE  1000
-#define GRASP_WITHIN  5000 /* ms until a task stays with the verb that has it */
-#define GRASP_EVERY   2000 /* us */
-#define TRY_EVERY     500000 /* us */
-#define HUNG_USERS    16   /* are known and not asked again */
+#define IDLE         10000 /* ms until the thread of one who asks no more is ended */
+#define AT_ONCE      250   /* tasks looked at */
+#define ROWS_AT_ONCE 1000
+#define GRASP_WITHIN 5000   /* ms until a task stays with the verb that has it */
+#define GRASP_EVERY  2000   /* us */
+#define TRY_EVERY    500000 /* us */
+#define HUNG_USERS   16     /* are known and not asked again */
 
 /* A lot besides those of takeover.h: at rest, and since before the counters began. */
 #define LOT_OLD (TAKEOVER_TAKEN + 1)
@@ -34,15 +34,15 @@ static const struct kind {
     enum store_verb verb;
     unsigned states;
 } kinds[] = {
-    [MANAGER_HOLD] = {STORE_HOLD, ON_THE_WAY},
-    [MANAGER_RELEASE] = {STORE_RELEASE, STATE(PAUSED)},
-    [MANAGER_CANCEL] = {STORE_CANCEL, ON_THE_WAY | STATE(PAUSED)},
-    [MANAGER_CANCEL_KEEP] = {STORE_CANCEL_KEEP, ON_THE_WAY | STATE(PAUSED)},
-    [MANAGER_RETRY] = {STORE_RETRY, STATE(FAILED) | STATE(CANCELLED) | STATE(CLEARED)},
+    [MANAGER_HOLD] = {STORE_HOLD,        ON_THE_WAY                                       },
+    [MANAGER_RELEASE] = {STORE_RELEASE,     STATE(PAUSED)                                    },
+    [MANAGER_CANCEL] = {STORE_CANCEL,      ON_THE_WAY | STATE(PAUSED)                       },
+    [MANAGER_CANCEL_KEEP] = {STORE_CANCEL_KEEP, ON_THE_WAY | STATE(PAUSED)                       },
+    [MANAGER_RETRY] = {STORE_RETRY,       STATE(FAILED) | STATE(CANCELLED) | STATE(CLEARED)},
     [MANAGER_FORGET] = {STORE_FORGET,
-                        STATE(FINISHED) | STATE(FAILED) | STATE(CANCELLED) | STATE(CLEARED)},
+                      STATE(FINISHED) | STATE(FAILED) | STATE(CANCELLED) | STATE(CLEARED) },
     [MANAGER_FORGET_FILE] = {STORE_FORGET,
-                             STATE(FINISHED) | STATE(FAILED) | STATE(CANCELLED) | STATE(CLEARED)},
+                      STATE(FINISHED) | STATE(FAILED) | STATE(CANCELLED) | STATE(CLEARED) },
 };
 
 struct many {
@@ -73,7 +73,7 @@ struct round {
     uid_t hung_users[HUNG_USERS];
     size_t hung_user_count;
 
-    int64_t *changed; /* those of the rows that are changed; ... */
+    int64_t *changed;               /* those of the rows that are changed; ... */
     uint8_t *before, *changed_lots; /* ... from which state */
     size_t changed_count;
     size_t done_count;
@@ -206,8 +206,7 @@ static int find(struct round *round)
 
 static void leave_row(struct round *round, int64_t row)
 {
-    const int64_t *found =
-        bsearch(&row, round->rows, round->count, sizeof row, compare_rows);
+    const int64_t *found = bsearch(&row, round->rows, round->count, sizeof row, compare_rows);
     if (found)
         round->lots[found - round->rows] = TAKEOVER_LEFT;
 }
@@ -378,8 +377,8 @@ static int ask_store(struct round *round)
 {
     struct engine_latch latch;
     engine_latch_init(&latch, 1);
-    int r = store_do_many(round->many->engine->store, &round->change, engine_latch_count_down,
-                          &latch);
+    int r =
+        store_do_many(round->many->engine->store, &round->change, engine_latch_count_down, &latch);
     if (r < 0)
         engine_latch_count_down(&latch, r);
     return engine_latch_wait(&latch);

@@ -1,16 +1,16 @@
 /*
  * A verb for many tasks: all that it touches are changed, or none. What is meant is looked for, and
- * kept from other verbs; what waits is taken out of the queue, what runs is told to let go and stored
- * as waiting (takeover.h). Then the store changes all (store_do_many): one transaction decides on all of
- * them. Only after that does the rest follow: counters, the queue, part files. A crash before that
- * transaction finds tasks that wait, as if nothing had been asked; after one later the next start does
- * what was left: it changes those that were not, queues what is ENQUEUED, and removes part files that
- * are to be dropped. Where files have to go
- * before their record, to forget them, they go before the transaction: a crash then leaves records
- * whose files are gone, to be forgotten again.
+ * kept from other verbs; what waits is taken out of the queue, what runs is told to let go and
+ * stored as waiting (takeover.h). Then the store changes all (store_do_many): one transaction
+ * decides on all of them. Only after that does the rest follow: counters, the queue, part files. A
+ * crash before that transaction finds tasks that wait, as if nothing had been asked; after one
+ * later the next start does what was left: it changes those that were not, queues what is ENQUEUED,
+ * and removes part files that are to be dropped. Where files have to go before their record, to
+ * forget them, they go before the transaction: a crash then leaves records whose files are gone, to
+ * be forgotten again.
  *
- * A task takes 25 bytes meanwhile. The store's writer is held up for STORE_MANY_AT_ONCE tasks at a time, the
- * queue for one, and the lane of a user for some hundred files at a time.
+ * A task takes 25 bytes meanwhile. The store's writer is held up for STORE_MANY_AT_ONCE tasks at a
+ * time, the queue for one, and the lane of a user for some hundred files at a time.
  */
 #pragma once
 

@@ -88,8 +88,7 @@ static bool tell(struct takeover *takeover, size_t index)
     bool taken = told && waiter;
     if (taken) {
         *told = (struct told){.takeover = takeover, .index = index};
-        *waiter =
-            (struct active_waiter){.wish = ACTIVE_HAND_OVER, .done = on_told, .data = told};
+        *waiter = (struct active_waiter){.wish = ACTIVE_HAND_OVER, .done = on_told, .data = told};
         pthread_mutex_lock(&takeover->lock);
         takeover->outstanding++;
         pthread_mutex_unlock(&takeover->lock);

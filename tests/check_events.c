@@ -515,7 +515,7 @@ END_TEST
 
 /* --- many --- */
 
-enum { MANY = 1000, EVENTS = 10, EVENTS_MAX = 40 };
+enum { MANY = 1000, EVENTS = 21, EVENTS_MAX = 41 };
 
 static struct sse many[MANY];
 
@@ -543,6 +543,12 @@ static long cpu_us(void)
     return now.tv_sec * 1000000 + now.tv_nsec / 1000;
 }
 
+static int compare_times(const void *left, const void *right)
+{
+    long a = *(const long *)left, b = *(const long *)right;
+    return a < b ? -1 : a > b;
+}
+
 /* The time until the last of a thousand has it, the test's own reading included. On a machine that
  * has other things to do it is tried more often. */
 START_TEST(a_thousand_hear_it_soon)
@@ -551,7 +557,7 @@ START_TEST(a_thousand_hear_it_soon)
         listen_by(&many[i], i % 2 ? UNIX : TCP, "/v1/events", NULL);
     for (int i = 0; i < MANY; i++)
         sse_find(&many[i], SOON, "stats", NULL);
-    long best = 1L << 40, worst = 0, cpu = cpu_us(), events_told = 0;
+    long times[EVENTS_MAX], best = 1L << 40, cpu = cpu_us(), events_told = 0;
     for (int n = 0; n < EVENTS || (best >= 100000 && n < EVENTS_MAX); n++) {
         long begin = now_us();
         tell_own("aaaaaaaa", TASK_FINISHED);
@@ -559,11 +565,14 @@ START_TEST(a_thousand_hear_it_soon)
             expect_task(&many[i], "aaaaaaaa", TASK_FINISHED);
         long took = now_us() - begin;
         best = took < best ? took : best;
-        worst = took > worst ? took : worst;
-        events_told++;
+        times[events_told++] = took;
     }
-    printf("# an event to %d listeners: %ld ms at best, %ld at worst, %ld of CPU for each\n", MANY,
-           best / 1000, worst / 1000, (cpu_us() - cpu) / 1000 / events_told);
+    cpu = cpu_us() - cpu;
+    qsort(times, (size_t)events_told, sizeof *times, compare_times);
+    printf("# an event to %d listeners, %ld times: %ld ms at best, %ld in the middle, %ld at worst; "
+           "%ld of CPU for each\n",
+           MANY, events_told, best / 1000, times[events_told / 2] / 1000,
+           times[events_told - 1] / 1000, cpu / 1000 / events_told);
     ck_assert_int_lt(best, 100000);
     for (int i = 0; i < MANY; i++)
         sse_end(&many[i]);

@@ -70,8 +70,8 @@ static long query(const char *sql)
 {
     sqlite3 *connection;
     sqlite3_stmt *statement;
-    ck_assert_int_eq(
-        sqlite3_open(textf("%s/state/autodl/autodl.db", service.dir), &connection), SQLITE_OK);
+    ck_assert_int_eq(sqlite3_open(textf("%s/state/autodl/autodl.db", service.dir), &connection),
+                     SQLITE_OK);
     sqlite3_busy_timeout(connection, 5000);
     int code = sqlite3_prepare_v2(connection, sql, -1, &statement, NULL);
     ck_assert_msg(code == SQLITE_OK, "%s", sqlite3_errmsg(connection));
@@ -114,8 +114,8 @@ START_TEST(more_than_a_thousand)
     for (unsigned i = 0; i < 5; i++)
         v1_wait(&service, running[i], "DOWNLOADING", SOON);
     add_many(1500, origin_url(origin, "/bytes/10/o"));
-    const char *held = v1_add(&service, origin_url(origin, "/bytes/10/held"), NULL,
-                              "\"paused\": true");
+    const char *held =
+        v1_add(&service, origin_url(origin, "/bytes/10/held"), NULL, "\"paused\": true");
     do_many("hold", "{\"status\": \"DOWNLOADING\", \"q\": \"g0\"}", 1); /* one waits for its slot */
     v1_wait(&service, running[0], "PAUSED", SOON);
     v1_verb(&service, running[0], "release", 200);
@@ -160,12 +160,12 @@ END_TEST
 START_TEST(a_failure_changes_nothing)
 {
     service_start(&service, "--max-tasks-num", "1", NULL);
-    const char *running =
-        v1_add(&service, origin_url(origin, "/gate/g?size=100000"), NULL, NULL);
+    const char *running = v1_add(&service, origin_url(origin, "/gate/g?size=100000"), NULL, NULL);
     v1_wait(&service, running, "DOWNLOADING", SOON);
     add_many(900, origin_url(origin, "/bytes/10/o"));
     query("CREATE TRIGGER fault BEFORE UPDATE ON tasks WHEN new.state IN (" PAUSED_STATE
-          ", " CANCELLED_STATE ") AND old.url LIKE '%/o0-700' BEGIN SELECT RAISE(ABORT, 'no'); END");
+          ", " CANCELLED_STATE
+          ") AND old.url LIKE '%/o0-700' BEGIN SELECT RAISE(ABORT, 'no'); END");
     service_stop(&service);
     service_start(&service, "--max-tasks-num", "1", NULL);
     v1_wait(&service, running, "DOWNLOADING", SOON);
@@ -182,8 +182,8 @@ START_TEST(a_failure_changes_nothing)
 }
 END_TEST
 
-#define KILLED  3000
-#define ROUNDS  8
+#define KILLED 3000
+#define ROUNDS 8
 
 /* In a process of its own, which ends with 0 if the answer is 200 and has this text. */
 static pid_t ask_beside(const char *verb, const char *json, const char *text)

@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <float.h>
 #include <json-c/json.h>
 #include <limits.h>
 #include <math.h>
@@ -139,7 +140,15 @@ static bool reads_back(const char *digits, int point, double value)
 static int shortest(double value, char digits[static DIGITS_MAX + 1])
 {
     int point = 0;
-    for (int count = 1; count <= DIGITS_MAX; count++) {
+    /* No two numbers of so few digits are the same normal double: if these are it, they are without
+     * their zeros the shortest. */
+    round_to(value, DBL_DIG, digits, &point);
+    if ((value == 0 || isnormal(value)) && reads_back(digits, point, value)) {
+        for (size_t end = DBL_DIG; end > 1 && digits[end - 1] == '0'; end--)
+            digits[end - 1] = '\0';
+        return point;
+    }
+    for (int count = isnormal(value) ? DBL_DIG + 1 : 1; count <= DIGITS_MAX; count++) {
         round_to(value, count, digits, &point);
         if (reads_back(digits, point, value))
             break;

@@ -330,8 +330,7 @@ static const char *const statement_texts[STATEMENTS] = {
                   " error_message = NULL, failures = 0, admitted = 0, drop_part = 0, not_before = 0,"
                   " wait = CASE WHEN after_id IS NULL THEN 0 ELSE " WAIT_AFTER " END,"
                   " host = CASE mirror WHEN 0 THEN host ELSE 0 END,"
-                  " etag = CASE mirror WHEN 0 THEN etag END,"
-                  " was_global = was_global AND mirror = 0, mirror = 0 WHERE row = ?1",
+                  " etag = CASE mirror WHEN 0 THEN etag END, mirror = 0 WHERE row = ?1",
     [BEGIN_ERRAND] = "INSERT INTO errands (verb, states, done_at, rows) VALUES (?1, ?2, ?3, ?4)",
     [END_ERRAND] = "DELETE FROM errands WHERE errand = ?1",
     [FIRST_ERRAND] = "SELECT errand, verb, states, done_at, rows FROM errands"
