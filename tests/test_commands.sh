@@ -174,6 +174,44 @@ a add "$O/bytes/5000000000/large2" "$O/status/404/gone2" --wait -q
 check "both of them" 1 '' 'autodl: *autodl: *'
 a wait
 check "wait for nothing" 0 '' ''
+# Pushed, not polled: a relay sees what it asks while seconds go by.
+python="$as env PATH=/usr/bin:/bin python3"
+if $python -c '' 2>/dev/null; then
+    cat >"$T/relay.py" <<'PYTHON'
+import socket, sys, threading
+def pump(source, sink, seen):
+    while data := source.recv(65536):
+        if seen:
+            seen.write(data)
+        sink.sendall(data)
+    sink.shutdown(socket.SHUT_WR)
+listener = socket.socket(socket.AF_UNIX)
+listener.bind(sys.argv[1])
+listener.listen()
+seen = open(sys.argv[3], "wb", buffering=0)
+while True:
+    client = listener.accept()[0]
+    service = socket.socket(socket.AF_UNIX)
+    service.connect(sys.argv[2])
+    for ends in (client, service, seen), (service, client, None):
+        threading.Thread(target=pump, args=ends, daemon=True).start()
+PYTHON
+    # shellcheck disable=SC2086 # words
+    (exec $python "$T/relay.py" "$T/run/relay" "$T/run/autodl.sock" "$T/home/asked" 2>/dev/null 9>&-) &
+    pids="$pids $!"
+    a add "$O/bytes/100000/waited" --limit 20K
+    within 200 test -S "$T/run/relay"
+    a wait --socket "$T/run/relay"
+    check "wait for what takes seconds" 0 '' ''
+    asked=$(grep -c ' HTTP/1.1' "$T/home/asked")
+    if grep -q '^GET /v1/events' "$T/home/asked" && [ "$asked" -le 4 ]; then
+        ok "it is told of the end, and does not ask for it"
+    else
+        not_ok "it is told of the end, and does not ask for it" "$(cat "$T/home/asked")"
+    fi
+else
+    skip "what wait asks" "python3 is not installed"
+fi
 a watch
 check "watch nothing" 0 '' ''
 
