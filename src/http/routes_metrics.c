@@ -203,9 +203,9 @@ static void handle_metrics(struct http_request *request, void *data)
     struct manager_totals totals;
     _cleanup_(buf_release) struct buf buf;
     uid_t scope;
+    buf_init(&buf, METRICS_MAX); /* before any return: it is released there */
     if (!routes_may(request, routes, AUTH_METRICS, NULL, &scope))
         return;
-    buf_init(&buf, METRICS_MAX);
     manager_totals(routes->manager, &totals);
     begin(&buf, "autodl_build_info", "gauge", "1; the version is in the label.");
     add_label(&buf, "autodl_build_info", "version", PACKAGE_VERSION);
