@@ -63,7 +63,7 @@ class Place:
 
     def new_directory(self, name):
         self.made += 1
-        return processes.make_directory(f"{self.dir}/work/{self.made:03}-{name}")
+        return processes.make_directory(f"{self.dir}/runs/{self.made:03}-{name}")
 
     def source(self, url):
         """The file behind a URL."""

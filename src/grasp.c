@@ -4,8 +4,11 @@
 #include <pthread.h>
 #include <stdlib.h>
 
+#include "common/units.h"
+
 struct grasps {
     pthread_mutex_t lock;
+    pthread_cond_t let_go;
     /* protected by lock */
     struct grasp *ones;
     struct grasp_many *manies;
@@ -16,6 +19,7 @@ int grasps_create(struct grasps **ret_grasps)
     struct grasps *grasps = calloc(1, sizeof *grasps);
     if (!grasps)
         return -ENOMEM;
+    units_condition_init(&grasps->let_go);
     pthread_mutex_init(&grasps->lock, NULL);
     *ret_grasps = grasps;
     return 0;
@@ -25,6 +29,7 @@ void grasps_destroy(struct grasps *grasps)
 {
     if (!grasps)
         return;
+    pthread_cond_destroy(&grasps->let_go);
     pthread_mutex_destroy(&grasps->lock);
     free(grasps);
 }
@@ -74,6 +79,7 @@ void grasp_let_go(struct grasps *grasps, struct grasp *grasp)
         }
     }
     grasp->row = 0;
+    pthread_cond_broadcast(&grasps->let_go);
     pthread_mutex_unlock(&grasps->lock);
 }
 
@@ -91,12 +97,23 @@ static bool meet(const struct grasp_many *many, const int64_t *rows, size_t coun
     return false;
 }
 
-bool grasp_many(struct grasps *grasps, struct grasp_many *many, const int64_t *rows, size_t count)
+static bool meets_locked(const struct grasps *grasps, const int64_t *rows, size_t count)
 {
-    bool meets = false;
+    for (const struct grasp_many *other = grasps->manies; other; other = other->next)
+        if (meet(other, rows, count))
+            return true;
+    return false;
+}
+
+bool grasp_many(struct grasps *grasps, struct grasp_many *many, const int64_t *rows, size_t count,
+                int64_t ms)
+{
+    struct timespec until = units_monotonic_in(ms);
+    bool meets;
     pthread_mutex_lock(&grasps->lock);
-    for (const struct grasp_many *other = grasps->manies; other && !meets; other = other->next)
-        meets = meet(other, rows, count);
+    while ((meets = meets_locked(grasps, rows, count)) &&
+           pthread_cond_timedwait(&grasps->let_go, &grasps->lock, &until) == 0)
+        ;
     if (!meets) {
         *many = (struct grasp_many){.rows = rows, .count = count, .next = grasps->manies};
         grasps->manies = many;
@@ -115,15 +132,35 @@ void grasp_many_let_go(struct grasps *grasps, struct grasp_many *many)
         }
     }
     *many = (struct grasp_many){0};
+    pthread_cond_broadcast(&grasps->let_go);
     pthread_mutex_unlock(&grasps->lock);
 }
 
-size_t grasp_many_missing(struct grasps *grasps, const struct grasp_many *many, int64_t *ret_rows,
-                          size_t max)
+static bool is_whole_locked(const struct grasps *grasps, const struct grasp_many *many)
+{
+    for (const struct grasp *one = grasps->ones; one; one = one->next)
+        if (has(many, one->row))
+            return false;
+    return true;
+}
+
+bool grasp_many_is_whole(struct grasps *grasps, const struct grasp_many *many, int64_t ms)
+{
+    struct timespec until = units_monotonic_in(ms);
+    bool whole;
+    pthread_mutex_lock(&grasps->lock);
+    while (!(whole = is_whole_locked(grasps, many)) &&
+           pthread_cond_timedwait(&grasps->let_go, &grasps->lock, &until) == 0)
+        ;
+    pthread_mutex_unlock(&grasps->lock);
+    return whole;
+}
+
+size_t grasp_many_missing(struct grasps *grasps, const struct grasp_many *many, int64_t *ret_rows)
 {
     size_t count = 0;
     pthread_mutex_lock(&grasps->lock);
-    for (const struct grasp *one = grasps->ones; one && count < max; one = one->next)
+    for (const struct grasp *one = grasps->ones; one; one = one->next)
         if (has(many, one->row))
             ret_rows[count++] = one->row;
     pthread_mutex_unlock(&grasps->lock);

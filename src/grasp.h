@@ -28,10 +28,12 @@ struct grasp_many {
     size_t count;
     struct grasp_many *next; /* protected by the lock */
 };
-/* False: another verb for many has one of these tasks; wait until that has let go. True: no other
- * verb gets any of them from now on, but verbs for one may have some still. */
-bool grasp_many(struct grasps *grasps, struct grasp_many *many, const int64_t *rows, size_t count);
+/* Waits at most `ms` until no other verb for many has one of these tasks. False: one has still.
+ * True: no other verb gets any of them from now on, but verbs for one may have some still. */
+bool grasp_many(struct grasps *grasps, struct grasp_many *many, const int64_t *rows, size_t count,
+                int64_t ms);
 void grasp_many_let_go(struct grasps *grasps, struct grasp_many *many);
-/* The rows of those, at most `max`, that verbs for one have still. */
-size_t grasp_many_missing(struct grasps *grasps, const struct grasp_many *many, int64_t *ret_rows,
-                          size_t max);
+/* Waits at most `ms` until verbs for one have none of them any more. False: some have. */
+bool grasp_many_is_whole(struct grasps *grasps, const struct grasp_many *many, int64_t ms);
+/* The rows of those that they have still, into `ret_rows`, with room for all; how many. */
+size_t grasp_many_missing(struct grasps *grasps, const struct grasp_many *many, int64_t *ret_rows);

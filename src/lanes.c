@@ -42,15 +42,6 @@ struct lanes {
     bool closed;
 };
 
-static void init_condition(pthread_cond_t *condition)
-{
-    pthread_condattr_t attributes;
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(condition, &attributes);
-    pthread_condattr_destroy(&attributes);
-}
-
 int lanes_create(struct files *files, int64_t idle, lane_work work, void *data,
                  struct lanes **ret_lanes)
 {
@@ -62,7 +53,7 @@ int lanes_create(struct files *files, int64_t idle, lane_work work, void *data,
     lanes->work = work;
     lanes->data = data;
     pthread_mutex_init(&lanes->lock, NULL);
-    init_condition(&lanes->ended);
+    units_condition_init(&lanes->ended);
     *ret_lanes = lanes;
     return 0;
 }
@@ -166,7 +157,7 @@ static int start_locked(struct lanes *lanes, uid_t uid, struct lane **ret_lane)
     lane->lanes = lanes;
     lane->uid = uid;
     lane->last = &lane->first;
-    init_condition(&lane->work);
+    units_condition_init(&lane->work);
     pthread_t thread;
     int r = pthread_create(&thread, NULL, lane_thread, lane);
     if (r != 0) {

@@ -19,7 +19,7 @@
 #define AT_ONCE      250   /* tasks looked at */
 #define ROWS_AT_ONCE 1000
 #define GRASP_WITHIN 5000   /* ms until a task stays with the verb that has it */
-#define GRASP_EVERY  2000   /* us */
+#define STOP_WITHIN  200    /* ms until a stop is noticed */
 #define TRY_EVERY    500000 /* us */
 #define HUNG_USERS   16     /* are known and not asked again */
 
@@ -211,25 +211,32 @@ static void leave_row(struct round *round, int64_t row)
         round->lots[found - round->rows] = TAKEOVER_LEFT;
 }
 
-/* Until no other verb has any of them; one that keeps it too long does so. */
+/* Those that verbs for one keep stay with them. */
+static int leave_missing(struct round *round)
+{
+    _cleanup_free_ int64_t *missing = calloc(round->count, sizeof *missing);
+    if (!missing)
+        return -ENOMEM;
+    size_t count = grasp_many_missing(round->many->grasps, &round->grasp, missing);
+    for (size_t i = 0; i < count; i++)
+        leave_row(round, missing[i]);
+    return 0;
+}
+
+/* Until no other verb has any of them. */
 static int grasp(struct round *round)
 {
     struct grasps *grasps = round->many->grasps;
-    int64_t until = units_now_boottime() + GRASP_WITHIN, missing[64];
-    size_t count;
-    while (!grasp_many(grasps, &round->grasp, round->rows, round->count)) {
+    while (!grasp_many(grasps, &round->grasp, round->rows, round->count, STOP_WITHIN))
         if (is_stopping(round))
             return -ESHUTDOWN;
-        usleep(GRASP_EVERY);
-    }
-    while ((count = grasp_many_missing(grasps, &round->grasp, missing, 64)) > 0 &&
-           units_now_boottime() < until) {
+    int64_t until = units_now_boottime() + GRASP_WITHIN;
+    while (!grasp_many_is_whole(grasps, &round->grasp, STOP_WITHIN)) {
         if (is_stopping(round))
             return -ESHUTDOWN;
-        usleep(GRASP_EVERY);
+        if (units_now_boottime() >= until)
+            return leave_missing(round);
     }
-    for (size_t i = 0; i < count; i++)
-        leave_row(round, missing[i]);
     return 0;
 }
 

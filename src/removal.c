@@ -37,7 +37,7 @@ int removal_do(const struct task *task, bool with_file, struct files_channel *ch
 
 /* --- many --- */
 
-struct errand {
+struct removal {
     struct task *tasks;
     int *results;
     size_t count;
@@ -50,83 +50,79 @@ struct errand {
     bool left; /* nobody waits any more: who is last frees it */
 };
 
-static void errand_free(struct errand *errand)
+static void removal_free(struct removal *removal)
 {
-    for (size_t i = 0; i < errand->count; i++)
-        task_release(&errand->tasks[i]);
-    free(errand->tasks);
-    free(errand->results);
-    pthread_cond_destroy(&errand->done);
-    pthread_mutex_destroy(&errand->lock);
-    free(errand);
+    for (size_t i = 0; i < removal->count; i++)
+        task_release(&removal->tasks[i]);
+    free(removal->tasks);
+    free(removal->results);
+    pthread_cond_destroy(&removal->done);
+    pthread_mutex_destroy(&removal->lock);
+    free(removal);
 }
 
 /* A finisher_work. After one that was not answered the others are not tried. */
-static void do_errand(void *data, struct files_channel *channel)
+static void do_removal(void *data, struct files_channel *channel)
 {
-    struct errand *errand = data;
+    struct removal *removal = data;
     int r = 0;
-    for (size_t i = 0; i < errand->count; i++) {
+    for (size_t i = 0; i < removal->count; i++) {
         if (r != -ETIMEDOUT && r != -EHOSTDOWN)
-            r = removal_do(&errand->tasks[i], errand->with_file, channel);
-        errand->results[i] = r;
+            r = removal_do(&removal->tasks[i], removal->with_file, channel);
+        removal->results[i] = r;
     }
-    pthread_mutex_lock(&errand->lock);
-    errand->is_done = true;
-    bool left = errand->left;
-    pthread_cond_signal(&errand->done);
-    pthread_mutex_unlock(&errand->lock);
+    pthread_mutex_lock(&removal->lock);
+    removal->is_done = true;
+    bool left = removal->left;
+    pthread_cond_signal(&removal->done);
+    pthread_mutex_unlock(&removal->lock);
     if (left)
-        errand_free(errand);
+        removal_free(removal);
 }
 
-static struct errand *create_errand(struct task *tasks, size_t count, bool with_file)
+static struct removal *create_removal(struct task *tasks, size_t count, bool with_file)
 {
-    struct errand *errand = calloc(1, sizeof *errand);
-    if (!errand)
+    struct removal *removal = calloc(1, sizeof *removal);
+    if (!removal)
         return NULL;
-    pthread_condattr_t attributes;
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&errand->done, &attributes);
-    pthread_condattr_destroy(&attributes);
-    pthread_mutex_init(&errand->lock, NULL);
-    errand->with_file = with_file;
-    errand->tasks = calloc(count + 1, sizeof *tasks);
-    errand->results = calloc(count + 1, sizeof *errand->results);
-    if (!errand->tasks || !errand->results) {
-        errand_free(errand);
+    units_condition_init(&removal->done);
+    pthread_mutex_init(&removal->lock, NULL);
+    removal->with_file = with_file;
+    removal->tasks = calloc(count + 1, sizeof *tasks);
+    removal->results = calloc(count + 1, sizeof *removal->results);
+    if (!removal->tasks || !removal->results) {
+        removal_free(removal);
         return NULL;
     }
     for (size_t i = 0; i < count; i++) {
-        errand->tasks[i] = tasks[i];
+        removal->tasks[i] = tasks[i];
         tasks[i] = (struct task){0};
     }
-    errand->count = count;
-    return errand;
+    removal->count = count;
+    return removal;
 }
 
 int removal_do_many(struct finisher *finisher, uid_t uid, struct task *tasks, size_t count,
                     bool with_file, int *ret_results)
 {
-    struct errand *errand = create_errand(tasks, count, with_file);
-    int r = errand ? finisher_call(finisher, uid, do_errand, errand) : -ENOMEM;
+    struct removal *removal = create_removal(tasks, count, with_file);
+    int r = removal ? finisher_call(finisher, uid, do_removal, removal) : -ENOMEM;
     if (r < 0) {
-        if (errand)
-            errand_free(errand);
+        if (removal)
+            removal_free(removal);
         return r == -ESHUTDOWN ? r : -ENOMEM;
     }
     struct timespec deadline = units_monotonic_in(PATIENCE);
-    pthread_mutex_lock(&errand->lock);
-    while (!errand->is_done && r == 0)
-        r = pthread_cond_timedwait(&errand->done, &errand->lock, &deadline);
-    bool done = errand->is_done;
-    errand->left = true;
-    pthread_mutex_unlock(&errand->lock);
+    pthread_mutex_lock(&removal->lock);
+    while (!removal->is_done && r == 0)
+        r = pthread_cond_timedwait(&removal->done, &removal->lock, &deadline);
+    bool done = removal->is_done;
+    removal->left = true;
+    pthread_mutex_unlock(&removal->lock);
     if (!done)
         return -ETIMEDOUT;
     if (count > 0)
-        memcpy(ret_results, errand->results, count * sizeof *ret_results);
-    errand_free(errand);
+        memcpy(ret_results, removal->results, count * sizeof *ret_results);
+    removal_free(removal);
     return 0;
 }

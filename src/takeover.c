@@ -239,11 +239,7 @@ int takeover_take(struct engine *engine, const int64_t *rows, size_t count, unsi
         return -ENOMEM;
     *takeover = (struct takeover){
         .engine = engine, .rows = rows, .count = count, .states = states, .lots = lots};
-    pthread_condattr_t attributes;
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&takeover->answered, &attributes);
-    pthread_condattr_destroy(&attributes);
+    units_condition_init(&takeover->answered);
     pthread_mutex_init(&takeover->lock, NULL);
     take_waiting(takeover);
     int r = take_others(takeover);

@@ -56,11 +56,7 @@ int workers_create(struct queue *queue, const struct worker_events *events,
     }
     workers->queue = queue;
     workers->events = *events;
-    pthread_condattr_t attributes;
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&workers->ended, &attributes);
-    pthread_condattr_destroy(&attributes);
+    units_condition_init(&workers->ended);
     pthread_mutex_init(&workers->lock, NULL);
     *ret_workers = workers;
     return 0;

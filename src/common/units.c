@@ -33,6 +33,17 @@ static int scan_number(const char *text, uint64_t *ret_value, const char **ret_e
     return 0;
 }
 
+bool units_scan_digits(const char **text, int64_t *ret_value)
+{
+    uint64_t value = 0;
+    const char *end = *text;
+    if (scan_number(*text, &value, &end) < 0 || value > INT64_MAX)
+        return false;
+    *text = end;
+    *ret_value = (int64_t)value;
+    return true;
+}
+
 int units_parse_uint(const char *text, uint64_t min, uint64_t max, uint64_t *ret_value)
 {
     uint64_t value = 0;
@@ -236,4 +247,13 @@ struct timespec units_monotonic_in(int64_t ms)
     time.tv_sec += ms / 1000 + time.tv_nsec / 1000000000;
     time.tv_nsec %= 1000000000;
     return time;
+}
+
+void units_condition_init(pthread_cond_t *condition)
+{
+    pthread_condattr_t attributes;
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(condition, &attributes);
+    pthread_condattr_destroy(&attributes);
 }

@@ -1,6 +1,7 @@
 /* Numbers, sizes, durations and times as people write them, and the clocks. */
 #pragma once
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <time.h>
@@ -8,6 +9,8 @@
 /* Decimal digits alone, the whole string, min <= value <= max. 0, -EINVAL (not a number) or
  * -ERANGE. */
 int units_parse_uint(const char *text, uint64_t min, uint64_t max, uint64_t *ret_value);
+/* The decimal digits at *text, which is moved behind them. False: there are none, or too many. */
+bool units_scan_digits(const char **text, int64_t *ret_value);
 /* "512", "64K", "10M", "4G", "1T": powers of 1024, to bytes. 0, -EINVAL or -ERANGE. */
 int units_parse_size(const char *text, int64_t *ret_bytes);
 /* "500ms", "30s", "10m", "2h", "30d"; a bare number is seconds. To milliseconds. 0, -EINVAL or
@@ -28,3 +31,5 @@ int64_t units_now_boottime(void);
 int units_timeout(int64_t boottime);
 /* The time in `ms` (at least 0) of CLOCK_MONOTONIC, which condition variables are waited on by. */
 struct timespec units_monotonic_in(int64_t ms);
+/* One that is waited on until such times. */
+void units_condition_init(pthread_cond_t *condition);

@@ -460,11 +460,7 @@ int connections_create(unsigned max, connections_clock clock, struct connections
     connections->clock = clock;
     (void)!getrandom(&connections->seed, sizeof connections->seed, GRND_NONBLOCK);
     crowd_init(&connections->all);
-    pthread_condattr_t attributes;
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&connections->changed, &attributes);
-    pthread_condattr_destroy(&attributes);
+    units_condition_init(&connections->changed);
     pthread_mutex_init(&connections->lock, NULL);
     *ret_connections = connections;
     return 0;

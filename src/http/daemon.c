@@ -232,11 +232,7 @@ static struct daemons *allocate(const struct listeners *listeners)
         free(daemons);
         return NULL;
     }
-    pthread_condattr_t attributes;
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&daemons->changed, &attributes);
-    pthread_condattr_destroy(&attributes);
+    units_condition_init(&daemons->changed);
     pthread_mutex_init(&daemons->lock, NULL);
     daemons->listeners = listeners;
     return daemons;

@@ -702,11 +702,7 @@ int events_create(struct events **ret_events)
         free(events);
         return error;
     }
-    pthread_condattr_t attributes;
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&events->changed, &attributes);
-    pthread_condattr_destroy(&attributes);
+    units_condition_init(&events->changed);
     pthread_mutex_init(&events->lock, NULL);
     pthread_mutex_init(&events->readers_lock, NULL);
     events->progress_at = events->counts_at = NEVER;

@@ -1010,11 +1010,7 @@ int http_create(const struct http_options *options, struct http **ret_http)
     struct http *http = calloc(1, sizeof *http);
     if (!http)
         return -ENOMEM;
-    pthread_condattr_t attributes;
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&http->changed, &attributes);
-    pthread_condattr_destroy(&attributes);
+    units_condition_init(&http->changed);
     pthread_mutex_init(&http->lock, NULL);
     http->options = *options;
     int error = start(http);

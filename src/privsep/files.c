@@ -146,11 +146,7 @@ static struct user *user_create(uid_t uid)
         return NULL;
     user->uid = uid;
     user->control = -1;
-    pthread_condattr_t attributes;
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&user->changed, &attributes);
-    pthread_condattr_destroy(&attributes);
+    units_condition_init(&user->changed);
     return user;
 }
 

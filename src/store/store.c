@@ -289,11 +289,7 @@ static void *writer_main(void *data)
 
 static void init_locks(struct store *store)
 {
-    pthread_condattr_t attributes;
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&store->wake, &attributes);
-    pthread_condattr_destroy(&attributes);
+    units_condition_init(&store->wake);
     pthread_mutex_init(&store->lock, NULL);
     pthread_mutex_init(&store->reader_lock, NULL);
     pthread_mutex_init(&store->lister_lock, NULL);

@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/units.h"
+
 #define BLOCK 4096 /* cuts are at its multiples: a page of the file has one writer */
 
 void ranges_begin(struct ranges *ranges, int64_t total, int64_t have)
@@ -60,26 +62,11 @@ static void merge(struct ranges *ranges)
 
 /* --- the text --- */
 
-static bool scan_number(const char **text, int64_t *ret_number)
-{
-    int64_t number = 0;
-    const char *c = *text;
-    for (; *c >= '0' && *c <= '9'; c++)
-        if (__builtin_mul_overflow(number, 10, &number) ||
-            __builtin_add_overflow(number, *c - '0', &number))
-            return false;
-    if (c == *text)
-        return false;
-    *text = c;
-    *ret_number = number;
-    return true;
-}
-
 /* One "FIRST-LAST,", FIRST after `before`; moves on. */
 static bool scan_span(const char **text, int64_t before, int64_t *ret_first, int64_t *ret_end)
 {
     int64_t first, last;
-    if (!scan_number(text, &first) || *(*text)++ != '-' || !scan_number(text, &last) ||
+    if (!units_scan_digits(text, &first) || *(*text)++ != '-' || !units_scan_digits(text, &last) ||
         *(*text)++ != ',' || first <= before || last < first || last == INT64_MAX)
         return false;
     *ret_first = first;

@@ -2,6 +2,8 @@
 
 #include <time.h>
 
+#include "common/units.h"
+
 #define SECOND      INT64_C(1000000000) /* ns */
 #define PORTION_MIN 512
 #define PORTION_MAX 16384
@@ -10,12 +12,8 @@
 
 void ratelimit_init(struct ratelimit *limit, int64_t rate)
 {
-    pthread_condattr_t attributes;
     *limit = (struct ratelimit){.rate = rate};
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&limit->changed, &attributes);
-    pthread_condattr_destroy(&attributes);
+    units_condition_init(&limit->changed);
     pthread_mutex_init(&limit->lock, NULL);
 }
 

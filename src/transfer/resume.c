@@ -5,6 +5,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "common/units.h"
+
 /* Validators. */
 
 bool resume_etag_is_strong(const char *etag)
@@ -101,22 +103,6 @@ struct resume_request resume_plan(const struct resume_known *known, bool without
 
 /* Judging. */
 
-/* Digits alone: the number, and where they end. */
-static bool scan_number(const char **text, int64_t *ret_number)
-{
-    int64_t number = 0;
-    const char *c = *text;
-    for (; *c >= '0' && *c <= '9'; c++)
-        if (__builtin_mul_overflow(number, 10, &number) ||
-            __builtin_add_overflow(number, *c - '0', &number))
-            return false;
-    if (c == *text)
-        return false;
-    *text = c;
-    *ret_number = number;
-    return true;
-}
-
 bool resume_parse_content_range(const char *value, int64_t *ret_first, int64_t *ret_last,
                                 int64_t *ret_total)
 {
@@ -130,13 +116,13 @@ bool resume_parse_content_range(const char *value, int64_t *ret_first, int64_t *
     bool unsatisfied = *c == '*';
     if (unsatisfied)
         c++;
-    else if (!scan_number(&c, &first) || *c++ != '-' || !scan_number(&c, &last) || last < first)
+    else if (!units_scan_digits(&c, &first) || *c++ != '-' || !units_scan_digits(&c, &last) || last < first)
         return false;
     if (*c++ != '/')
         return false;
     if (*c == '*' && !unsatisfied)
         c++;
-    else if (!scan_number(&c, &total) || last >= total)
+    else if (!units_scan_digits(&c, &total) || last >= total)
         return false;
     if (c[strspn(c, " \t")] != '\0')
         return false;

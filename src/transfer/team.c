@@ -43,11 +43,7 @@ int team_create(struct team **ret_team)
     struct team *team = calloc(1, sizeof *team);
     if (!team)
         return -ENOMEM;
-    pthread_condattr_t attributes;
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&team->changed, &attributes);
-    pthread_condattr_destroy(&attributes);
+    units_condition_init(&team->changed);
     pthread_mutex_init(&team->lock, NULL);
     atomic_init(&team->refs, 1);
     atomic_init(&team->closed, true);
