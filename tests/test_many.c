@@ -135,7 +135,7 @@ START_TEST(more_than_a_thousand)
     /* the second time as many wait as before: they are counted right */
     call_v1("POST", "/v1/pause", NULL, 200);
     do_many("release", "{\"scope\": \"own\"}", 1506 - finished);
-    do_many("hold", textf("{\"ids\": [\"%s\", \"%s\", \"%s\", \"0000\"]}", held, running[1], held),
+    do_many("hold", textf("{\"ids\": [\"%s\", \"%s\", \"%s\", \"00000000-0000-4000-8000-000000000000\"]}", held, running[1], held),
             2);
     do_many("cancel", "{\"status\": \"PAUSED\"}", 2);
     v1_get(&service, held, "status");
