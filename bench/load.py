@@ -22,23 +22,29 @@ def aria2_request(url, options):
 
 
 class Answers:
-    """Cuts what arrives on one connection into answers."""
+    """Cuts what arrives on one connection into answers. The pieces of a long one are put together
+    once, at its end."""
 
     def __init__(self):
-        self.got = b""
+        self.pieces, self.missing = [], None  # None: its head is not whole
 
     def push(self, data):
         """The body when an answer is whole, else None."""
-        self.got += data
-        head, found, body = self.got.partition(b"\r\n\r\n")
-        if not found:
+        self.pieces.append(data)
+        if self.missing is None:
+            head, found, body = b"".join(self.pieces).partition(b"\r\n\r\n")
+            if not found:
+                return None
+            if not head.startswith(b"HTTP/1.1 20"):
+                raise RuntimeError(f"refused: {head[:200]!r} {body[:500]!r}")
+            at = head.lower().index(b"content-length:") + 15
+            self.pieces, self.missing = [body], int(head[at:].split(b"\r", 1)[0]) - len(body)
+        else:
+            self.missing -= len(data)
+        if self.missing > 0:
             return None
-        if not head.startswith(b"HTTP/1.1 20"):
-            raise RuntimeError(f"refused: {self.got[:500]!r}")
-        at = head.lower().index(b"content-length:") + 15
-        if len(body) < int(head[at:].split(b"\r", 1)[0]):
-            return None
-        self.got = b""
+        body = b"".join(self.pieces)
+        self.pieces, self.missing = [], None
         return body
 
 

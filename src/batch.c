@@ -614,10 +614,11 @@ static void enter_queue(struct batch *batch)
 static void answer(struct batch *batch)
 {
     struct manager_view *views = calloc(batch->count, sizeof *views);
+    int64_t far = 0;
     for (size_t i = 0; i < batch->count && views; i++) {
         const struct batch_entry *entry = &batch->entries[i];
         entry = entry->twin ? entry->twin : entry;
-        views[i] = engine_view(batch->engine, entry->stored ? entry->stored : entry->task);
+        views[i] = engine_view_next(batch->engine, entry->stored ? entry->stored : entry->task, &far);
     }
     struct manager_reply reply = {.view = views, .count = batch->count};
     if (!views) {

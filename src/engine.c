@@ -365,7 +365,7 @@ int engine_fail(struct engine *engine, struct active_entry *entry, struct task *
     return 0;
 }
 
-struct manager_view engine_view(struct engine *engine, struct task *task)
+struct manager_view engine_view_next(struct engine *engine, struct task *task, int64_t *far)
 {
     struct manager_view view = {
         .task = task, .bytes_done = task->bytes_done, .bytes_per_second = -1};
@@ -387,13 +387,19 @@ struct manager_view engine_view(struct engine *engine, struct task *task)
     } else if (queue_why(engine->queue, task->row, &view.reason, &until) == 0) {
         task->state = TASK_ENQUEUED;
         view.waits = true;
-        view.position = queue_position(engine->queue, task->row);
+        view.position = queue_position(engine->queue, task->row, far);
         view.until = until ? units_now_realtime() + until - units_now_boottime() : 0;
     } else if (task->state == TASK_ENQUEUED) { /* just on its way into the queue, or out of it */
         view.waits = true;
         view.reason = QUEUE_SLOT;
     }
     return view;
+}
+
+struct manager_view engine_view(struct engine *engine, struct task *task)
+{
+    int64_t far = 0;
+    return engine_view_next(engine, task, &far);
 }
 
 static bool came_true(enum active_wish wish, enum task_state state)

@@ -136,6 +136,9 @@ void engine_set_error(struct task *task, const char *code, const char *message);
 void engine_answer(struct active_waiter *waiters, const struct task *task, int error);
 /* A task as people see it now; `task->state` is brought up to date. */
 struct manager_view engine_view(struct engine *engine, struct task *task);
+/* The same of one task of many, preferably from the first added to the last; `far` as for
+ * queue_position. */
+struct manager_view engine_view_next(struct engine *engine, struct task *task, int64_t *far);
 /* `wall` (ms since the epoch) on the clock of the boot, at most `max` ms from now. */
 int64_t engine_boot_time(int64_t wall, int64_t max);
 

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <threads.h>
 
 #include "common/cleanup.h"
 #include "core/url.h"
@@ -52,6 +53,29 @@ bool hosts_same_origin(const char *one, const char *other)
            strcspn(other, ":") == scheme && strncasecmp(one, other, scheme) == 0;
 }
 
+/* Many tasks in a row are of one host, and libcrypto looks for its algorithm each time, which takes
+ * longer than the hash. */
+static thread_local struct {
+    uint8_t key[STORE_HOST_KEY_SIZE];
+    char host[256]; /* as long as a name can be (RFC 1035, 2.3.4), with a port */
+    uint64_t number; /* 0: none yet */
+} last;
+
+static bool is_last(const uint8_t *key, const char *host)
+{
+    return last.number && strcmp(last.host, host) == 0 && memcmp(last.key, key, sizeof last.key) == 0;
+}
+
+static void remember(const uint8_t *key, const char *host, uint64_t number)
+{
+    size_t len = strlen(host);
+    if (len >= sizeof last.host)
+        return;
+    memcpy(last.key, key, sizeof last.key);
+    memcpy(last.host, host, len + 1);
+    last.number = number;
+}
+
 uint64_t hosts_number(const uint8_t key[static STORE_HOST_KEY_SIZE], const char *url)
 {
     unsigned char mac[EVP_MAX_MD_SIZE];
@@ -59,10 +83,14 @@ uint64_t hosts_number(const uint8_t key[static STORE_HOST_KEY_SIZE], const char 
     uint64_t number = 0;
     _cleanup_free_ char *host = hosts_of_url(url);
     const char *text = host ? host : "";
+    if (is_last(key, text))
+        return last.number;
     if (!HMAC(EVP_sha256(), key, STORE_HOST_KEY_SIZE, (const unsigned char *)text, strlen(text),
               mac, &mac_len))
         return 0;
     assert(mac_len >= sizeof number);
     memcpy(&number, mac, sizeof number);
-    return number ? number : 1;
+    number = number ? number : 1;
+    remember(key, text, number);
+    return number;
 }

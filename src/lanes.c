@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -142,6 +143,7 @@ static void *lane_thread(void *data)
 
     files_close(lane->channel);
     lane_free(lane);
+    malloc_trim(0); /* the user has nothing to do any more: what that took goes back */
     pthread_mutex_lock(&lanes->lock);
     lanes->running--;
     pthread_cond_broadcast(&lanes->ended);

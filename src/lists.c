@@ -89,12 +89,14 @@ static int make_views(struct page *page, size_t *ret_count)
     if (!page->tasks || !page->views)
         return -ENOMEM;
     int r = store_fetch_many(page->engine->store, page->rows, page->count, page->tasks);
+    int64_t far = 0;
+    for (size_t i = page->count; i-- > 0 && r == 0;) /* from the oldest on */
+        if (page->tasks[i].row)
+            page->views[i] = engine_view_next(page->engine, &page->tasks[i], &far);
     for (size_t i = 0; i < page->count && r == 0; i++) {
-        struct task *task = &page->tasks[i];
-        if (task->row == 0)
-            continue;
-        page->views[count] = engine_view(page->engine, task);
-        count += filter_has_state(page->filter, task->state);
+        const struct task *task = page->views[i].task;
+        page->views[count] = page->views[i];
+        count += task && filter_has_state(page->filter, task->state);
     }
     *ret_count = count;
     return r;

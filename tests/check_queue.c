@@ -1256,17 +1256,27 @@ static void try_remove(int i)
 }
 
 /* Among those whose hosts are free. */
-static void try_position(int i)
+static unsigned model_position(int i, int64_t row)
 {
-    int64_t row = any_row(i);
-    unsigned position = 0, before = 0;
-    for (int j = 0; j < model.user[i].length && position == 0; j++) {
+    unsigned before = 0;
+    for (int j = 0; j < model.user[i].length && before < QUEUE_POSITION_MAX; j++) {
         bool free = model_host_free(host_of(model.user[i].line[j]));
-        if (free && model.user[i].line[j] == row && before < QUEUE_POSITION_MAX)
-            position = before + 1;
+        if (free && model.user[i].line[j] == row)
+            return before + 1;
         before += free;
     }
-    ck_assert_uint_eq(queue_position(queue, row), position);
+    return 0;
+}
+
+/* Of several, in any order, of this user and of another. */
+static void try_position(int i)
+{
+    int64_t far = 0;
+    for (int n = 0; n < 6; n++) {
+        int of = n % 3 ? i : (i + n) % MODEL_USERS;
+        int64_t row = any_row(of);
+        ck_assert_uint_eq(queue_position(queue, row, &far), model_position(of, row));
+    }
 }
 
 static void try_take_after(int i)

@@ -867,12 +867,12 @@ int queue_lead(struct queue *queue, uid_t uid, int otherwise)
     return found ? first.priority : otherwise;
 }
 
-unsigned queue_position(struct queue *queue, int64_t row)
+unsigned queue_position(struct queue *queue, int64_t row, int64_t *far)
 {
     static_assert(QUEUE_POSITION_MAX == WAITING_POSITION_MAX, "handed through");
     lock(queue);
     move_due_locked(queue, queue->clock());
-    unsigned position = waiting_position(&queue->waiting, row);
+    unsigned position = waiting_position(&queue->waiting, row, far);
     unlock(queue);
     return position;
 }

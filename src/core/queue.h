@@ -87,8 +87,10 @@ int queue_lead(struct queue *queue, uid_t uid, int otherwise);
 
 #define QUEUE_POSITION_MAX 100
 /* Its place in its user's line, 1 for the next one, among those that wait for a slot alone; 0: it is
- * behind QUEUE_POSITION_MAX, waits for its own time or its host, or does not wait. O(place). */
-unsigned queue_position(struct queue *queue, int64_t row);
+ * behind QUEUE_POSITION_MAX, waits for its own time or its host, or does not wait. O(place). `far` is
+ * kept between looks at several tasks, 0 at first: those behind one that was too far back a moment
+ * ago are so in O(1). The first in line should be looked at first. */
+unsigned queue_position(struct queue *queue, int64_t row, int64_t *far);
 
 /*
  * Waits until a task may run and a slot is free, takes the task and the slot. 0; -ESHUTDOWN once

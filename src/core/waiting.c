@@ -574,14 +574,32 @@ static void look_at_ready(struct waiting *waiting, const struct heap *ready, uin
         look_at(waiting, &(struct place){ready->slots[at], 0, at}, item, places);
 }
 
+/* Whether nothing keeps this one but those before it in its line. */
+static bool is_in_line(struct waiting *waiting, uint32_t number)
+{
+    const struct item *item = number ? item_at(waiting, number) : NULL;
+    return item && !item->later && strand_at(waiting, item->strand)->at != OUT;
+}
+
+/* Of two that are in line. */
+static bool is_behind(struct waiting *waiting, uint32_t number, uint32_t other)
+{
+    uint32_t line = strand_at(waiting, item_at(waiting, number)->strand)->line;
+    return strand_at(waiting, item_at(waiting, other)->strand)->line == line &&
+           item_before(waiting, other, number);
+}
+
 /* What does not come before a task in a heap has nothing below it that does: of the others, each is
  * counted once. */
-unsigned waiting_position(struct waiting *waiting, int64_t row)
+unsigned waiting_position(struct waiting *waiting, int64_t row, int64_t *far)
 {
     uint32_t number = table_find(&waiting->items, (uint64_t)row);
-    const struct item *item = number ? item_at(waiting, number) : NULL;
-    if (!item || item->later || strand_at(waiting, item->strand)->at == OUT)
+    if (!is_in_line(waiting, number))
         return 0;
+    uint32_t known = *far ? table_find(&waiting->items, (uint64_t)*far) : 0;
+    if (is_in_line(waiting, known) && is_behind(waiting, number, known))
+        return 0;
+    const struct item *item = item_at(waiting, number);
     const struct heap *ready =
         &line_at(waiting, strand_at(waiting, item->strand)->line)->ready;
     struct places places;
@@ -589,8 +607,10 @@ unsigned waiting_position(struct waiting *waiting, int64_t row)
     places.count = 0;
     look_at_ready(waiting, ready, 0, number, &places);
     for (; places.count > 0; position++) {
-        if (position == WAITING_POSITION_MAX)
+        if (position == WAITING_POSITION_MAX) {
+            *far = row;
             return 0;
+        }
         struct place place = places.at[--places.count];
         for (uint32_t below = 1; below <= 2; below++) {
             if (place.at == 0)

@@ -105,8 +105,10 @@ int waiting_look(const struct waiting *waiting, int64_t row, struct waiting_view
 
 #define WAITING_POSITION_MAX 100
 /* Its place in its line, from 1 to WAITING_POSITION_MAX, among those that nothing keeps but the ones
- * before them; 0: it is farther back, waits for its time or its host, or not at all. O(place). */
-unsigned waiting_position(struct waiting *waiting, int64_t row);
+ * before them; 0: it is farther back, waits for its time or its host, or not at all. O(place). `far`,
+ * between looks at several: a row that was farther back, 0 at first. What comes behind that is so,
+ * too, in O(1). */
+unsigned waiting_position(struct waiting *waiting, int64_t row, int64_t *far);
 
 /* Lets go whom the time has come for; true if there was anybody. */
 bool waiting_tick(struct waiting *waiting, int64_t now);
