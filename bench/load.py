@@ -15,8 +15,8 @@ def autodl_request(task):
     return f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode()
 
 
-def aria2_request(url, options):
-    body = json.dumps({"jsonrpc": "2.0", "id": "1", "method": "aria2.addUri", "params": [[url], options]})
+def aria2_request(method, *params):
+    body = json.dumps({"jsonrpc": "2.0", "id": "1", "method": method, "params": params})
     head = "POST /jsonrpc HTTP/1.1\r\nHost: localhost\r\n"
     return f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode()
 
@@ -81,6 +81,23 @@ def each(connect, requests, connections, on_answer):
     for sock in sockets:
         sock.close()
     return seconds
+
+
+def waits(connect, requests):
+    """One after the other over one connection. -> ms that each took."""
+    sock, answers, spent = connect(), Answers(), []
+    for request in requests:
+        begun = time.perf_counter()
+        sock.sendall(request)
+        while answers.push(sock.recv(1 << 20)) is None:
+            pass
+        spent.append((time.perf_counter() - begun) * 1000)
+    sock.close()
+    return spent
+
+
+def get_request(path):
+    return f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
 
 
 def adds(connect, requests, connections):

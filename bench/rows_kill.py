@@ -58,7 +58,7 @@ def aria2_adds_lost(place, directory, tasks):
     aria2 = with_session(place, directory).start(f"{directory}.aria2")
     try:
         options = {"pause": "true", "dir": directory}
-        requests = [load.aria2_request(task["url"], {**options, "out": task["name"]}) for task in tasks]
+        requests = [load.aria2_request("aria2.addUri", [task["url"]], {**options, "out": task["name"]}) for task in tasks]
         load.adds(load.tcp(aria2.port), requests, 8)
         aria2.kill()
         aria2.restart()
