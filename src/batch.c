@@ -42,10 +42,10 @@ struct batch_entry {
     struct task *task;
     enum task_state state; /* it begins in */
     struct place *place;
-    struct series *series; /* if it takes numbers */
-    char *name;            /* as it was wanted */
-    char *reserved;        /* the dest it keeps others from, or NULL */
-    bool given;            /* it is there already, by one of the following: not added */
+    struct series *series;    /* if it takes numbers */
+    char *name;               /* as it was wanted */
+    char *reserved;           /* the dest it keeps others from, or NULL */
+    bool given;               /* it is there already, by one of the following: not added */
     struct batch_entry *twin; /* in this batch */
     struct task *stored;      /* added earlier */
     struct batch_entry *next; /* that has won */
@@ -195,7 +195,8 @@ static int settle_place(struct batch *batch, struct batch_entry *entry,
     else if (is_new && is_late(batch))
         place->error = -EAGAIN;
     else if (is_new)
-        place->error = files_prepare(*channel, place->wanted, units_timeout(batch->deadline), &place->settled);
+        place->error =
+            files_prepare(*channel, place->wanted, units_timeout(batch->deadline), &place->settled);
     if (is_new && place->error == -ETIMEDOUT && *channel)
         admission_hold_user(batch->engine, task->uid, channel);
     if (place->error)
@@ -426,7 +427,8 @@ static int settle_in_place(struct batch *batch, struct batch_entry **open, size_
         names[i] = open[i]->task->name;
     int r = store_dests_taken(batch->engine->store, directory, names, count, taken);
     if (r == 0)
-        r = files_stat_many(channel, directory, names, count, units_timeout(batch->deadline), kinds);
+        r = files_stat_many(channel, directory, names, count, units_timeout(batch->deadline),
+                            kinds);
     if (r < 0)
         return r;
     for (size_t i = 0; i < count; i++)
@@ -618,7 +620,8 @@ static void answer(struct batch *batch)
     for (size_t i = 0; i < batch->count && views; i++) {
         const struct batch_entry *entry = &batch->entries[i];
         entry = entry->twin ? entry->twin : entry;
-        views[i] = engine_view_next(batch->engine, entry->stored ? entry->stored : entry->task, &far);
+        views[i] =
+            engine_view_next(batch->engine, entry->stored ? entry->stored : entry->task, &far);
     }
     struct manager_reply reply = {.view = views, .count = batch->count};
     if (!views) {

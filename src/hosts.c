@@ -49,21 +49,22 @@ bool hosts_same_origin(const char *one, const char *other)
 {
     size_t scheme = strcspn(one, ":");
     _cleanup_free_ char *host = hosts_of_url(one), *other_host = hosts_of_url(other);
-    return host && other_host && strcmp(host, other_host) == 0 &&
-           strcspn(other, ":") == scheme && strncasecmp(one, other, scheme) == 0;
+    return host && other_host && strcmp(host, other_host) == 0 && strcspn(other, ":") == scheme &&
+           strncasecmp(one, other, scheme) == 0;
 }
 
 /* Many tasks in a row are of one host, and libcrypto looks for its algorithm each time, which takes
  * longer than the hash. */
 static thread_local struct {
     uint8_t key[STORE_HOST_KEY_SIZE];
-    char host[256]; /* as long as a name can be (RFC 1035, 2.3.4), with a port */
+    char host[256];  /* as long as a name can be (RFC 1035, 2.3.4), with a port */
     uint64_t number; /* 0: none yet */
 } last;
 
 static bool is_last(const uint8_t *key, const char *host)
 {
-    return last.number && strcmp(last.host, host) == 0 && memcmp(last.key, key, sizeof last.key) == 0;
+    return last.number && strcmp(last.host, host) == 0 &&
+           memcmp(last.key, key, sizeof last.key) == 0;
 }
 
 static void remember(const uint8_t *key, const char *host, uint64_t number)

@@ -128,8 +128,8 @@ static void raise_file_limit(void)
 }
 
 /* What a long request took is ready for the next one, which would wait for the kernel otherwise,
- * page by page; it goes back when a lane ends. Tables that grow are moved by the kernel from 8 MiB on
- * (mallopt(3)). */
+ * page by page; it goes back when a lane ends. Tables that grow are moved by the kernel from 8 MiB
+ * on (mallopt(3)). */
 static void keep_memory(void)
 {
     (void)mallopt(M_MMAP_THRESHOLD, 8 << 20);

@@ -215,7 +215,8 @@ static struct user *next_user_locked(struct queue *queue, int64_t now, bool at_o
 
 /* Helpers. */
 
-/* The hosts that tasks could start at, and how many: those of several users are counted together. */
+/* The hosts that tasks could start at, and how many: those of several users are counted together.
+ */
 #define NEEDS_MAX 64 /* of more hosts each counts as another one */
 struct needs {
     unsigned count;
@@ -235,8 +236,8 @@ static struct need *need_at(struct needs *needs, uint64_t host, struct need *oth
     return need;
 }
 
-/* So many more could start there: its helpers are asked for what they take of that. How many of them
- * it has room for, when they have left. */
+/* So many more could start there: its helpers are asked for what they take of that. How many of
+ * them it has room for, when they have left. */
 static unsigned ask_at_host_locked(struct queue *queue, struct needs *needs, uint64_t host,
                                    unsigned number, int64_t now)
 {
@@ -291,8 +292,8 @@ static bool find_help_locked(struct queue *queue, int64_t now, struct helping_pl
 {
     assert_locked(queue);
     unsigned busy = queue->running + queue->helping.count;
-    return busy < queue->slots && helping_next(&queue->helping, now, queue->slots - busy,
-                                               room_for_helpers, queue, place);
+    return busy < queue->slots &&
+           helping_next(&queue->helping, now, queue->slots - busy, room_for_helpers, queue, place);
 }
 
 /* What keeps a task that could start is that helpers are where it wants to be. */

@@ -22,9 +22,9 @@ struct item {
 struct strand {
     struct table_head head; /* key: line and host, by number */
     uint32_t line, host;
-    uint32_t next;     /* of the same host */
-    uint32_t at;       /* where it stands in the line's heap; OUT: it is not there */
-    uint32_t later;    /* its tasks that wait for their time: there is room for them to come back */
+    uint32_t next;  /* of the same host */
+    uint32_t at;    /* where it stands in the line's heap; OUT: it is not there */
+    uint32_t later; /* its tasks that wait for their time: there is room for them to come back */
     uint32_t running;
     struct heap items; /* the first to start on top */
 };
@@ -445,8 +445,8 @@ unsigned waiting_room(const struct waiting *waiting, uint64_t host_key)
     return is_held(host) || is_busy(waiting, host) ? 0 : waiting->host_max - host->running;
 }
 
-bool waiting_ready(const struct waiting *waiting, uint32_t line, uint32_t index,
-                   uint64_t *ret_host, unsigned *ret_number)
+bool waiting_ready(const struct waiting *waiting, uint32_t line, uint32_t index, uint64_t *ret_host,
+                   unsigned *ret_number)
 {
     const struct heap *ready = &line_at(waiting, line)->ready;
     if (index >= ready->count)
@@ -600,8 +600,7 @@ unsigned waiting_position(struct waiting *waiting, int64_t row, int64_t *far)
     if (is_in_line(waiting, known) && is_behind(waiting, number, known))
         return 0;
     const struct item *item = item_at(waiting, number);
-    const struct heap *ready =
-        &line_at(waiting, strand_at(waiting, item->strand)->line)->ready;
+    const struct heap *ready = &line_at(waiting, strand_at(waiting, item->strand)->line)->ready;
     struct places places;
     unsigned position = 1;
     places.count = 0;
