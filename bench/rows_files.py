@@ -90,7 +90,7 @@ def w3(place):
     size = large_size(place, 4 * GIB)
     name = place.nginx.large_file(size)
     jobs = [(f"{place.nginx.url}/{name}", name)]
-    result = Result("W3", f"one file of {size / GIB:g} GiB", place.rounds(3, 2))
+    result = Result("W3", f"one file of {size / GIB:g} GiB", place.rounds(5, 5))
     contestants = [Autodl(place), Dd(place), Wget2(place, synced=True), Curl(place)]
     fast = Aria2(place, "aria2 -x16", ["-x16", "-s16", "-k1M"])
     if not place.short:
@@ -108,7 +108,7 @@ def w3(place):
 def w8(place):
     """1 GiB over https"""
     size = large_size(place, GIB)
-    result = Result("W8", f"https, one file of {size / GIB:g} GiB", place.rounds(5, 2))
+    result = Result("W8", f"https, one file of {size / GIB:g} GiB", place.rounds(5, 5))
     if not place.nginx.certificate:
         result.notes.append("openssl is not installed, or makes no certificate: skipped")
         return result

@@ -359,10 +359,11 @@ int service_run(int control, void *data)
         .options = data, .stop = -1, .reload = -1, .watchdog = -1, .lock = -1};
     log_set_level(service.options->settings->log_level);
     raise_file_limit();
-    keep_memory();
     int r = start(&service, control);
-    if (r == 0)
+    if (r == 0) {
+        keep_memory(); /* not of what the start took, which went back at its end */
         serve(&service);
+    }
     log_info("stopping");
     int status = r == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
     stop(&service, status);
