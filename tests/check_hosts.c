@@ -6,17 +6,17 @@
 static const struct {
     const char *url, *host; /* NULL: none */
 } hosts_of_urls[] = {
-    {"http://example.org/a",                    "example.org"     },
-    {"HTTP://Example.ORG:80/a",                 "example.org"     },
-    {"https://example.org:443",                 "example.org"     },
-    {"https://example.org:80/a",                "example.org:80"  },
-    {"http://example.org:8080?x=/y",            "example.org:8080"},
-    {"http://user:pa@ss@example.org/a@b",       "example.org"     },
-    {"ftp://example.org:21/x",                  "example.org"     },
-    {"http://[::1]:80/",                        "[::1]"           },
-    {"http://[::1]:8080#f",                     "[::1]:8080"      },
-    {"http:///nothing",                         NULL              },
-    {"no url",                                  NULL              },
+    {"http://example.org/a",              "example.org"     },
+    {"HTTP://Example.ORG:80/a",           "example.org"     },
+    {"https://example.org:443",           "example.org"     },
+    {"https://example.org:80/a",          "example.org:80"  },
+    {"http://example.org:8080?x=/y",      "example.org:8080"},
+    {"http://user:pa@ss@example.org/a@b", "example.org"     },
+    {"ftp://example.org:21/x",            "example.org"     },
+    {"http://[::1]:80/",                  "[::1]"           },
+    {"http://[::1]:8080#f",               "[::1]:8080"      },
+    {"http:///nothing",                   NULL              },
+    {"no url",                            NULL              },
 };
 
 START_TEST(a_host_is_name_and_port)
@@ -40,6 +40,13 @@ START_TEST(a_number_is_of_the_host_and_the_key)
     ck_assert_uint_ne(number, hosts_number(key, "http://example.net/a"));
     ck_assert_uint_ne(number, hosts_number(other, "http://example.org/a"));
     ck_assert_uint_ne(hosts_number(key, "no url"), 0);
+
+    /* one right after the other, where the last one is remembered */
+    ck_assert_uint_eq(hosts_number(key, "http://example.org/a"), number);
+    ck_assert_uint_ne(hosts_number(key, "http://example.net/a"), number);
+    ck_assert_uint_eq(hosts_number(key, "http://example.org/a"), number);
+    ck_assert_uint_ne(hosts_number(other, "http://example.org/a"), number);
+    ck_assert_uint_eq(hosts_number(key, "http://example.org/a"), number);
 }
 END_TEST
 

@@ -128,6 +128,36 @@ START_TEST(first_in_first_out)
 }
 END_TEST
 
+/* Looks at many share what they found out. */
+START_TEST(what_is_behind_one_far_back_is_far_back)
+{
+    int64_t far = 0, gone = 30;
+    for (int64_t row = 1; row <= 150; row++)
+        push(ALICE, row);
+    push(BOB, 200);
+    ck_assert_uint_eq(queue_position(queue, 130, &far), 0);
+    ck_assert_int_eq(far, 130);
+    ck_assert_uint_eq(queue_position(queue, 50, &far), 50);
+    ck_assert_uint_eq(queue_position(queue, 100, &far), 100);
+    ck_assert_int_eq(far, 130);
+    ck_assert_uint_eq(queue_position(queue, 101, &far), 0);
+    ck_assert_int_eq(far, 101);
+    ck_assert_uint_eq(queue_position(queue, 140, &far), 0);
+    ck_assert_int_eq(far, 101);
+    ck_assert_uint_eq(queue_position(queue, 200, &far), 1); /* another line */
+    struct queue_task urgent = *task_of(ALICE, 300);
+    urgent.priority = 1;
+    ck_assert_int_eq(queue_push(queue, &urgent), 0);
+    ck_assert_uint_eq(queue_position(queue, 300, &far), 1);
+    pops(ALICE, 300);
+    pops(BOB, 200);
+    for (int64_t row = 1; row <= 60; row++)
+        pops(ALICE, row);
+    ck_assert_uint_eq(queue_position(queue, 70, &far), 10);
+    ck_assert_uint_eq(queue_position(queue, 110, &gone), 50); /* nothing is behind one that is gone */
+}
+END_TEST
+
 START_TEST(put_back_goes_to_the_head)
 {
     push(ALICE, 1);
@@ -1870,6 +1900,7 @@ static Suite *suite(void)
                       300 + (ops ? strtod(ops, NULL) / 1000
                                  : 0)); /* for what hangs; threads that yield are slow under load */
     tcase_add_test(tcase, first_in_first_out);
+    tcase_add_test(tcase, what_is_behind_one_far_back_is_far_back);
     tcase_add_test(tcase, put_back_goes_to_the_head);
     tcase_add_test(tcase, fewest_running_goes_first);
     tcase_add_test(tcase, turns_go_round);
