@@ -127,9 +127,15 @@ static void raise_file_limit(void)
     }
 }
 
-/* What a long request took is ready for the next one, which would wait for the kernel otherwise,
- * page by page; it goes back when a lane ends. Tables that grow are moved by the kernel from 8 MiB
- * on (mallopt(3)). */
+/* While very many tasks are read: tables that grow are moved by the kernel and leave nothing behind
+ * (mallopt(3)); left alone, malloc puts larger and larger ones among the rest. */
+static void give_memory_back(void)
+{
+    (void)mallopt(M_MMAP_THRESHOLD, 128 << 10);
+}
+
+/* From then on: what a long request took is ready for the next one, which would wait for the kernel
+ * otherwise, page by page. It goes back when a lane ends. */
 static void keep_memory(void)
 {
     (void)mallopt(M_MMAP_THRESHOLD, 8 << 20);
@@ -359,9 +365,10 @@ int service_run(int control, void *data)
         .options = data, .stop = -1, .reload = -1, .watchdog = -1, .lock = -1};
     log_set_level(service.options->settings->log_level);
     raise_file_limit();
+    give_memory_back();
     int r = start(&service, control);
     if (r == 0) {
-        keep_memory(); /* not of what the start took, which went back at its end */
+        keep_memory();
         serve(&service);
     }
     log_info("stopping");
