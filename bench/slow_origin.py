@@ -7,8 +7,9 @@ It prints its URL. /MS/PATH is the file ROOT/PATH after MS milliseconds. Plain s
 which takes microseconds (with epoll all waits would be rounded up to milliseconds), and answers made
 beforehand, since what it takes itself is added to each wait."""
 
-import collections
 import functools
+import heapq
+import itertools
 import select
 import socket
 import sys
@@ -32,7 +33,8 @@ class Origin:
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
         self.sockets = [self.listener]
         self.got = {}  # by socket: what came of a request
-        self.due = collections.deque()  # (when, socket, bytes): all wait equally long
+        self.due = []  # a heap of (when, number, socket, bytes)
+        self.numbers = itertools.count()
 
     def accept(self):
         sock, _ = self.listener.accept()
@@ -57,12 +59,13 @@ class Origin:
         while b"\r\n\r\n" in got:
             head, _, got = got.partition(b"\r\n\r\n")
             _, milliseconds, path = head.split(b" ", 2)[1].decode().split("/", 2)
-            self.due.append((now + int(milliseconds) / 1000, sock, answer(path)))
+            when = now + int(milliseconds) / 1000
+            heapq.heappush(self.due, (when, next(self.numbers), sock, answer(path)))
         self.got[sock] = got
 
     def answer_due(self):
         while self.due and self.due[0][0] <= time.monotonic():
-            _, sock, data = self.due.popleft()
+            _, _, sock, data = heapq.heappop(self.due)
             if sock in self.got:
                 try:
                     sock.sendall(data)

@@ -116,7 +116,8 @@ bool resume_parse_content_range(const char *value, int64_t *ret_first, int64_t *
     bool unsatisfied = *c == '*';
     if (unsatisfied)
         c++;
-    else if (!units_scan_digits(&c, &first) || *c++ != '-' || !units_scan_digits(&c, &last) || last < first)
+    else if (!units_scan_digits(&c, &first) || *c++ != '-' || !units_scan_digits(&c, &last) ||
+             last < first)
         return false;
     if (*c++ != '/')
         return false;
